@@ -1,0 +1,218 @@
+"""Quality of representations with default settings, on synthetic and on assay data.
+
+Run as ``python benchmarks/quality.py``. Prints one table per problem and writes
+``quality.json``. The assay part reads ``toxcast.npz`` from the folder named by the
+environment variable MTRL_DATA and is skipped where that is unset.
+"""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from mtrl_sklearn import MultiTaskReLURepresentation
+from mtrl_sklearn.datasets import make_subspace_tasks
+from mtrl_sklearn.metrics import subspace_distance
+
+SHOTS = (16, 32, 64, 128)
+
+
+def probe(C):
+    return make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=300))
+
+
+def synthetic(seed, n_samples, n_features, n_hidden, algorithm):
+    """Distance, rank and probe accuracy with 100 labels on 20 new balanced tasks."""
+    X, Y, components, problem = make_subspace_tasks(
+        n_samples, n_features, random_state=seed
+    )
+    X = X.astype(np.float32)
+    start = time.perf_counter()
+    representation = MultiTaskReLURepresentation(
+        n_hidden, algorithm=algorithm, random_state=seed
+    ).fit(X, Y)
+    seconds = time.perf_counter() - start
+    leading = np.linalg.svd(representation.hidden_weights_)[2][: len(components)]
+    new_tasks = problem.new_tasks(20, random_state=seed + 1)
+    X_new, Y_new = new_tasks.sample(4100, random_state=seed + 2)
+    hidden = representation.transform(X_new.astype(np.float32))
+    accuracy = [
+        probe(0.1).fit(hidden[:100], y[:100]).score(hidden[100:], y[100:])
+        for y in Y_new.T
+    ]
+    return {
+        "distance": subspace_distance(leading, components),
+        "n_components_": representation.n_components_,
+        "probe accuracy": np.mean(accuracy),
+        "seconds": seconds,
+    }
+
+
+def one_step(seed, kind):
+    """Distance after one closed-form step on many rows."""
+    X, Y, components, _ = make_subspace_tasks(
+        40000, 100, n_components=3, n_tasks=64, kind=kind, random_state=seed
+    )
+    start = time.perf_counter()
+    representation = MultiTaskReLURepresentation(
+        algorithm="one_step", random_state=seed
+    ).fit(X.astype(np.float32), Y)
+    seconds = time.perf_counter() - start
+    leading = np.linalg.svd(representation.hidden_weights_, full_matrices=False)[2]
+    return {
+        "distance": subspace_distance(leading[:3], components),
+        "n_components_": representation.n_components_,
+        "seconds": seconds,
+    }
+
+
+class PlainNetwork:
+    """The plain torch multi-task network of the published baseline rows."""
+
+    def __init__(self, seed):
+        self.seed = seed
+
+    def fit(self, X, Y):
+        generator = torch.Generator().manual_seed(self.seed)
+        torch.manual_seed(self.seed)
+        X, Y = torch.from_numpy(X), torch.from_numpy(Y.astype(np.float32))
+        observed = ~Y.isnan()
+        Y = Y.nan_to_num()
+        body = torch.nn.Linear(X.shape[1], 512)
+        head = torch.nn.Linear(512, Y.shape[1])
+        model = torch.nn.Sequential(
+            body, torch.nn.ReLU(), torch.nn.Dropout(0.5), head
+        )
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1.0)
+        for _ in range(30):
+            for rows in torch.randperm(len(X), generator=generator).split(128):
+                losses = torch.nn.functional.binary_cross_entropy_with_logits(
+                    model(X[rows]), Y[rows], reduction="none"
+                )
+                optimizer.zero_grad()
+                losses[observed[rows]].mean().backward()
+                optimizer.step()
+        self.body = body
+        return self
+
+    @torch.no_grad()
+    def transform(self, X):
+        return torch.relu(self.body(torch.from_numpy(X))).numpy()
+
+
+def load_assays(seed, held_out):
+    """Rows 80/20, source tasks, and at most 40 new tasks with enough labels."""
+    with np.load(Path(os.environ["MTRL_DATA"]) / "toxcast.npz") as data:
+        X = np.unpackbits(data["X_packed"], axis=1)[:, :1024].astype(np.float32)
+        Y = np.where(data["Y"] < 0, np.nan, data["Y"])
+        platform = np.array([name.split("_")[0] for name in data["task_names"].tolist()])
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(len(X))
+    train, test = np.split(rows, [int(0.8 * len(X))])
+    if held_out == "random":
+        new = np.zeros(Y.shape[1], dtype=bool)
+        new[rng.permutation(Y.shape[1])[: Y.shape[1] // 5]] = True
+    else:
+        new = platform == held_out
+    enough = [
+        ((Y[part] == label).sum(axis=0) >= count)
+        for part, count in ((train, 64), (test, 10))
+        for label in (0, 1)
+    ]
+    usable = np.flatnonzero(new & np.all(enough, axis=0))
+    return X, Y[:, ~new], Y[:, rng.permutation(usable)[:40]], train, test
+
+
+def few_shot_auc(features, y, train, test, C, seed):
+    """ROC-AUC of a probe on one task for each number of labels."""
+    rng = np.random.default_rng(seed)
+    positive, negative = (rng.permutation(train[y[train] == k]) for k in (1, 0))
+    test = test[~np.isnan(y[test])]
+    scores = []
+    for shots in SHOTS:
+        rows = np.r_[positive[: shots // 2], negative[: shots // 2]]
+        model = probe(C).fit(features[rows], y[rows])
+        scores.append(roc_auc_score(y[test], model.decision_function(features[test])))
+    return scores
+
+
+def assays(seed, held_out):
+    """Mean ROC-AUC per number of labels for ours and the plain network."""
+    X, Y, Y_new, train, test = load_assays(seed, held_out)
+    ours = MultiTaskReLURepresentation(random_state=seed)
+    start = time.perf_counter()
+    ours.fit(X[train], Y[train])
+    seconds = time.perf_counter() - start
+    plain = PlainNetwork(seed).fit(X[train], Y[train])
+    contenders = {
+        "raw": (X, 0.1),
+        "plain network": (plain.transform(X), 0.01),
+        "ours": (ours.transform(X), 0.01),
+        "ours, scores": (ours.set_params(output="scores").transform(X), 0.01),
+    }
+    table = {
+        name: np.mean(
+            Parallel(n_jobs=2)(
+                delayed(few_shot_auc)(features, y, train, test, C, seed + k)
+                for k, y in enumerate(Y_new.T)
+            ),
+            axis=0,
+        )
+        for name, (features, C) in contenders.items()
+    }
+    return {"table": table, "rank": ours.n_components_, "seconds": seconds}
+
+
+def report(title, rows):
+    print(f"\n{title}")
+    keys = rows[0].keys()
+    for key in keys:
+        values = [row[key] for row in rows]
+        print(f"  {key:16s} {np.mean(values):7.3f}   " + " ".join(f"{v:.3f}" for v in values))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--output", type=Path, default=Path("quality.json"))
+    arguments = parser.parse_args()
+    seeds = range(arguments.seeds)
+    results = {}
+    for algorithm in ("alternating", "joint"):
+        for n_samples, n_features in ((2000, 100), (4000, 1000)):
+            title = f"{algorithm}, d={n_features}, n={n_samples}, r=4, T=64, 256 units"
+            rows = [
+                synthetic(seed, n_samples, n_features, 256, algorithm) for seed in seeds
+            ]
+            report(title, rows)
+            results[title] = rows
+    for kind in ("balanced", "unbalanced"):
+        title = f"one_step, {kind}, d=100, n=40000, r=3, T=64, 512 units"
+        rows = [one_step(seed, kind) for seed in seeds]
+        report(title, rows)
+        results[title] = rows
+    if "MTRL_DATA" not in os.environ:
+        print("\nassays: skipped, MTRL_DATA is not set")
+    else:
+        for held_out in ("random", "ATG", "NVS"):
+            runs = [assays(seed, held_out) for seed in seeds]
+            print(f"\nassays, new tasks: {held_out}; rank {[r['rank'] for r in runs]}")
+            print(f"  {'features':16s}" + "".join(f"  k={k:<4d}" for k in SHOTS))
+            for name in runs[0]["table"]:
+                mean = np.mean([run["table"][name] for run in runs], axis=0)
+                print(f"  {name:16s}" + "".join(f"  {v:.3f} " for v in mean))
+                results[f"assays {held_out} {name}"] = mean.tolist()
+    arguments.output.write_text(json.dumps(results, indent=1, default=float))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,7 @@
+"""Representations learned from many binary tasks, for new tasks with few labels."""
+
+from mtrl_sklearn._relu import MultiTaskReLURepresentation
+
+__version__ = "0.1.0"
+
+__all__ = ["MultiTaskReLURepresentation", "__version__"]

@@ -1,0 +1,147 @@
+"""skorch callbacks of a fit: stopping, validation, progress, scikit-learn's callbacks.
+
+A callback ends training by setting ``net.stop_requested``: all callbacks of that epoch
+are still called.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import tqdm
+from sklearn.base import BaseEstimator
+from sklearn.callback import CallbackContext
+from skorch import NeuralNet
+from skorch.callbacks import Callback
+
+
+class StopOnPlateau(Callback):
+    """End training when a loss has stopped falling.
+
+    It counts as settled once its best value of the last ``n_iter_no_change`` epochs is
+    less than a share ``tol`` below the best value before them.
+
+    Parameters
+    ----------
+    monitor : str
+        Entry of the history, lower is better.
+    tol : float
+    n_iter_no_change : int
+    """
+
+    def __init__(self, monitor: str, tol: float, n_iter_no_change: int):
+        self.monitor = monitor
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+
+    def initialize(self) -> "StopOnPlateau":
+        self.converged_ = False
+        return self
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        losses = net.history[:, self.monitor]
+        if len(losses) <= self.n_iter_no_change:
+            return
+        before = min(losses[: -self.n_iter_no_change])
+        recent = min(losses[-self.n_iter_no_change :])
+        self.converged_ = recent > (1 - self.tol) * before
+        net.stop_requested |= self.converged_
+
+
+class ValidationScore(Callback):
+    """Score held-out rows after each epoch and end with the best weights.
+
+    Records "validation_score" and "validation_error", which is 1 minus the score.
+
+    Parameters
+    ----------
+    score : callable
+        Called with the torch module; higher is better.
+    """
+
+    def __init__(self, score: Callable[[Any], float]):
+        self.score = score
+
+    def initialize(self) -> "ValidationScore":
+        self.best_score_ = -np.inf
+        self.best_weights_: dict[str, Any] = {}
+        return self
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        score = self.score(net.module_)
+        net.history.record("validation_score", score)
+        net.history.record("validation_error", 1 - score)
+        if score > self.best_score_:
+            self.best_score_ = score
+            weights = net.module_.state_dict()
+            self.best_weights_ = {key: value.clone() for key, value in weights.items()}
+
+    def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        if self.best_weights_:
+            net.module_.load_state_dict(self.best_weights_)
+
+
+class EpochProgress(Callback):
+    """A progress bar over epochs that shows the loss."""
+
+    def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        self.bar_ = tqdm.tqdm(total=net.max_epochs, unit="epoch")
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        shown = {"loss": net.history[-1]["train_loss"]}
+        if "validation_score" in net.history[-1]:
+            shown["validation"] = net.history[-1]["validation_score"]
+        self.bar_.set_postfix(shown, refresh=False)
+        self.bar_.update()
+
+    def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        self.bar_.close()
+
+
+class ScikitLearnCallbacks(Callback):
+    """Call the scikit-learn callbacks of an estimator at every epoch.
+
+    Parameters
+    ----------
+    root : sklearn.callback.CallbackContext
+        Context of the fit.
+    estimator : estimator instance
+    given : dict
+        X, y and metadata as the caller passed them to fit.
+    fitted_attributes : callable
+        Called with the net, returns the fitted attributes as if fit stopped now.
+    """
+
+    def __init__(
+        self,
+        root: CallbackContext,
+        estimator: BaseEstimator,
+        given: dict[str, Any],
+        fitted_attributes: Callable[[NeuralNet], dict[str, Any]],
+    ):
+        self.root = root
+        self.estimator = estimator
+        self.given = given
+        self.fitted_attributes = fitted_attributes
+
+    def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        self.epoch_ = self.root.subcontext(task_name="epoch")
+        self.epoch_.call_on_fit_task_begin(estimator=self.estimator, **self.given)
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        net.stop_requested |= self.epoch_.call_on_fit_task_end(
+            estimator=self.estimator,
+            **self.given,
+            reconstruction_attributes=lambda: self.fitted_attributes(net),
+        )
+
+
+def count_repetitions(
+    n_iter: int, root: CallbackContext, estimator: BaseEstimator
+) -> Iterator[int]:
+    """Count the repetitions of a loop that needs no net, with the same callbacks."""
+    for k in tqdm.trange(n_iter, unit="step", disable=not estimator.verbose):
+        repetition = root.subcontext(task_name="step")
+        repetition.call_on_fit_task_begin(estimator=estimator)
+        yield k
+        repetition.call_on_fit_task_end(estimator=estimator)

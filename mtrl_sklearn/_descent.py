@@ -1,0 +1,133 @@
+"""Training by mini-batch gradient descent: "alternating" and "joint"."""
+
+from typing import NamedTuple
+
+import torch
+from skorch.callbacks import Callback
+from torch import Tensor
+
+from mtrl_sklearn._losses import MultiTaskLoss, initial_intercepts
+from mtrl_sklearn._modules import TwoLayerReLU, input_statistics
+from mtrl_sklearn._net import MultiTaskNet, export_state, restore_state, train
+from mtrl_sklearn._solution import (
+    FirstLayer,
+    Heads,
+    Solution,
+    State,
+    TaskData,
+    finish_first_layer,
+    hidden_moments,
+    solve_heads,
+    to_numpy,
+    to_tensor,
+)
+
+
+class DescentOptions(NamedTuple):
+    """Settings of `descend`; names and meaning as in the estimator."""
+
+    n_hidden: int
+    algorithm: str
+    loss: str
+    head_steps: int
+    learning_rate: float
+    weight_decay: float
+    dropout: float
+    max_epochs: int
+    batch_size: int
+
+
+def descend(
+    data: TaskData,
+    state: State | None,
+    options: DescentOptions,
+    *,
+    n_components: int | str | None,
+    callbacks: list[Callback],
+    seed: int,
+    device: str,
+) -> Solution:
+    """Train both layers on mini-batches.
+
+    Parameters
+    ----------
+    data : TaskData
+    state : dict of ndarrays or None
+        Where an earlier call stopped; None starts from ``seed``.
+    options : DescentOptions
+    n_components : int, "auto" or None
+        See `_spectral.truncate`.
+    callbacks : list of skorch callbacks
+        One whose ``converged_`` is true says that the loss had settled.
+    seed : int
+    device : str
+    """
+    X, signs = to_tensor(data.X, device), to_tensor(data.signs, device)
+    module = TwoLayerReLU(X.shape[1], options.n_hidden, signs.shape[1], X.dtype)
+    module.to(device)
+    weights = torch.as_tensor(data.weights * len(X), dtype=X.dtype, device=device)
+    generator = torch.Generator(device).manual_seed(seed)
+    net = MultiTaskNet(
+        module,
+        MultiTaskLoss(options.loss, weights),
+        algorithm=options.algorithm,
+        head_steps=options.head_steps,
+        learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay,
+        dropout=options.dropout,
+        batch_size=options.batch_size,
+        max_epochs=options.max_epochs,
+        generator=generator,
+        callbacks=callbacks,
+        device=device,
+    ).initialize()
+    if state is None:
+        _start(module, data, options.loss, generator)
+    else:
+        restore_state(net, state)
+    log = train(net, X, signs)
+    first_layer, heads = finish_network(module, X, signs, n_components)
+    return Solution(
+        first_layer,
+        heads,
+        export_state(net),
+        log.loss_curve,
+        log.validation_scores,
+        any(getattr(callback, "converged_", False) for callback in callbacks),
+        log.interrupted,
+    )
+
+
+@torch.no_grad()
+def _start(
+    module: TwoLayerReLU, data: TaskData, loss: str, generator: torch.Generator
+) -> None:
+    """Random first layer, heads at the base rates, inputs centred and scaled."""
+    module.reset_parameters(generator)
+    intercepts = initial_intercepts(data.n_positive, data.n_negative, loss)
+    module.task_intercept.copy_(torch.from_numpy(intercepts))
+    mean, scale = input_statistics(data.X)
+    module.input_mean.copy_(torch.from_numpy(mean))
+    module.input_scale.fill_(scale)
+
+
+@torch.no_grad()
+def finish_network(
+    module: TwoLayerReLU, X: Tensor, signs: Tensor, n_components: int | str | None
+) -> tuple[FirstLayer, Heads]:
+    """Both layers as arrays, the first one cut to its rank.
+
+    Heads that were trained on the whole first layer do not fit a truncated one: they
+    are then replaced by discriminants on the truncated features of the given rows.
+    """
+    first_layer = finish_first_layer(
+        module.hidden_weights,
+        module.hidden_biases,
+        module.input_mean,
+        module.input_scale,
+        n_components,
+    )
+    if first_layer.is_truncated:
+        return first_layer, solve_heads(hidden_moments(first_layer, X, signs))
+    heads = Heads(to_numpy(module.task_coef), to_numpy(module.task_intercept))
+    return first_layer, heads

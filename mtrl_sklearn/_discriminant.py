@@ -1,0 +1,74 @@
+"""Linear discriminants of all tasks on shared hidden features, in closed form."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+# Share of the identity in the covariance of the hidden features.
+SHRINKAGE = 0.05
+
+
+class ClassMoments(NamedTuple):
+    """Sums over rows from which the heads of every task follow."""
+
+    n_rows: Tensor  # scalar
+    total: Tensor  # (n_hidden,)
+    second: Tensor  # (n_hidden, n_hidden)
+    positive: Tensor  # (n_tasks, n_hidden), over rows of the positive class
+    negative: Tensor  # (n_tasks, n_hidden)
+    n_positive: Tensor  # (n_tasks,)
+    n_negative: Tensor  # (n_tasks,)
+
+
+class DiscriminantHeads(NamedTuple):
+    """Linear heads of all tasks."""
+
+    task_coef: Tensor  # (n_tasks, n_hidden)
+    task_intercept: Tensor  # (n_tasks,)
+
+
+def class_moments(hidden: Tensor, signs: Tensor) -> ClassMoments:
+    """Moments of hidden features (n, n_hidden) with signs (n, n_tasks)."""
+    positive = (signs > 0).to(hidden.dtype)
+    negative = (signs < 0).to(hidden.dtype)
+    return ClassMoments(
+        hidden.new_tensor(len(hidden)),
+        hidden.sum(0),
+        hidden.T @ hidden,
+        positive.T @ hidden,
+        negative.T @ hidden,
+        positive.sum(0),
+        negative.sum(0),
+    )
+
+
+def add_moments(first: ClassMoments, second: ClassMoments) -> ClassMoments:
+    """Moments of the rows of both."""
+    return ClassMoments(*(a + b for a, b in zip(first, second)))
+
+
+def discriminant_heads(moments: ClassMoments) -> DiscriminantHeads:
+    """Discriminant ``A_t = C^-1 (mu_t+ - mu_t-)`` of every task.
+
+    C is the covariance of the hidden features, one for all tasks, shrunk towards a
+    multiple of the identity. The intercept puts the threshold half-way between the
+    classes and adds the log-odds of the observed labels. A task that lacks a class gets
+    coefficients of 0.
+    """
+    mean = moments.total / moments.n_rows
+    covariance = moments.second / moments.n_rows - torch.outer(mean, mean)
+    floor = torch.finfo(covariance.dtype).eps * (1 + mean.square().mean())
+    ridge = SHRINKAGE * covariance.diagonal().mean() + floor
+    covariance = (1 - SHRINKAGE) * covariance
+    covariance.diagonal().add_(ridge)
+
+    n_positive, n_negative = moments.n_positive, moments.n_negative
+    centre_positive = moments.positive / n_positive.clamp(min=1)[:, None]
+    centre_negative = moments.negative / n_negative.clamp(min=1)[:, None]
+    usable = (n_positive > 0) & (n_negative > 0)
+    gap = torch.where(usable[:, None], centre_positive - centre_negative, 0)
+    task_coef = torch.linalg.solve(covariance, gap.T).T.contiguous()
+    midpoint = (centre_positive + centre_negative) / 2
+    log_odds = torch.log(n_positive + 0.5) - torch.log(n_negative + 0.5)
+    return DiscriminantHeads(task_coef, log_odds - (midpoint * task_coef).sum(1))

@@ -1,0 +1,285 @@
+"""The training loop: skorch's NeuralNet with our train step and a slicing iterator."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback, EpochTimer, PassthroughScoring
+from skorch.utils import TeeGenerator
+from torch import Tensor
+from torch.utils.data import TensorDataset
+
+from mtrl_sklearn._gradients import (
+    dropout,
+    head_gradients,
+    representation_gradients,
+)
+from mtrl_sklearn._losses import MultiTaskLoss
+from mtrl_sklearn._modules import TwoLayerReLU
+
+
+class TrainingStopped(KeyboardInterrupt):
+    """A callback ended training; the state so far is kept."""
+
+
+class TrainingLog(NamedTuple):
+    """What training reports beside the weights it leaves in the module."""
+
+    loss_curve: np.ndarray  # (n_iter,)
+    validation_scores: np.ndarray  # (n_iter,), or empty
+    interrupted: bool
+
+
+class TensorSlices:
+    """Mini-batches as slices of the tensors of a TensorDataset.
+
+    All batches of an epoch have the same size up to one row. A single batch is the
+    data itself, in its own order.
+
+    Parameters
+    ----------
+    dataset : TensorDataset
+    batch_size : int
+        Upper bound of the rows in a batch.
+    generator : torch.Generator
+        Draws the order of the rows, anew in each epoch.
+    """
+
+    def __init__(
+        self, dataset: TensorDataset, batch_size: int, generator: torch.Generator
+    ):
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.generator = generator
+
+    def __len__(self) -> int:
+        return -(-len(self.dataset) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        tensors = self.dataset.tensors
+        if len(self) == 1:
+            yield tensors
+            return
+        device = tensors[0].device
+        order = torch.randperm(
+            len(self.dataset), generator=self.generator, device=device
+        )
+        for rows in order.tensor_split(len(self)):
+            yield tuple(tensor.index_select(0, rows) for tensor in tensors)
+
+
+class MultiTaskNet(NeuralNet):
+    """skorch net that trains a `TwoLayerReLU` with closed-form gradients.
+
+    Parameters
+    ----------
+    module : TwoLayerReLU
+    criterion : MultiTaskLoss
+    algorithm : {"alternating", "joint"}
+        Heads first and the representation against the updated heads, or both at once.
+    head_steps : int
+        Updates of the heads before each update of the representation.
+    learning_rate, weight_decay, dropout : float
+    batch_size, max_epochs : int
+    generator : torch.Generator
+        Source of row order and dropout.
+    callbacks : list of skorch callbacks
+    device : str
+
+    Attributes
+    ----------
+    stop_requested : bool
+        Set by a callback to end training after the current epoch.
+    """
+
+    def __init__(
+        self,
+        module: TwoLayerReLU,
+        criterion: MultiTaskLoss,
+        *,
+        algorithm: str,
+        head_steps: int,
+        learning_rate: float,
+        weight_decay: float,
+        dropout: float,
+        batch_size: int,
+        max_epochs: int,
+        generator: torch.Generator,
+        callbacks: list[Callback],
+        device: str,
+    ):
+        self.algorithm = algorithm
+        self.head_steps = head_steps
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.dropout = dropout
+        self.generator = generator
+        self.stop_requested = False
+        super().__init__(
+            module,
+            criterion=criterion,
+            optimizer=torch.optim.AdamW,
+            lr=learning_rate,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            iterator_train=TensorSlices,
+            iterator_train__generator=generator,
+            train_split=None,
+            callbacks=callbacks,
+            verbose=0,
+            device=device,
+        )
+
+    def get_default_callbacks(self) -> list[tuple[str, Callback]]:
+        return [
+            ("epoch_timer", EpochTimer()),
+            ("train_loss", PassthroughScoring(name="train_loss", on_train=True)),
+        ]
+
+    def initialize_optimizer(self, triggered_directly: Any = None) -> "MultiTaskNet":
+        """AdamW that decays matrices only: intercepts are to absorb base rates."""
+        module = self.module_
+        matrices = [module.hidden_weights, module.task_coef]
+        biases = [module.hidden_biases, module.task_intercept]
+        self.optimizer_ = torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": self.weight_decay},
+                {"params": biases, "weight_decay": 0.0},
+            ],
+            lr=self.learning_rate,
+            fused=True,
+        )
+        return self
+
+    @torch.no_grad()
+    def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
+        """Update heads and representation on one batch, in the order of `algorithm`."""
+        X, signs = batch
+        module, criterion = self.module_, self.criterion_
+        heads = (module.task_coef, module.task_intercept)
+        layer = (module.hidden_weights, module.hidden_biases)
+
+        inputs = module.normalize(X)
+        hidden = torch.relu(torch.addmm(layer[1], inputs, layer[0].T))
+        hidden = dropout(hidden, self.dropout, self.generator)
+        signs = signs.to(hidden.dtype)
+        if self.algorithm == "alternating":
+            for _ in range(self.head_steps):
+                step = head_gradients(hidden, *heads, signs, criterion)
+                self._update(batch, heads, (step.task_coef, step.task_intercept))
+        step = head_gradients(hidden, *heads, signs, criterion)
+        gradients = representation_gradients(
+            inputs, hidden, step.scores, heads[0], 1 - self.dropout
+        )
+        if self.algorithm == "alternating":
+            self._update(batch, layer, gradients)
+        else:
+            joint = (step.task_coef, step.task_intercept, *gradients)
+            self._update(batch, heads + layer, joint)
+        return {"loss": step.loss}
+
+    def _update(
+        self, batch: Any, parameters: tuple[Tensor, ...], gradients: tuple[Tensor, ...]
+    ) -> None:
+        """One step of the optimiser on these parameters alone."""
+        for parameter, gradient in zip(parameters, gradients):
+            parameter.grad = gradient
+        self.notify(
+            "on_grad_computed",
+            named_parameters=TeeGenerator(self.get_all_learnable_params()),
+            batch=batch,
+            training=True,
+        )
+        self.optimizer_.step()
+        for parameter in parameters:
+            parameter.grad = None
+
+    def on_batch_end(
+        self, net: NeuralNet, batch: Any = None, training: bool = False, **step: Any
+    ) -> None:
+        if not math.isfinite(step["loss"].item()):
+            epoch = len(self.history)
+            raise ValueError(
+                f"The loss became {step['loss'].item()} in step "
+                f"{len(self.history[-1, 'batches'])} of epoch {epoch}, with "
+                f"learning_rate={self.learning_rate}. Lower learning_rate, or look "
+                "for extreme values in X. Nothing of this fit is kept."
+            )
+
+    def notify(self, method_name: str, **cb_kwargs: Any) -> None:
+        """As in skorch, where callbacks may end training by KeyboardInterrupt."""
+        try:
+            super().notify(method_name, **cb_kwargs)
+        except KeyboardInterrupt as stop:
+            raise TrainingStopped from stop
+        if method_name == "on_epoch_end" and self.stop_requested:
+            raise TrainingStopped
+
+
+def train(net: MultiTaskNet, X: Tensor, signs: Tensor) -> TrainingLog:
+    """Run an initialised net for its epochs, or until a callback or Ctrl-C stops it.
+
+    Parameters
+    ----------
+    net : MultiTaskNet
+    X : Tensor of shape (n_samples, n_features)
+    signs : int8 Tensor of shape (n_samples, n_tasks)
+    """
+    data = TensorDataset(X, signs)
+    interrupted = False
+    net.notify("on_train_begin", X=data, y=None)
+    try:
+        net.fit_loop(data)
+    except TrainingStopped:
+        pass
+    except KeyboardInterrupt:
+        interrupted = True
+    net.notify("on_train_end", X=data, y=None)
+    epochs = [epoch for epoch in net.history if "train_loss" in epoch]
+    return TrainingLog(
+        np.array([epoch["train_loss"] for epoch in epochs]),
+        np.array(
+            [
+                epoch["validation_score"]
+                for epoch in epochs
+                if "validation_score" in epoch
+            ]
+        ),
+        interrupted,
+    )
+
+
+def export_state(net: MultiTaskNet) -> dict[str, np.ndarray]:
+    """All that continuing needs, as arrays: weights, optimiser moments, generator."""
+    arrays = {
+        name: _to_numpy(value) for name, value in net.module_.state_dict().items()
+    }
+    for name, parameter in net.module_.named_parameters():
+        for key, value in net.optimizer_.state[parameter].items():
+            arrays[f"optimizer.{name}.{key}"] = _to_numpy(value)
+    arrays["generator"] = _to_numpy(net.generator.get_state())
+    return arrays
+
+
+def restore_state(net: MultiTaskNet, arrays: Mapping[str, np.ndarray]) -> None:
+    """Put an initialised net back into an exported state."""
+    device = net.module_.hidden_weights.device
+    module_keys = net.module_.state_dict().keys()
+    net.module_.load_state_dict({k: torch.tensor(arrays[k]) for k in module_keys})
+    for name, parameter in net.module_.named_parameters():
+        prefix = f"optimizer.{name}."
+        moments = {
+            key.removeprefix(prefix): torch.tensor(value, device=device)
+            for key, value in arrays.items()
+            if key.startswith(prefix)
+        }
+        if moments:
+            net.optimizer_.state[parameter] = moments
+    net.generator.set_state(torch.tensor(arrays["generator"]))
+
+
+def _to_numpy(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy().copy()

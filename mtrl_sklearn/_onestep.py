@@ -1,0 +1,210 @@
+"""The one-step algorithm: heads first, then the representation, in closed form.
+
+From Gaussian first-layer weights ``W0`` without biases and heads at 0, one gradient
+step of the heads and one of the representation at these heads are sums over rows::
+
+    A  = sum_i r_i relu(W0 z_i)'                               (n_tasks, n_hidden)
+    dW = sum_i (A' r_i * 1[W0 z_i > 0]) z_i'                   (n_hidden, n_features)
+
+where ``r_it = w_t (y_it - mean y_t)`` is the centred and weighted label of task t, 0
+where it was not observed. dW is the negative gradient at W0 of the pseudo-contrastive
+loss
+
+    L(W) = -1/2 sum_ij <r_i, r_j> <relu(W z_i), relu(W z_j)>
+
+which pulls together points that share labels. The decay of the weights cancels the
+start, so W is dW with rows scaled to norm 1 and no learning rate matters.
+
+Reconstructed from the abstract of Collins et al. (2024); centring the labels and
+repeating the step are additions of this package.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from mtrl_sklearn._discriminant import ClassMoments, add_moments
+from mtrl_sklearn._modules import input_statistics
+from mtrl_sklearn._solution import (
+    Solution,
+    State,
+    TaskData,
+    finish_first_layer,
+    hidden_moments,
+    row_blocks,
+    solve_heads,
+    to_numpy,
+    to_tensor,
+)
+
+
+class StepSums(NamedTuple):
+    """Where a step started, and its two sums over the rows seen so far."""
+
+    start: Tensor  # W0, (n_hidden, n_features)
+    task_coef: Tensor  # A, (n_tasks, n_hidden)
+    step: Tensor  # dW, (n_hidden, n_features)
+
+
+def start_step(start: Tensor, n_tasks: int) -> StepSums:
+    """A step of which no row was seen yet."""
+    task_coef = start.new_zeros(n_tasks, len(start))
+    return StepSums(start, task_coef, torch.zeros_like(start))
+
+
+def next_step(sums: StepSums) -> StepSums:
+    """The step after this one: it starts from where this one led."""
+    return start_step(normalize(sums.step, dim=1), len(sums.task_coef))
+
+
+def centred_labels(signs: Tensor, mean: Tensor, weights: Tensor) -> Tensor:
+    """``weights (signs - mean)`` where observed, else 0; (n_samples, n_tasks)."""
+    signs = signs.to(weights.dtype)
+    return (signs - mean * signs.abs()).mul_(weights)
+
+
+def head_step(inputs: Tensor, residuals: Tensor, hidden_weights: Tensor) -> Tensor:
+    """Heads after one step from 0, of shape (n_tasks, n_hidden)."""
+    return residuals.T @ (inputs @ hidden_weights.T).relu_()
+
+
+def representation_step(
+    inputs: Tensor, residuals: Tensor, hidden_weights: Tensor, task_coef: Tensor
+) -> Tensor:
+    """Step of the first layer at given heads, of shape (n_hidden, n_features)."""
+    pre_activations = inputs @ hidden_weights.T
+    pull = torch.ops.aten.threshold_backward(residuals @ task_coef, pre_activations, 0)
+    return pull.T @ inputs
+
+
+def add_rows(
+    sums: StepSums,
+    X: Tensor,
+    signs: Tensor,
+    label_mean: Tensor,
+    weights: Tensor,
+    transform: Callable[[Tensor], Tensor],
+) -> StepSums:
+    """Sums with more rows: one pass for the heads, one for the representation.
+
+    Parameters
+    ----------
+    sums : StepSums
+    X : Tensor of shape (n_samples, n_features)
+    signs : int8 Tensor of shape (n_samples, n_tasks)
+    label_mean, weights : Tensor of shape (n_tasks,)
+        Mean sign of each task over its observed labels, and the weight of one label.
+    transform : callable
+        Applied to each block of X: centring and scaling.
+    """
+    task_coef, step = sums.task_coef.clone(), sums.step.clone()
+    for inputs, labels in row_blocks(X, signs, transform):
+        residuals = centred_labels(labels, label_mean, weights)
+        task_coef += head_step(inputs, residuals, sums.start)
+    for inputs, labels in row_blocks(X, signs, transform):
+        residuals = centred_labels(labels, label_mean, weights)
+        step += representation_step(inputs, residuals, sums.start, task_coef)
+    return StepSums(sums.start, task_coef, step)
+
+
+def pseudo_contrastive_loss(sums: StepSums) -> float:
+    """L(W0): it is homogeneous of degree 2, so by Euler's identity -<W0, dW> / 2."""
+    return -(sums.start * sums.step).sum().item() / 2
+
+
+@torch.no_grad()
+def solve_one_step(
+    data: TaskData,
+    state: State | None,
+    *,
+    n_hidden: int,
+    n_components: int | str | None,
+    repetitions: Iterable[int],
+    accumulate: bool,
+    seed: int,
+    device: str,
+) -> Solution:
+    """Take the step, and repeat it from where it led.
+
+    Parameters
+    ----------
+    data : TaskData
+    state : dict of ndarrays or None
+        Where an earlier call stopped; None starts from ``seed``.
+    n_hidden : int
+    n_components : int, "auto" or None
+        See `_spectral.truncate`.
+    repetitions : iterable
+        One step is taken for each item.
+    accumulate : bool
+        Take these rows as more rows of the step in ``state``, instead of starting the
+        next step from where that one led.
+    seed : int
+    device : str
+    """
+    X, signs = to_tensor(data.X, device), to_tensor(data.signs, device)
+    n_observed = data.n_positive + data.n_negative
+    mean_sign = (data.n_positive - data.n_negative) / np.maximum(n_observed, 1)
+    label_mean, weights = (
+        torch.as_tensor(array, dtype=X.dtype, device=device)
+        for array in (mean_sign, data.weights * n_observed.sum())
+    )
+    earlier_moments = None
+    if state is None:
+        mean, scale = (
+            torch.as_tensor(a, dtype=X.dtype) for a in input_statistics(data.X)
+        )
+        start = gaussian_directions(n_hidden, X.shape[1], X.dtype, seed)
+        sums = start_step(start.to(device), signs.shape[1])
+    else:
+        mean, scale = (torch.as_tensor(state[k]) for k in ("input_mean", "input_scale"))
+        sums = StepSums(*_restore(state, StepSums, device))
+        if accumulate:
+            earlier_moments = ClassMoments(*_restore(state, ClassMoments, device))
+        else:
+            sums = next_step(sums)
+    mean, scale = mean.to(device), scale.to(device)
+
+    losses: list[float] = []
+    for _ in repetitions:
+        sums = next_step(sums) if losses else sums
+        sums = add_rows(
+            sums, X, signs, label_mean, weights, lambda rows: (rows - mean).div_(scale)
+        )
+        losses.append(pseudo_contrastive_loss(sums) / max(n_observed.sum(), 1) ** 2)
+
+    directions = normalize(sums.step, dim=1)
+    biases = directions.new_zeros(n_hidden)
+    first_layer = finish_first_layer(directions, biases, mean, scale, n_components)
+    moments = hidden_moments(first_layer, X, signs)
+    if earlier_moments is not None:
+        moments = add_moments(earlier_moments, moments)
+    new_state = {"input_mean": mean, "input_scale": scale}
+    new_state |= sums._asdict() | moments._asdict()
+    return Solution(
+        first_layer,
+        solve_heads(moments),
+        {name: to_numpy(tensor) for name, tensor in new_state.items()},
+        np.array(losses),
+        np.empty(0),
+        converged=True,
+        interrupted=False,
+    )
+
+
+def gaussian_directions(
+    n_hidden: int, n_features: int, dtype: torch.dtype, seed: int
+) -> Tensor:
+    """Random directions: Gaussian rows scaled to norm 1."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = torch.randn(n_hidden, n_features, generator=generator, dtype=dtype)
+    return normalize(weights, dim=1)
+
+
+def _restore(state: State, kind: Any, device: str) -> list[Tensor]:
+    """The fields of a named tuple, out of a state."""
+    return [to_tensor(state[name], device) for name in kind._fields]

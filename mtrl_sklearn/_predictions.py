@@ -1,0 +1,136 @@
+"""Predictions for the source tasks, in the caller's encoding, from their scores."""
+
+from typing import Any
+
+import numpy as np
+from scipy.special import expit
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from mtrl_sklearn._tasks import LabelEncoding, learn_encoding
+from mtrl_sklearn.metrics import masked_roc_auc
+
+
+def _has_probabilities(estimator: Any) -> bool:
+    if estimator.loss != "logistic":
+        raise AttributeError(
+            f"predict_proba needs loss='logistic'; loss={estimator.loss!r} gives "
+            "scores that are no log-odds. Use decision_function."
+        )
+    return True
+
+
+class TaskPredictionsMixin:
+    """Labels of many tasks as fitted attributes, and predictions of them.
+
+    A subclass provides ``_task_scores(X)``, which validates X and returns scores of
+    shape (n_samples, n_tasks), and the parameter ``loss``.
+    """
+
+    def _learn_labels(self, y: Any, tasks: Any, classes: Any) -> None:
+        """Set the fitted attributes that describe labels."""
+        encoding = learn_encoding(y, tasks, classes)
+        single = encoding.form == "single"
+        self.label_form_ = encoding.form
+        self.output_names_ = encoding.outputs
+        self.classes_ = encoding.classes[0] if single else list(encoding.classes)
+        self.task_names_ = encoding.task_names
+        self.n_tasks_ = encoding.n_tasks
+
+    def _label_encoding(self) -> LabelEncoding:
+        """The encoding that the fitted attributes describe."""
+        classes: Any = self.classes_
+        if self.label_form_ == "single":
+            classes = [classes]
+        return LabelEncoding(self.label_form_, self.output_names_, classes)
+
+    def decision_function(self, X):
+        """Scores of the source tasks; positive means the last of a task's classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_tasks), or (n_samples,)
+            One dimension where ``y`` was a single binary task of shape (n_samples,).
+        """
+        check_is_fitted(self)
+        scores = self._task_scores(X)
+        single = self.label_form_ == "single" and self.n_tasks_ == 1
+        return scores[:, 0] if single else scores
+
+    @available_if(_has_probabilities)
+    def predict_proba(self, X):
+        """Probabilities of the source tasks' classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_tasks), or (n_samples, n_classes)
+            Probability of each task's positive class, as scikit-learn's multi-label
+            classifiers return it. Where ``y`` had shape (n_samples,): probabilities
+            of its classes, in the order of ``classes_``, summing to 1.
+        """
+        check_is_fitted(self)
+        positive = expit(self._task_scores(X))
+        if self.label_form_ != "single":
+            return positive
+        if self.n_tasks_ == 1:
+            return np.hstack([1 - positive, positive])
+        return positive / positive.sum(axis=1, keepdims=True)
+
+    def predict(self, X):
+        """Labels of the source tasks in the encoding of ``y``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Shaped as ``y`` was in fit; a column per task id for the long form.
+        """
+        check_is_fitted(self)
+        return self._label_encoding().decode(self._task_scores(X))
+
+    def score(self, X, y, tasks=None):
+        """Mean ROC-AUC over source tasks, each on its observed labels.
+
+        Tasks that do not show both classes are left out, and so are rows of the long
+        form whose task was not part of fit.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            In the form and encoding of fit.
+        tasks : array-like of shape (n_samples,), default=None
+            Task ids of the long form.
+
+        Returns
+        -------
+        float
+            In [0, 1]; 0.5 is chance. NaN if no task shows both classes.
+        """
+        check_is_fitted(self)
+        scores = self._task_scores(X)
+        check_consistent_length(scores, y, tasks)
+        if tasks is not None and self.label_form_ == "long":
+            y, tasks = np.asarray(y), np.asarray(tasks)
+            known = np.isin(tasks, self.output_names_)
+            scores, y, tasks = scores[known], y[known], tasks[known]
+        signs = self._label_encoding().encode(y, tasks)
+        return mean_roc_auc(signs, scores)
+
+
+def mean_roc_auc(signs: np.ndarray, scores: np.ndarray) -> float:
+    """Mean over the tasks of which both classes are observed; NaN without any."""
+    of_task = masked_roc_auc(signs, scores)
+    defined = ~np.isnan(of_task)
+    return float(of_task[defined].mean()) if defined.any() else float("nan")

@@ -1,0 +1,630 @@
+"""MultiTaskReLURepresentation: parameters, validation, documentation."""
+
+import warnings
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import (
+    check_consistent_length,
+    check_is_fitted,
+    validate_data,
+)
+
+from mtrl_sklearn._base import last_good_state, resolve_device
+from mtrl_sklearn._callbacks import (
+    EpochProgress,
+    ScikitLearnCallbacks,
+    StopOnPlateau,
+    ValidationScore,
+    count_repetitions,
+)
+from mtrl_sklearn._descent import DescentOptions, descend, finish_network
+from mtrl_sklearn._losses import task_weights
+from mtrl_sklearn._onestep import solve_one_step
+from mtrl_sklearn._predictions import TaskPredictionsMixin, mean_roc_auc
+from mtrl_sklearn._solution import FirstLayer, Heads, TaskData, to_numpy, to_tensor
+from mtrl_sklearn._tasks import check_usable_tasks
+
+# max_iter="auto" trains for about this many updates, and this many epochs at least and
+# at most.
+AUTO_UPDATES = 1200
+AUTO_EPOCHS = (10, 200)
+AUTO_BATCH_SIZE = 128
+
+
+class MultiTaskReLURepresentation(
+    TaskPredictionsMixin,
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
+):
+    r"""Representation learned from many binary tasks by a two-layer ReLU network.
+
+    The network scores all tasks on shared hidden features,
+
+    .. math:: F = H A^T + c, \qquad H = \max(0, X W^T + b),
+
+    and minimises a loss averaged over the labels that were observed. The heads A serve
+    training only: what `transform` returns is H, on which a linear model solves a new
+    task from few labels.
+
+    Setting and algorithm are reconstructed from the abstract of Collins et al. [1]_:
+    when the labels of all tasks depend on one projection of the inputs, gradient
+    descent that updates the heads first and then the first layer aligns points that
+    share labels, and W recovers the projection. Centring inputs and labels, choosing
+    the rank and truncating W to it, and the discriminant heads after truncation are
+    additions of this package.
+
+    Parameters
+    ----------
+    n_hidden : int, default=512
+        Number of hidden units.
+
+    n_components : int, "auto" or None, default="auto"
+        Rank of the first layer. An int replaces the trained W by its best
+        approximation of that rank; weight outside the shared subspace is noise for a
+        probe. None keeps W. "auto" truncates only where the singular values of W show
+        an edge: a drop after value r by a factor of at least 1.25 that, in logarithm,
+        is twice the drop over the next ``max(r, 5)`` values together (4 times for r = 1).
+        A spectrum that keeps falling, as on most real data, has no flat bulk below its
+        first drop, and W stays whole.
+
+    algorithm : {"alternating", "joint", "one_step"}, default="alternating"
+        "alternating" updates the heads first, ``head_steps`` times, then the first
+        layer at the updated heads; "joint" updates both at once. Both use AdamW on
+        mini-batches. "one_step" takes one gradient step of the heads and then one of
+        the first layer in closed form, on labels centred per task, and repeats it
+        ``max_iter`` times.
+
+    loss : {"logistic", "hinge"}, default="logistic"
+        Loss of one label, averaged over observed labels. At a score of 0 both have the
+        same gradient up to scale, so "one_step" does not depend on it.
+
+    head_steps : int, default=1
+        Updates of the heads per update of the first layer, for "alternating".
+
+    learning_rate : float, default=1e-3
+        Step size of AdamW.
+
+    weight_decay : float, default=1.0
+        Decoupled decay of W and A per unit of learning rate; biases do not decay.
+
+    dropout : float, default=0.5
+        Probability with which a hidden unit is dropped for a row in training.
+
+    max_iter : int or "auto", default="auto"
+        Epochs, or repetitions of "one_step". "auto" is 1 for "one_step", else as many
+        epochs as make about 1200 updates, between 10 and 200: a budget that was best
+        on synthetic and on real data alike, without a claim of convergence.
+
+    batch_size : int or "auto", default="auto"
+        Rows of a mini-batch, at most the number of rows. "auto" is 128.
+
+    tol : float, default=1e-2
+        Training has converged, and stops, when the loss (with ``early_stopping``: 1 -
+        validation score) fell by less than this share in ``n_iter_no_change`` epochs.
+
+    early_stopping : bool, default=False
+        Hold out a share ``validation_fraction`` of the rows, score the source tasks on
+        them after each epoch by mean ROC-AUC, and keep the best weights.
+
+    validation_fraction : float, default=0.1
+        Share of rows held out by ``early_stopping``.
+
+    n_iter_no_change : int, default=10
+        Epochs over which ``tol`` is measured.
+
+    output : {"hidden", "projection", "scores"}, default="hidden"
+        What `transform` returns: hidden features, coordinates in the recovered subspace
+        (``X @ components_.T``), or scores of the source tasks.
+
+    task_weight : {"observed", "equal"}, default="observed"
+        Weight of a task's mean loss in the objective: its share of all observed labels,
+        so that every label counts once, or the same for all tasks.
+
+    warm_start : bool, default=False
+        Continue from the previous fit: weights, optimiser and random stream. The tasks
+        must be the same.
+
+    callbacks : list of skorch callbacks, default=None
+        Called during training by "alternating" and "joint". For scikit-learn's own
+        callbacks see `set_callbacks`.
+
+    device : str, default="auto"
+        Torch device; "auto" is "cuda" where available, else "cpu".
+
+    random_state : int, RandomState instance or None, default=None
+        Initial weights, order of rows, dropout, held-out rows. An int repeats a fit bit
+        for bit on the same machine.
+
+    verbose : bool, default=False
+        Show a progress bar with the loss.
+
+    Attributes
+    ----------
+    hidden_weights_ : ndarray of shape (n_hidden, n_features)
+        W after truncation, for raw inputs: the centring and scaling of inputs that
+        training uses is folded into W and b.
+    hidden_biases_ : ndarray of shape (n_hidden,)
+        b.
+    task_coef_ : ndarray of shape (n_tasks, n_hidden)
+        A. Discriminants on the truncated features where W was truncated.
+    task_intercept_ : ndarray of shape (n_tasks,)
+        c.
+    components_ : ndarray of shape (n_components_, n_features)
+        Orthonormal basis of the row space of W, leading direction first.
+    singular_values_ : ndarray of shape (min(n_hidden, n_features),)
+        All singular values of W before truncation, descending.
+    n_components_ : int
+        Rank of W.
+    n_tasks_ : int
+        Number of binary tasks.
+    task_names_ : ndarray of shape (n_tasks,)
+        Column names of ``y`` or task ids; "name=class" where a column with more than
+        two classes became one-vs-rest tasks.
+    output_names_ : ndarray of shape (n_outputs,)
+        The same before such columns are taken apart.
+    classes_ : ndarray of shape (n_classes,) or list of n_outputs such arrays
+        Labels in the caller's encoding; a list where ``y`` had columns or ``tasks``.
+    label_form_ : {"single", "wide", "long"}
+        Form of ``y`` in fit.
+    n_positive_, n_negative_ : ndarray of shape (n_tasks,)
+        Labels of each class that training has seen.
+    loss_curve_ : ndarray of shape (n_iter_,)
+        Training loss per epoch; for "one_step" the pseudo-contrastive loss before each
+        repetition.
+    validation_scores_ : ndarray of shape (n_iter_,)
+        Mean ROC-AUC on held-out rows per epoch. Only with ``early_stopping``.
+    n_iter_ : int
+        Epochs or repetitions that were run, those before a warm start included.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+
+    References
+    ----------
+    .. [1] Collins, Hassani, Soltanolkotabi, Mokhtari, Shakkottai, "Provable Multi-Task
+       Representation Learning by Two-Layer ReLU Neural Networks", ICML 2024.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from mtrl_sklearn import MultiTaskReLURepresentation
+    >>> from mtrl_sklearn.datasets import make_subspace_tasks
+    >>> X, Y, components, problem = make_subspace_tasks(random_state=0)
+    >>> representation = MultiTaskReLURepresentation(128, random_state=0).fit(X, Y)
+    >>> representation.n_components_
+    4
+    >>> new_task = problem.new_tasks(1, random_state=1)
+    >>> X_few, y_few = new_task.sample(100, random_state=2)
+    >>> probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1))
+    >>> probe = probe.fit(representation.transform(X_few), y_few.ravel())
+    >>> X_test, y_test = new_task.sample(1000, random_state=3)
+    >>> bool(probe.score(representation.transform(X_test), y_test.ravel()) > 0.7)
+    True
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "n_hidden": [Interval(Integral, 1, None, closed="left")],
+        "n_components": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+            None,
+        ],
+        "algorithm": [StrOptions({"alternating", "joint", "one_step"})],
+        "loss": [StrOptions({"logistic", "hinge"})],
+        "head_steps": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "batch_size": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "output": [StrOptions({"hidden", "projection", "scores"})],
+        "task_weight": [StrOptions({"observed", "equal"})],
+        "warm_start": ["boolean"],
+        "callbacks": [list, None],
+        "device": [str],
+        "random_state": ["random_state"],
+        "verbose": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        n_hidden=512,
+        *,
+        n_components="auto",
+        algorithm="alternating",
+        loss="logistic",
+        head_steps=1,
+        learning_rate=1e-3,
+        weight_decay=1.0,
+        dropout=0.5,
+        max_iter="auto",
+        batch_size="auto",
+        tol=1e-2,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        output="hidden",
+        task_weight="observed",
+        warm_start=False,
+        callbacks=None,
+        device="auto",
+        random_state=None,
+        verbose=False,
+    ):
+        self.n_hidden = n_hidden
+        self.n_components = n_components
+        self.algorithm = algorithm
+        self.loss = loss
+        self.head_steps = head_steps
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.dropout = dropout
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.tol = tol
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.output = output
+        self.task_weight = task_weight
+        self.warm_start = warm_start
+        self.callbacks = callbacks
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, tasks=None):
+        """Learn the representation.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs; float32 and float64 keep their type, others become float32.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels in any encoding (bool, int, float, string); NaN, None and NA stand
+            for "not observed". A column with two values is one task, a column with k >
+            2 values is k one-vs-rest tasks. A DataFrame names its tasks.
+        tasks : array-like of shape (n_samples,), default=None
+            The long form: ``y`` holds one label per row, and ``tasks`` the id of the
+            task it belongs to. The objective is that of the wide form.
+
+        Returns
+        -------
+        self : MultiTaskReLURepresentation
+
+        Raises
+        ------
+        ValueError
+            If no task has observed labels of both classes, labels cannot be read, X is
+            not finite, or the loss becomes infinite or NaN. An estimator that was
+            fitted before stays as it was.
+
+        Warns
+        -----
+        UserWarning
+            If some tasks lack a class: they are named and have no influence. If
+            training was interrupted: the state so far is kept.
+        ConvergenceWarning
+            If ``max_iter`` was given and the loss was still falling at the end.
+        """
+        resume = self.warm_start and hasattr(self, "n_iter_")
+        with last_good_state(self):
+            X_valid, signs = self._read_training_data(X, y, tasks, not resume)
+            train, held_out = self._split_rows(len(signs))
+            data = self._count_labels(X_valid[train], signs[train])
+            check_usable_tasks(data.n_positive, data.n_negative, self.task_names_)
+            n_iter = self._resolve_max_iter(len(train))
+
+            root = self._init_callback_context(max_subtasks=n_iter)
+            given = {
+                "X": X,
+                "y": y,
+                "metadata": tasks if tasks is None else {"tasks": tasks},
+            }
+            root.call_on_fit_task_begin(estimator=self, **given)
+            if self.algorithm == "one_step":
+                steps = count_repetitions(n_iter, root, self)
+                solution = self._take_steps(data, resume, steps, accumulate=False)
+            else:
+                validation = X_valid[held_out], signs[held_out]
+                callbacks = self._make_callbacks(data, validation, root, given)
+                solution = self._descend(data, resume, n_iter, callbacks)
+            self._store(solution, data, resume)
+            root.call_on_fit_task_end(
+                estimator=self, **given, reconstruction_attributes={}
+            )
+        self._warn_of_early_end(solution, n_iter)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, tasks=None, classes=None):
+        """Train on one more batch of rows: one epoch, or more rows of the one step.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs. Their centre and scale are those of the first batch.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels, as in `fit`. The first batch sets the tasks.
+        tasks : array-like of shape (n_samples,), default=None
+            Task ids of the long form.
+        classes : array-like of shape (n_classes,), default=None
+            All label values. Needed in the first call where that batch may not show
+            both classes of a task.
+
+        Returns
+        -------
+        self : MultiTaskReLURepresentation
+
+        Raises
+        ------
+        ValueError
+            As in `fit`, and for labels or tasks that the first batch did not have.
+        """
+        resume = hasattr(self, "n_iter_")
+        with last_good_state(self):
+            X, signs = self._read_training_data(X, y, tasks, not resume, classes)
+            data = self._count_labels(X, signs, accumulate=resume)
+            if self.algorithm == "one_step":
+                solution = self._take_steps(data, resume, range(1), accumulate=True)
+            else:
+                solution = self._descend(data, resume, 1, self.callbacks or [])
+            self._store(solution, data, resume)
+        return self
+
+    def _read_training_data(self, X, y, tasks, reset, classes=None):
+        """Validated inputs and signs; sets what describes features and labels."""
+        X = validate_data(
+            self, X, dtype=[np.float32, np.float64], order="C", reset=reset
+        )
+        if reset:
+            self._learn_labels(y, tasks, classes)
+        else:
+            self._check_resumable()
+            X = X.astype(self.hidden_weights_.dtype, copy=False)
+        signs = self._label_encoding().encode(y, tasks)
+        check_consistent_length(X, signs)
+        most = min(self.n_hidden, X.shape[1])
+        if isinstance(self.n_components, Integral) and self.n_components > most:
+            raise ValueError(
+                f"n_components={self.n_components} exceeds min(n_hidden, n_features)="
+                f"{most}. Lower n_components, or pass 'auto' or None."
+            )
+        return X, signs
+
+    def _check_resumable(self):
+        if self.hidden_weights_.shape[0] != self.n_hidden:
+            raise ValueError(
+                f"n_hidden={self.n_hidden} differs from the fit to continue, which has "
+                f"{len(self.hidden_weights_)} hidden units. Set n_hidden back, or clone the "
+                "estimator and start anew."
+            )
+        if ("start" in self._state_) != (self.algorithm == "one_step"):
+            raise ValueError(
+                f"algorithm={self.algorithm!r} cannot continue a fit of another kind: "
+                "'one_step' has no optimiser state. Clone the estimator to start anew."
+            )
+
+    def _split_rows(self, n_samples):
+        """Row indices to train on, and to hold out."""
+        rows = np.arange(n_samples)
+        if not self.early_stopping or self.algorithm == "one_step":
+            return rows, rows[:0]
+        return train_test_split(
+            rows,
+            test_size=self.validation_fraction,
+            random_state=check_random_state(self.random_state),
+        )
+
+    def _count_labels(self, X, signs, accumulate=False):
+        n_positive, n_negative = (signs > 0).sum(axis=0), (signs < 0).sum(axis=0)
+        if accumulate:
+            n_positive += self.n_positive_
+            n_negative += self.n_negative_
+        weights = task_weights(n_positive, n_negative, self.task_weight)
+        return TaskData(X, signs, n_positive, n_negative, weights)
+
+    def _resolve_max_iter(self, n_samples):
+        if self.max_iter != "auto":
+            return self.max_iter
+        if self.algorithm == "one_step":
+            return 1
+        updates_per_epoch = -(-n_samples // self._resolve_batch_size(n_samples))
+        return int(np.clip(-(-AUTO_UPDATES // updates_per_epoch), *AUTO_EPOCHS))
+
+    def _resolve_batch_size(self, n_samples):
+        size = AUTO_BATCH_SIZE if self.batch_size == "auto" else self.batch_size
+        return min(size, n_samples)
+
+    def _take_steps(self, data, resume, steps, accumulate):
+        return solve_one_step(
+            data,
+            self._state_ if resume else None,
+            n_hidden=self.n_hidden,
+            n_components=self.n_components,
+            repetitions=steps,
+            accumulate=accumulate,
+            seed=self._draw_seed(),
+            device=resolve_device(self.device),
+        )
+
+    def _descend(self, data, resume, n_iter, callbacks):
+        options = DescentOptions(
+            n_hidden=self.n_hidden,
+            algorithm=self.algorithm,
+            loss=self.loss,
+            head_steps=self.head_steps,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            dropout=self.dropout,
+            max_epochs=n_iter,
+            batch_size=self._resolve_batch_size(len(data.X)),
+        )
+        return descend(
+            data,
+            self._state_ if resume else None,
+            options,
+            n_components=self.n_components,
+            callbacks=callbacks,
+            seed=self._draw_seed(),
+            device=resolve_device(self.device),
+        )
+
+    def _draw_seed(self):
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _make_callbacks(self, data, validation, root, given):
+        """List the skorch callbacks of a fit, in the order in which they are called."""
+        device = resolve_device(self.device)
+
+        def validation_score(module):
+            scores = module(to_tensor(validation[0], device))
+            return mean_roc_auc(validation[1], to_numpy(scores))
+
+        def fitted_attributes(net):
+            X, signs = to_tensor(data.X, device), to_tensor(data.signs, device)
+            network = finish_network(net.module_, X, signs, self.n_components)
+            return _network_attributes(*network)
+
+        plateau = StopOnPlateau("train_loss", self.tol, self.n_iter_no_change)
+        callbacks = [ScikitLearnCallbacks(root, self, given, fitted_attributes)]
+        if self.early_stopping:
+            plateau.monitor = "validation_error"
+            callbacks.insert(0, ValidationScore(validation_score))
+        if self.verbose:
+            callbacks.append(EpochProgress())
+        return [*callbacks, *(self.callbacks or []), plateau]
+
+    def _store(self, solution, data, resume):
+        """Set the fitted attributes."""
+        curve = solution.loss_curve
+        if resume:
+            curve = np.concatenate([self.loss_curve_, curve])
+        if len(solution.validation_scores):
+            self.validation_scores_ = solution.validation_scores
+        vars(self).update(_network_attributes(solution.first_layer, solution.heads))
+        self.loss_curve_ = curve
+        self.n_iter_ = len(curve)
+        self.n_positive_, self.n_negative_ = data.n_positive, data.n_negative
+        self._state_ = solution.state
+
+    def _warn_of_early_end(self, solution, n_iter):
+        if solution.interrupted:
+            warnings.warn(
+                f"Training was interrupted in epoch {len(solution.loss_curve) + 1} of "
+                f"{n_iter}. The state so far is kept; fit with warm_start=True goes on.",
+                stacklevel=4,
+            )
+        elif self.max_iter != "auto" and not solution.converged:
+            warnings.warn(
+                f"Training ended at max_iter={self.max_iter} while the loss was still "
+                f"falling by more than tol={self.tol} in n_iter_no_change="
+                f"{self.n_iter_no_change} epochs. Raise max_iter or tol, or set "
+                "max_iter='auto'.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def transform(self, X):
+        """Map inputs to the learned representation.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features_out)
+            ``n_hidden``, ``n_components_`` or ``n_tasks_`` columns for ``output``
+            "hidden", "projection" and "scores"; of the dtype of X.
+        """
+        check_is_fitted(self)
+        if self.output == "scores":
+            return self._task_scores(X)
+        X = self._validate_inputs(X)
+        if self.output == "projection":
+            return X @ self.components_.T.astype(X.dtype, copy=False)
+        return self._hidden(X)
+
+    def _validate_inputs(self, X):
+        dtypes = [np.float32, np.float64]
+        return validate_data(self, X, dtype=dtypes, reset=False)
+
+    def _hidden(self, X):
+        hidden = X @ self.hidden_weights_.T.astype(X.dtype, copy=False)
+        hidden += self.hidden_biases_.astype(X.dtype, copy=False)
+        return np.maximum(hidden, 0, out=hidden)
+
+    def _task_scores(self, X):
+        X = self._validate_inputs(X)
+        scores = self._hidden(X) @ self.task_coef_.T.astype(X.dtype, copy=False)
+        scores += self.task_intercept_.astype(X.dtype, copy=False)
+        return scores
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the columns of `transform`.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of str objects
+            Task names for ``output="scores"``, else the class name and a number.
+        """
+        if self.output == "scores":
+            check_is_fitted(self)
+            return np.array([str(name) for name in self.task_names_], dtype=object)
+        return super().get_feature_names_out(input_features)
+
+    @property
+    def _n_features_out(self):
+        by_output = {"projection": self.components_, "scores": self.task_coef_}
+        return len(by_output.get(self.output, self.hidden_weights_))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.target_tags.multi_output = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _network_attributes(first_layer: FirstLayer, heads: Heads) -> dict[str, Any]:
+    """Fitted attributes that hold the network."""
+    return {
+        "hidden_weights_": first_layer.hidden_weights,
+        "hidden_biases_": first_layer.hidden_biases,
+        "components_": first_layer.components,
+        "n_components_": len(first_layer.components),
+        "singular_values_": first_layer.singular_values,
+        "task_coef_": heads.task_coef,
+        "task_intercept_": heads.task_intercept,
+    }

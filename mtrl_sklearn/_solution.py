@@ -1,0 +1,147 @@
+"""What goes into a solver and what comes out of it.
+
+A solver (`_descent.descend`, `_onestep.solve_one_step`) takes a `TaskData`, the state
+it left in an earlier call or None, and its own settings, and returns a `Solution`. It
+knows nothing of estimators. This module holds the two ends that all solvers share.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mtrl_sklearn._discriminant import (
+    ClassMoments,
+    add_moments,
+    class_moments,
+    discriminant_heads,
+)
+from mtrl_sklearn._spectral import truncate
+
+State = dict[str, np.ndarray]
+
+# Rows per matrix product where all rows are visited: memory is this many times
+# (n_hidden + n_tasks) numbers.
+BLOCK_ROWS = 4096
+
+
+class TaskData(NamedTuple):
+    """Training rows with their signs, and what was counted in them."""
+
+    X: np.ndarray  # (n_samples, n_features)
+    signs: np.ndarray  # (n_samples, n_tasks), int8: +1, -1, 0 = not observed
+    n_positive: np.ndarray  # (n_tasks,), observed labels, earlier batches included
+    n_negative: np.ndarray  # (n_tasks,)
+    weights: np.ndarray  # (n_tasks,), weight of one label, see _losses.task_weights
+
+
+class FirstLayer(NamedTuple):
+    """A first layer that acts on raw inputs, cut to its rank."""
+
+    hidden_weights: np.ndarray  # (n_hidden, n_features)
+    hidden_biases: np.ndarray  # (n_hidden,)
+    components: np.ndarray  # (n_components, n_features), orthonormal rows
+    singular_values: np.ndarray  # all of them, descending, before the cut
+
+    @property
+    def is_truncated(self) -> bool:
+        return len(self.components) < len(self.singular_values)
+
+
+class Heads(NamedTuple):
+    """Linear heads of all tasks on the hidden features."""
+
+    task_coef: np.ndarray  # (n_tasks, n_hidden)
+    task_intercept: np.ndarray  # (n_tasks,)
+
+
+class Solution(NamedTuple):
+    """What a solver found, and what it needs to go on from there."""
+
+    first_layer: FirstLayer
+    heads: Heads
+    state: State
+    loss_curve: np.ndarray  # (n_iter,)
+    validation_scores: np.ndarray  # (n_iter,), or empty
+    converged: bool
+    interrupted: bool
+
+
+def finish_first_layer(
+    weights: Tensor,
+    biases: Tensor,
+    input_mean: Tensor,
+    input_scale: Tensor,
+    n_components: int | str | None,
+) -> FirstLayer:
+    """Cut trained weights to their rank and fold the scaling of inputs into them.
+
+    Parameters
+    ----------
+    weights : Tensor of shape (n_hidden, n_features)
+        They act on ``(x - input_mean) / input_scale``.
+    biases : Tensor of shape (n_hidden,)
+    input_mean : Tensor of shape (n_features,)
+    input_scale : Tensor, scalar
+    n_components : int, "auto" or None
+        See `_spectral.truncate`.
+
+    Raises
+    ------
+    ValueError
+        If a weight is not finite.
+    """
+    if not (weights.isfinite().all() and biases.isfinite().all()):
+        raise ValueError(
+            "The trained weights are not finite. Lower learning_rate, or look for "
+            "extreme values in X. Nothing of this fit is kept."
+        )
+    scale = to_numpy(input_scale)
+    cut = truncate(to_numpy(weights), n_components)
+    folded = cut.weights / scale
+    return FirstLayer(
+        folded,
+        to_numpy(biases) - folded @ to_numpy(input_mean),
+        cut.components,
+        cut.singular_values / scale,
+    )
+
+
+def row_blocks(
+    X: Tensor, signs: Tensor, transform: Callable[[Tensor], Tensor]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """``transform(X)`` and signs of consecutive blocks of rows."""
+    for start in range(0, len(X), BLOCK_ROWS):
+        stop = start + BLOCK_ROWS
+        yield transform(X[start:stop]), signs[start:stop]
+
+
+def hidden_moments(layer: FirstLayer, X: Tensor, signs: Tensor) -> ClassMoments:
+    """Class moments of the hidden features of all rows."""
+    weights, biases = (to_tensor(a, X.device) for a in layer[:2])
+    total = None
+    for hidden, labels in row_blocks(
+        X, signs, lambda rows: torch.addmm(biases, rows, weights.T).relu_()
+    ):
+        block = class_moments(hidden, labels)
+        total = block if total is None else add_moments(total, block)
+    assert total is not None  # X has rows
+    return total
+
+
+def solve_heads(moments: ClassMoments) -> Heads:
+    """Discriminant heads as arrays."""
+    return Heads(*map(to_numpy, discriminant_heads(moments)))
+
+
+def to_tensor(array: np.ndarray, device: torch.device | str) -> Tensor:
+    """A tensor of the same dtype; shares memory on the CPU where the array allows."""
+    shareable = array if array.flags.writeable else array.copy()
+    return torch.from_numpy(shareable).to(device)
+
+
+def to_numpy(tensor: Tensor) -> np.ndarray:
+    """An array of its own memory."""
+    return tensor.detach().cpu().numpy().copy()

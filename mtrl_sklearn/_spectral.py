@@ -1,0 +1,70 @@
+"""The subspace a first layer looks at: singular vectors, rank, truncation."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import svd
+from sklearn.utils.extmath import svd_flip
+
+# What makes an edge: the drop at it, as a ratio; that drop, in logarithm, as a multiple
+# of the drop over the window of singular values below it; the size of that window.
+MIN_RATIO = 1.25
+MIN_CONTRAST = 2.0
+MIN_CONTRAST_RANK_ONE = 4.0
+MIN_WINDOW = 5
+
+
+class Subspace(NamedTuple):
+    """Row space of a matrix, cut at a chosen rank."""
+
+    weights: np.ndarray  # (n_hidden, n_features), the best approximation of that rank
+    components: np.ndarray  # (rank, n_features), orthonormal rows
+    singular_values: np.ndarray  # (min(n_hidden, n_features),), all of them, descending
+
+
+def truncate(weights: np.ndarray, n_components: int | str | None) -> Subspace:
+    """Best approximation of ``weights`` of the wanted rank.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n_hidden, n_features)
+    n_components : int, "auto" or None
+        A rank; the rank that `select_rank` finds in the spectrum; or no truncation.
+    """
+    left, values, right = svd(weights, full_matrices=False)
+    left, right = svd_flip(left, right, u_based_decision=False)
+    rank = select_rank(values) if n_components == "auto" else n_components
+    if rank is None or rank == len(values):
+        return Subspace(weights, right, values)
+    components = right[:rank]
+    return Subspace((left[:, :rank] * values[:rank]) @ components, components, values)
+
+
+def select_rank(singular_values: np.ndarray) -> int | None:
+    """Number of singular values above an edge in the spectrum; None without an edge.
+
+    Recovered directions stand above a bulk of noise whose singular values lie close
+    together. Rank r is therefore accepted only where the drop from value r to r + 1 is
+    large (a ratio of 1.25 at least) *and* the spectrum is flat right below it: the drop
+    in logarithm must be twice that over the next ``max(r, 5)`` values together. Most
+    real data has one dominant direction, then a spectrum that keeps falling, so rank 1
+    takes a factor of 4. Of several edges the first wins.
+
+    Parameters
+    ----------
+    singular_values : ndarray of shape (n,)
+        In descending order.
+
+    Returns
+    -------
+    int or None
+    """
+    values = singular_values[singular_values > 0]
+    logs = np.log(values)
+    for rank in range(1, len(logs) - MIN_WINDOW):
+        last = min(rank + max(rank, MIN_WINDOW), len(logs) - 1)
+        drop, below = logs[rank - 1] - logs[rank], logs[rank] - logs[last]
+        contrast = MIN_CONTRAST_RANK_ONE if rank == 1 else MIN_CONTRAST
+        if drop >= max(np.log(MIN_RATIO), contrast * below):
+            return rank
+    return None

@@ -1,0 +1,384 @@
+"""Labels of many tasks: from the caller's encoding to signs, and back.
+
+Every check of labels lives here. The rest of the package sees one form only: an
+int8 array ``signs`` of shape (n_samples, n_tasks) that holds +1, -1, or 0 where
+nothing was observed.
+
+Two words are kept apart. An *output* is what the caller sees: a column of a wide
+``y``, or a task id of the long form. A *task* is one binary problem. An output with
+two classes is one task; an output with k > 2 classes is k one-vs-rest tasks.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils._missing import is_pandas_na, is_scalar_nan
+from sklearn.utils.validation import check_consistent_length
+
+Form = Literal["single", "wide", "long"]
+
+
+class _Column(NamedTuple):
+    """Labels of one output: the values that were observed, and where."""
+
+    values: np.ndarray  # (n_observed,)
+    observed: np.ndarray  # (n_samples,) bool
+
+
+@dataclass(frozen=True)
+class LabelEncoding:
+    """How the caller's labels map to binary tasks, and scores map back.
+
+    Attributes
+    ----------
+    form : {"single", "wide", "long"}
+        ``y`` of shape (n_samples,); ``y`` of shape (n_samples, n_outputs); one
+        label per row with the task it belongs to.
+    outputs : ndarray of shape (n_outputs,)
+        Column names, or task ids.
+    classes : sequence of n_outputs ndarrays
+        Sorted label values of each output. The last one is the positive class of a
+        binary output.
+    """
+
+    form: Form
+    outputs: np.ndarray
+    classes: Sequence[np.ndarray]
+
+    @property
+    def tasks_per_output(self) -> np.ndarray:
+        """Number of binary tasks of each output, of shape (n_outputs,)."""
+        sizes = np.fromiter((len(c) for c in self.classes), int, len(self.classes))
+        return np.where(sizes > 2, sizes, 1)
+
+    @property
+    def n_tasks(self) -> int:
+        return int(self.tasks_per_output.sum())
+
+    @property
+    def task_names(self) -> np.ndarray:
+        """Output names; "output=class" for the tasks of an output with > 2 classes."""
+        per_output = self.tasks_per_output
+        if (per_output == 1).all():
+            return self.outputs
+        names: list[str] = []
+        for output, classes, n in zip(self.outputs, self.classes, per_output):
+            names += [str(output)] if n == 1 else [f"{output}={c}" for c in classes]
+        return np.asarray(names)
+
+    def encode(self, y: Any, tasks: Any = None) -> np.ndarray:
+        """Signs of labels in the caller's encoding.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_tasks), int8
+            +1 positive, -1 negative, 0 not observed.
+
+        Raises
+        ------
+        ValueError
+            For columns, task ids or labels that are not part of this encoding.
+        """
+        form, names, columns = _read_labels(y, tasks)
+        if form != self.form:
+            raise ValueError(
+                f"y comes in the {form!r} form, but the labels of fit had the "
+                f"{self.form!r} form. Pass labels in the form used in fit: "
+                "'single' is y of shape (n_samples,), 'wide' is y of shape "
+                "(n_samples, n_tasks), 'long' is y of shape (n_samples,) with tasks."
+            )
+        order = self._match_outputs(names)
+        n_samples = len(columns[0].observed)
+        signs = np.zeros((n_samples, self.n_tasks), dtype=np.int8)
+        starts = np.cumsum(self.tasks_per_output) - self.tasks_per_output
+        for column, k in zip(columns, order):
+            stop = starts[k] + self.tasks_per_output[k]
+            signs[column.observed, starts[k] : stop] = self._encode_column(column, k)
+        return signs
+
+    def _match_outputs(self, names: np.ndarray) -> np.ndarray:
+        """Position among the known outputs of each name."""
+        if self.form == "single" or np.array_equal(names, self.outputs):
+            return np.arange(len(names))
+        position = {name: k for k, name in enumerate(self.outputs.tolist())}
+        unknown = [name for name in names.tolist() if name not in position]
+        if unknown or (self.form == "wide" and len(names) != len(position)):
+            what = "task ids" if self.form == "long" else "columns of y"
+            raise ValueError(
+                f"The {what} differ from those of fit: got {_brief(names)}, fitted on "
+                f"{_brief(self.outputs)}. Pass the same {what}, or fit again."
+            )
+        return np.array([position[name] for name in names.tolist()])
+
+    def _encode_column(self, column: _Column, k: int) -> np.ndarray:
+        """Signs of the observed labels, of shape (n_observed, tasks of output k)."""
+        classes, values = self.classes[k], column.values
+        comparable = (values.dtype.kind in "UT") == (classes.dtype.kind in "UT")
+        known = np.isin(values, classes) if comparable else np.zeros(len(values), bool)
+        if not known.all():
+            raise ValueError(
+                f"y holds the label {values[~known].tolist()[0]!r} in "
+                f"{str(self.outputs[k])!r}, whose "
+                f"labels in fit were {classes.tolist()}. Where the first batch of "
+                "partial_fit may lack a class, pass classes=."
+            )
+        if len(classes) <= 2:
+            positive = values == classes[-1] if len(classes) else np.ones(0, bool)
+            return np.where(positive, 1, -1).astype(np.int8)[:, None]
+        return np.where(values[:, None] == classes, 1, -1).astype(np.int8)
+
+    def decode(self, scores: np.ndarray) -> np.ndarray:
+        """Labels, in the caller's encoding, that task scores stand for.
+
+        Parameters
+        ----------
+        scores : ndarray of shape (n_samples, n_tasks)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) for the single form, else (n_samples, n_outputs)
+        """
+        if self._is_uniformly_binary():
+            labels = self.classes[0][(scores > 0).astype(np.intp)]
+        else:
+            stops = np.cumsum(self.tasks_per_output)
+            blocks = np.split(scores, stops[:-1], axis=1)
+            decoded = [_decode_column(s, c) for s, c in zip(blocks, self.classes)]
+            kinds = {column.dtype.kind for column in decoded}
+            if len(kinds) > 1 and not kinds <= set("iuf"):
+                decoded = [column.astype(object) for column in decoded]
+            labels = np.column_stack(decoded)
+        return labels[:, 0] if self.form == "single" else labels
+
+    def _is_uniformly_binary(self) -> bool:
+        first = self.classes[0]
+        return len(first) == 2 and all(
+            c is first or np.array_equal(c, first) for c in self.classes
+        )
+
+
+def _decode_column(scores: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    if len(classes) > 2:
+        return classes[scores.argmax(axis=1)]
+    if len(classes) == 2:
+        return classes[(scores[:, 0] > 0).astype(np.intp)]
+    constant = classes if len(classes) else np.array([np.nan])
+    return np.repeat(constant, len(scores))
+
+
+def learn_encoding(y: Any, tasks: Any = None, classes: Any = None) -> LabelEncoding:
+    """Find outputs and classes in labels of any accepted form.
+
+    Where all labels together take two values only, these are the classes of every
+    output, also of one that shows a single class or no label at all.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        Labels; NaN, None and pandas.NA stand for "not observed".
+    tasks : array-like of shape (n_samples,), default=None
+        The long form: the task of each label.
+    classes : array-like of shape (n_classes,), default=None
+        Label values that every output can take, where ``y`` may not show them all.
+
+    Raises
+    ------
+    ValueError
+        If no label is observed, or labels are infinite, continuous or of mixed type.
+    """
+    form, names, columns = _read_labels(y, tasks)
+    if len(set(names.tolist())) < len(names):
+        raise ValueError(
+            f"The columns of y need distinct names, got {_brief(names)}. Rename the "
+            "columns or pass y as an array."
+        )
+    if not any(len(column.values) for column in columns):
+        raise ValueError(
+            "y holds no observed label: every entry is missing (NaN, None or NA). "
+            "At least one task needs labels of both classes."
+        )
+    if classes is not None:
+        shared = np.unique(np.asarray(classes))
+        return LabelEncoding(form, names, [shared] * len(columns))
+    found = [_unique(c.values, name) for c, name in zip(columns, names.tolist())]
+    is_string = {values.dtype.kind in "UT" for values in found if len(values)}
+    union = {value for values in found for value in values.tolist()}
+    if len(is_string) > 1 or len(union) > 2:
+        return LabelEncoding(form, names, found)
+    shared = np.unique(np.concatenate([values for values in found if len(values)]))
+    return LabelEncoding(form, names, [shared] * len(columns))
+
+
+def _unique(values: np.ndarray, name: Any) -> np.ndarray:
+    """Sorted distinct labels of one output; continuous values are refused."""
+    if len(values) == 0:
+        return values
+    if values.dtype.kind not in "biuf":
+        return np.unique(values)
+    low, high = values.min(), values.max()
+    if ((values == low) | (values == high)).all():
+        return np.array([low, high])[: 1 + bool(low != high)]
+    distinct = np.unique(values)
+    if distinct.dtype.kind == "f" and (distinct != np.round(distinct)).any():
+        raise ValueError(
+            f"Unknown label type: continuous. The labels of {name!r} take "
+            f"{len(distinct)} values such as {distinct[0].item()} and "
+            f"{distinct[1].item()}; a task needs classes. Threshold continuous "
+            "outcomes first."
+        )
+    return distinct
+
+
+def _read_labels(y: Any, tasks: Any) -> tuple[Form, np.ndarray, list[_Column]]:
+    """Take labels of any accepted form apart: form, output names, columns."""
+    if y is None:
+        raise ValueError(
+            "This estimator requires y to be passed, but the target y is None."
+        )
+    if issparse(y):
+        raise TypeError(
+            "y is a sparse matrix, in which a missing label cannot be told from class "
+            "0. Pass y.toarray(), or the long form: one label per row and tasks=."
+        )
+    if tasks is not None:
+        return _read_long(y, tasks)
+    if hasattr(y, "columns"):
+        names = np.asarray(list(y.columns))
+        columns = [_read_column(np.asarray(y[name]), name) for name in y.columns]
+        return "wide", names, columns
+    values = _as_array(y)
+    if values.ndim == 1:
+        name = getattr(y, "name", None) or "y"
+        return "single", np.asarray([name]), [_read_column(values, name)]
+    if values.ndim != 2 or values.shape[1] == 0:
+        raise ValueError(
+            f"y should be of shape (n_samples,) or (n_samples, n_tasks), got an array "
+            f"of shape {values.shape}."
+        )
+    names = np.asarray([f"task{k}" for k in range(values.shape[1])])
+    columns = [_read_column(v, name) for v, name in zip(values.T, names.tolist())]
+    return "wide", names, columns
+
+
+def _read_long(y: Any, tasks: Any) -> tuple[Form, np.ndarray, list[_Column]]:
+    labels, ids = _as_array(y), _as_array(tasks)
+    for argument, values in (("y", labels), ("tasks", ids)):
+        if values.ndim != 1:
+            raise ValueError(
+                f"With tasks, {argument} should be a 1d array with one entry per row, "
+                f"got an array of shape {values.shape}."
+            )
+    check_consistent_length(labels, ids)
+    known = _read_column(ids, "tasks")
+    if not known.observed.all():
+        raise ValueError(
+            f"tasks holds {int((~known.observed).sum())} missing ids. Drop these rows "
+            "or name their task."
+        )
+    names, of_row = np.unique(known.values, return_inverse=True)
+    column = _read_column(labels, "y")
+    rows = np.flatnonzero(column.observed)
+    order = np.argsort(of_row[rows], kind="stable")
+    bounds = np.searchsorted(of_row[rows][order], np.arange(1, len(names)))
+    columns = []
+    for members in np.split(order, bounds):
+        observed = np.zeros(len(labels), dtype=bool)
+        observed[rows[members]] = True
+        columns.append(_Column(column.values[np.sort(members)], observed))
+    return "long", names, columns
+
+
+def _as_array(values: Any) -> np.ndarray:
+    """An array in which nothing was converted: [1, None] and ["a", nan] survive."""
+    if isinstance(values, np.ndarray) or hasattr(values, "__array__"):
+        return np.asarray(values)
+    try:
+        array = np.array(values, dtype=object)
+    except ValueError as error:
+        raise ValueError(
+            f"y should be an array of labels, got nested sequences of unequal length: "
+            f"{error}"
+        ) from None
+    return array
+
+
+def _read_column(values: np.ndarray, name: Any) -> _Column:
+    """Split one output into observed values, of a proper dtype, and their mask."""
+    if values.dtype.kind == "f":
+        observed = ~np.isnan(values)
+        values = values[observed]
+    elif values.dtype.kind == "O":
+        observed = np.fromiter((not _is_missing(v) for v in values), bool, len(values))
+        values = _infer_dtype(values[observed], name)
+    else:
+        observed = np.ones(len(values), dtype=bool)
+    if values.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: the labels of {name!r}.")
+    if values.dtype.kind == "f" and np.isinf(values).any():
+        raise ValueError(
+            f"Input y contains infinity: in {name!r}. Only NaN, None and NA stand for "
+            "a label that was not observed."
+        )
+    return _Column(values, observed)
+
+
+def _is_missing(value: Any) -> bool:
+    if isinstance(value, (str, int)):
+        return False
+    return value is None or is_scalar_nan(value) or is_pandas_na(value)
+
+
+def _infer_dtype(values: np.ndarray, name: Any) -> np.ndarray:
+    """The numeric or string array that an object array holds."""
+    if len(values) == 0:
+        return np.empty(0)
+    is_string = {isinstance(v, str) for v in values}
+    if len(is_string) > 1:
+        raise ValueError(
+            f"The labels of {name!r} mix strings and numbers. Use one type per task."
+        )
+    inferred = np.array(values.tolist())
+    if inferred.ndim != 1 or inferred.dtype.kind == "O":
+        raise ValueError(
+            f"The labels of {name!r} should be numbers, booleans or strings, got "
+            f"{type(values[0]).__name__} objects."
+        )
+    return inferred
+
+
+def check_usable_tasks(
+    n_positive: np.ndarray, n_negative: np.ndarray, names: np.ndarray
+) -> None:
+    """Warn of tasks that lack a class, by name; refuse labels without any other.
+
+    Parameters
+    ----------
+    n_positive, n_negative : ndarray of shape (n_tasks,)
+        Observed labels of each class.
+    names : ndarray of shape (n_tasks,)
+    """
+    lacking = (n_positive == 0) | (n_negative == 0)
+    if lacking.all():
+        raise ValueError(
+            f"y holds no usable task: each of the {len(lacking)} tasks shows labels of "
+            f"at most 1 class, {int((n_positive + n_negative).sum())} labels in all. "
+            "At least one task needs observed labels of both classes."
+        )
+    if lacking.any():
+        warnings.warn(
+            f"{int(lacking.sum())} of {len(lacking)} tasks show labels of at most 1 "
+            "class and have no influence. Drop them, or add labels: "
+            f"{_brief(names[lacking], 20)}.",
+            UserWarning,
+            stacklevel=5,
+        )
+
+
+def _brief(names: np.ndarray, limit: int = 6) -> str:
+    """The first names of a long list, and how many there are."""
+    shown = ", ".join(repr(name) for name in names[:limit].tolist())
+    return f"{len(names)} ({shown}{', ...' if len(names) > limit else ''})"
