@@ -2,11 +2,11 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from skorch.callbacks import Callback
-from torch import Tensor
 
-from mtrl_sklearn._losses import MultiTaskLoss, initial_intercepts
+from mtrl_sklearn._losses import MultiTaskLoss, log_odds
 from mtrl_sklearn._modules import TwoLayerReLU, input_statistics
 from mtrl_sklearn._net import MultiTaskNet, export_state, restore_state, train
 from mtrl_sklearn._solution import (
@@ -86,7 +86,7 @@ def descend(
     else:
         restore_state(net, state)
     log = train(net, X, signs)
-    first_layer, heads = finish_network(module, X, signs, n_components)
+    first_layer, heads = finish_network(module, data, n_components)
     return Solution(
         first_layer,
         heads,
@@ -102,18 +102,25 @@ def descend(
 def _start(
     module: TwoLayerReLU, data: TaskData, loss: str, generator: torch.Generator
 ) -> None:
-    """Random first layer, heads at the base rates, inputs centred and scaled."""
+    """Random first layer, heads at the base rates, inputs centred and scaled.
+
+    Intercepts at the log-odds are the many-step form of centring the labels: the first
+    layer sees what is left of the labels once base rates are explained. The hinge loss
+    has no use for scores beyond its margin: cut to [-1, 1].
+    """
     module.reset_parameters(generator)
-    intercepts = initial_intercepts(data.n_positive, data.n_negative, loss)
+    intercepts = log_odds(data.n_positive, data.n_negative)
+    if loss == "hinge":
+        intercepts = np.clip(intercepts, -1, 1)
     module.task_intercept.copy_(torch.from_numpy(intercepts))
-    mean, scale = input_statistics(data.X)
+    mean, scale = input_statistics(data.X, data.signs)
     module.input_mean.copy_(torch.from_numpy(mean))
     module.input_scale.fill_(scale)
 
 
 @torch.no_grad()
 def finish_network(
-    module: TwoLayerReLU, X: Tensor, signs: Tensor, n_components: int | str | None
+    module: TwoLayerReLU, data: TaskData, n_components: int | str | None
 ) -> tuple[FirstLayer, Heads]:
     """Both layers as arrays, the first one cut to its rank.
 
@@ -128,6 +135,8 @@ def finish_network(
         n_components,
     )
     if first_layer.is_truncated:
-        return first_layer, solve_heads(hidden_moments(first_layer, X, signs))
+        device = module.hidden_weights.device
+        rows = to_tensor(data.X, device), to_tensor(data.signs, device)
+        return first_layer, solve_heads(hidden_moments(first_layer, *rows), data)
     heads = Heads(to_numpy(module.task_coef), to_numpy(module.task_intercept))
     return first_layer, heads

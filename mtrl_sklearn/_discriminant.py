@@ -10,12 +10,12 @@ SHRINKAGE = 0.05
 
 
 class ClassMoments(NamedTuple):
-    """Sums over rows from which the heads of every task follow."""
+    """Sums over labels from which the heads of every task follow."""
 
-    n_rows: Tensor  # scalar
-    total: Tensor  # (n_hidden,)
+    n_labels: Tensor  # scalar
+    total: Tensor  # (n_hidden,), over all labels
     second: Tensor  # (n_hidden, n_hidden)
-    positive: Tensor  # (n_tasks, n_hidden), over rows of the positive class
+    positive: Tensor  # (n_tasks, n_hidden), over those of the positive class
     negative: Tensor  # (n_tasks, n_hidden)
     n_positive: Tensor  # (n_tasks,)
     n_negative: Tensor  # (n_tasks,)
@@ -32,10 +32,11 @@ def class_moments(hidden: Tensor, signs: Tensor) -> ClassMoments:
     """Moments of hidden features (n, n_hidden) with signs (n, n_tasks)."""
     positive = (signs > 0).to(hidden.dtype)
     negative = (signs < 0).to(hidden.dtype)
+    n_labels = positive.sum(1) + negative.sum(1)
     return ClassMoments(
-        hidden.new_tensor(len(hidden)),
-        hidden.sum(0),
-        hidden.T @ hidden,
+        n_labels.sum(),
+        n_labels @ hidden,
+        hidden.T @ (hidden * n_labels[:, None]),
         positive.T @ hidden,
         negative.T @ hidden,
         positive.sum(0),
@@ -48,16 +49,17 @@ def add_moments(first: ClassMoments, second: ClassMoments) -> ClassMoments:
     return ClassMoments(*(a + b for a, b in zip(first, second)))
 
 
-def discriminant_heads(moments: ClassMoments) -> DiscriminantHeads:
+def discriminant_heads(moments: ClassMoments, log_odds: Tensor) -> DiscriminantHeads:
     """Discriminant ``A_t = C^-1 (mu_t+ - mu_t-)`` of every task.
 
     C is the covariance of the hidden features, one for all tasks, shrunk towards a
     multiple of the identity. The intercept puts the threshold half-way between the
-    classes and adds the log-odds of the observed labels. A task that lacks a class gets
+    classes and adds the log-odds of the labels. A task that lacks a class gets
     coefficients of 0.
     """
-    mean = moments.total / moments.n_rows
-    covariance = moments.second / moments.n_rows - torch.outer(mean, mean)
+    n_labels = moments.n_labels.clamp(min=1)
+    mean = moments.total / n_labels
+    covariance = moments.second / n_labels - torch.outer(mean, mean)
     floor = torch.finfo(covariance.dtype).eps * (1 + mean.square().mean())
     ridge = SHRINKAGE * covariance.diagonal().mean() + floor
     covariance = (1 - SHRINKAGE) * covariance
@@ -70,5 +72,4 @@ def discriminant_heads(moments: ClassMoments) -> DiscriminantHeads:
     gap = torch.where(usable[:, None], centre_positive - centre_negative, 0)
     task_coef = torch.linalg.solve(covariance, gap.T).T.contiguous()
     midpoint = (centre_positive + centre_negative) / 2
-    log_odds = torch.log(n_positive + 0.5) - torch.log(n_negative + 0.5)
     return DiscriminantHeads(task_coef, log_odds - (midpoint * task_coef).sum(1))

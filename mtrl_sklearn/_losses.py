@@ -95,18 +95,10 @@ def task_weights(
     usable = (n_positive > 0) & (n_negative > 0)
     n_observed = np.where(usable, n_positive + n_negative, 0)
     if task_weight == "observed":
-        return usable / n_observed.sum()
-    return usable / (usable.sum() * np.maximum(n_observed, 1))
+        return usable / max(n_observed.sum(), 1)
+    return usable / (max(usable.sum(), 1) * np.maximum(n_observed, 1))
 
 
-def initial_intercepts(
-    n_positive: np.ndarray, n_negative: np.ndarray, loss: str
-) -> np.ndarray:
-    """Log-odds of each task's observed labels, half a label added to each class.
-
-    Heads start with these intercepts, the many-step form of centring the labels: the
-    representation then sees what is left of the labels once base rates are explained.
-    The hinge loss has no use for scores beyond its margin: cut to [-1, 1].
-    """
-    log_odds = np.log(n_positive + 0.5) - np.log(n_negative + 0.5)
-    return np.clip(log_odds, -1, 1) if loss == "hinge" else log_odds
+def log_odds(n_positive: np.ndarray, n_negative: np.ndarray) -> np.ndarray:
+    """Log-odds of each task's observed labels, half a label added to each class."""
+    return np.log(n_positive + 0.5) - np.log(n_negative + 0.5)

@@ -61,8 +61,16 @@ class TwoLayerReLU(nn.Module):
         return torch.addmm(self.task_intercept, self.hidden(X), self.task_coef.T)
 
 
-def input_statistics(X: np.ndarray) -> tuple[np.ndarray, float]:
+def input_statistics(X: np.ndarray, signs: np.ndarray) -> tuple[np.ndarray, float]:
     """Mean of each feature, and the global scale that `TwoLayerReLU` divides by.
+
+    Each row counts as often as it has labels, so that the long form of labels, one row
+    per label, gives what the wide form does.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+    signs : ndarray of shape (n_samples, n_tasks)
 
     Returns
     -------
@@ -70,15 +78,12 @@ def input_statistics(X: np.ndarray) -> tuple[np.ndarray, float]:
     scale : float
         ``sqrt(mean ||x - mean||^2 / 32)``; 1.0 where X is constant.
     """
-    mean = X.mean(axis=0, dtype=np.float64)
-    squared_norm = X.var(axis=0, dtype=np.float64).sum()
+    share = np.count_nonzero(signs, axis=1) / max(np.count_nonzero(signs), 1)
+    blocks = [slice(k, k + 4096) for k in range(0, len(X), 4096)]
+    mean = sum(share[rows] @ X[rows].astype(np.float64) for rows in blocks)
+    squared_norm = sum(
+        share[rows] @ np.square(X[rows] - mean).sum(axis=1) for rows in blocks
+    )
     scale = math.sqrt(squared_norm / INPUT_SQUARED_NORM)
-    return mean.astype(X.dtype), scale if scale > 0 else 1.0
-
-
-def fold_inputs(
-    weights: np.ndarray, biases: np.ndarray, mean: np.ndarray, scale: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """First layer that acts on raw inputs as ``weights, biases`` do on scaled ones."""
-    folded = weights / weights.dtype.type(scale)
-    return folded, biases - folded @ mean
+    rounding = np.finfo(X.dtype).eps * np.linalg.norm(mean)
+    return mean.astype(X.dtype), scale if scale > rounding else 1.0

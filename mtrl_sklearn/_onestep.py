@@ -155,9 +155,8 @@ def solve_one_step(
     )
     earlier_moments = None
     if state is None:
-        mean, scale = (
-            torch.as_tensor(a, dtype=X.dtype) for a in input_statistics(data.X)
-        )
+        statistics = input_statistics(data.X, data.signs)
+        mean, scale = (torch.as_tensor(a, dtype=X.dtype) for a in statistics)
         start = gaussian_directions(n_hidden, X.shape[1], X.dtype, seed)
         sums = start_step(start.to(device), signs.shape[1])
     else:
@@ -187,7 +186,7 @@ def solve_one_step(
     new_state |= sums._asdict() | moments._asdict()
     return Solution(
         first_layer,
-        solve_heads(moments),
+        solve_heads(moments, data),
         {name: to_numpy(tensor) for name, tensor in new_state.items()},
         np.array(losses),
         np.empty(0),

@@ -4,8 +4,13 @@ from typing import Any
 
 import numpy as np
 from scipy.special import expit
+from sklearn.metrics import roc_auc_score
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_consistent_length,
+    check_is_fitted,
+)
 
 from mtrl_sklearn._tasks import LabelEncoding, learn_encoding
 from mtrl_sklearn.metrics import masked_roc_auc
@@ -99,7 +104,7 @@ class TaskPredictionsMixin:
         check_is_fitted(self)
         return self._label_encoding().decode(self._task_scores(X))
 
-    def score(self, X, y, tasks=None):
+    def score(self, X, y, tasks=None, sample_weight=None):
         """Mean ROC-AUC over source tasks, each on its observed labels.
 
         Tasks that do not show both classes are left out, and so are rows of the long
@@ -112,6 +117,8 @@ class TaskPredictionsMixin:
             In the form and encoding of fit.
         tasks : array-like of shape (n_samples,), default=None
             Task ids of the long form.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of rows in the ROC-AUC.
 
         Returns
         -------
@@ -120,17 +127,32 @@ class TaskPredictionsMixin:
         """
         check_is_fitted(self)
         scores = self._task_scores(X)
-        check_consistent_length(scores, y, tasks)
+        check_consistent_length(scores, y, tasks, sample_weight)
+        known = slice(None)
         if tasks is not None and self.label_form_ == "long":
             y, tasks = np.asarray(y), np.asarray(tasks)
             known = np.isin(tasks, self.output_names_)
-            scores, y, tasks = scores[known], y[known], tasks[known]
+            y, tasks = y[known], tasks[known]
         signs = self._label_encoding().encode(y, tasks)
-        return mean_roc_auc(signs, scores)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, scores)[known]
+        return mean_roc_auc(signs, scores[known], sample_weight)
 
 
-def mean_roc_auc(signs: np.ndarray, scores: np.ndarray) -> float:
+def mean_roc_auc(
+    signs: np.ndarray, scores: np.ndarray, sample_weight: np.ndarray | None = None
+) -> float:
     """Mean over the tasks of which both classes are observed; NaN without any."""
-    of_task = masked_roc_auc(signs, scores)
+    if sample_weight is None:
+        of_task = masked_roc_auc(signs, scores)
+    else:
+        both = (signs > 0).any(axis=0) & (signs < 0).any(axis=0)
+        columns = zip(signs.T[both], scores.T[both])
+        of_task = np.array(
+            [
+                roc_auc_score(s[s != 0], f[s != 0], sample_weight=sample_weight[s != 0])
+                for s, f in columns
+            ]
+        )
     defined = ~np.isnan(of_task)
     return float(of_task[defined].mean()) if defined.any() else float("nan")

@@ -31,17 +31,22 @@ from mtrl_sklearn._callbacks import (
     count_repetitions,
 )
 from mtrl_sklearn._descent import DescentOptions, descend, finish_network
-from mtrl_sklearn._losses import task_weights
 from mtrl_sklearn._onestep import solve_one_step
 from mtrl_sklearn._predictions import TaskPredictionsMixin, mean_roc_auc
-from mtrl_sklearn._solution import FirstLayer, Heads, TaskData, to_numpy, to_tensor
+from mtrl_sklearn._solution import (
+    FirstLayer,
+    Heads,
+    count_labels,
+    to_numpy,
+    to_tensor,
+)
 from mtrl_sklearn._tasks import check_usable_tasks
 
-# max_iter="auto" trains for about this many updates, and this many epochs at least and
-# at most.
-AUTO_UPDATES = 1200
+# batch_size="auto" is a tenth of the rows within these bounds; max_iter="auto" makes
+# about this many updates, in a number of epochs within these bounds.
+AUTO_BATCH_SIZE = (8, 128)
+AUTO_UPDATES = 1000
 AUTO_EPOCHS = (10, 200)
-AUTO_BATCH_SIZE = 128
 
 
 class MultiTaskReLURepresentation(
@@ -78,9 +83,9 @@ class MultiTaskReLURepresentation(
         approximation of that rank; weight outside the shared subspace is noise for a
         probe. None keeps W. "auto" truncates only where the singular values of W show
         an edge: a drop after value r by a factor of at least 1.25 that, in logarithm,
-        is twice the drop over the next ``max(r, 5)`` values together (4 times for r = 1).
-        A spectrum that keeps falling, as on most real data, has no flat bulk below its
-        first drop, and W stays whole.
+        is 1.5 times the drop over the next ``max(r, 5)`` values together (four times
+        for r = 1). A spectrum that keeps falling, as on most real data, has no flat
+        bulk below its first drop, and W stays whole.
 
     algorithm : {"alternating", "joint", "one_step"}, default="alternating"
         "alternating" updates the heads first, ``head_steps`` times, then the first
@@ -107,11 +112,12 @@ class MultiTaskReLURepresentation(
 
     max_iter : int or "auto", default="auto"
         Epochs, or repetitions of "one_step". "auto" is 1 for "one_step", else as many
-        epochs as make about 1200 updates, between 10 and 200: a budget that was best
+        epochs as make about 1000 updates, between 10 and 200: a budget that was best
         on synthetic and on real data alike, without a claim of convergence.
 
     batch_size : int or "auto", default="auto"
-        Rows of a mini-batch, at most the number of rows. "auto" is 128.
+        Rows of a mini-batch, at most the number of rows. "auto" is a tenth of the rows,
+        between 8 and 128.
 
     tol : float, default=1e-2
         Training has converged, and stops, when the loss (with ``early_stopping``: 1 -
@@ -304,7 +310,8 @@ class MultiTaskReLURepresentation(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Inputs; float32 and float64 keep their type, others become float32.
+            Inputs; float32 and float64 keep their type, arrays of integers or booleans
+            become float32, all else becomes float64.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels in any encoding (bool, int, float, string); NaN, None and NA stand
             for "not observed". A column with two values is one task, a column with k >
@@ -336,7 +343,7 @@ class MultiTaskReLURepresentation(
         with last_good_state(self):
             X_valid, signs = self._read_training_data(X, y, tasks, not resume)
             train, held_out = self._split_rows(len(signs))
-            data = self._count_labels(X_valid[train], signs[train])
+            data = count_labels(X_valid[train], signs[train], self.task_weight)
             check_usable_tasks(data.n_positive, data.n_negative, self.task_names_)
             n_iter = self._resolve_max_iter(len(train))
 
@@ -344,7 +351,7 @@ class MultiTaskReLURepresentation(
             given = {
                 "X": X,
                 "y": y,
-                "metadata": tasks if tasks is None else {"tasks": tasks},
+                "metadata": None if tasks is None else {"tasks": tasks},
             }
             root.call_on_fit_task_begin(estimator=self, **given)
             if self.algorithm == "one_step":
@@ -389,7 +396,8 @@ class MultiTaskReLURepresentation(
         resume = hasattr(self, "n_iter_")
         with last_good_state(self):
             X, signs = self._read_training_data(X, y, tasks, not resume, classes)
-            data = self._count_labels(X, signs, accumulate=resume)
+            earlier = (self.n_positive_, self.n_negative_) if resume else None
+            data = count_labels(X, signs, self.task_weight, earlier)
             if self.algorithm == "one_step":
                 solution = self._take_steps(data, resume, range(1), accumulate=True)
             else:
@@ -399,9 +407,7 @@ class MultiTaskReLURepresentation(
 
     def _read_training_data(self, X, y, tasks, reset, classes=None):
         """Validated inputs and signs; sets what describes features and labels."""
-        X = validate_data(
-            self, X, dtype=[np.float32, np.float64], order="C", reset=reset
-        )
+        X = self._validate_inputs(X, reset=reset)
         if reset:
             self._learn_labels(y, tasks, classes)
         else:
@@ -421,8 +427,8 @@ class MultiTaskReLURepresentation(
         if self.hidden_weights_.shape[0] != self.n_hidden:
             raise ValueError(
                 f"n_hidden={self.n_hidden} differs from the fit to continue, which has "
-                f"{len(self.hidden_weights_)} hidden units. Set n_hidden back, or clone the "
-                "estimator and start anew."
+                f"{len(self.hidden_weights_)} hidden units. Set it back, or clone the "
+                "estimator to start anew."
             )
         if ("start" in self._state_) != (self.algorithm == "one_step"):
             raise ValueError(
@@ -441,14 +447,6 @@ class MultiTaskReLURepresentation(
             random_state=check_random_state(self.random_state),
         )
 
-    def _count_labels(self, X, signs, accumulate=False):
-        n_positive, n_negative = (signs > 0).sum(axis=0), (signs < 0).sum(axis=0)
-        if accumulate:
-            n_positive += self.n_positive_
-            n_negative += self.n_negative_
-        weights = task_weights(n_positive, n_negative, self.task_weight)
-        return TaskData(X, signs, n_positive, n_negative, weights)
-
     def _resolve_max_iter(self, n_samples):
         if self.max_iter != "auto":
             return self.max_iter
@@ -458,8 +456,9 @@ class MultiTaskReLURepresentation(
         return int(np.clip(-(-AUTO_UPDATES // updates_per_epoch), *AUTO_EPOCHS))
 
     def _resolve_batch_size(self, n_samples):
-        size = AUTO_BATCH_SIZE if self.batch_size == "auto" else self.batch_size
-        return min(size, n_samples)
+        if self.batch_size == "auto":
+            return min(int(np.clip(n_samples // 10, *AUTO_BATCH_SIZE)), n_samples)
+        return min(self.batch_size, n_samples)
 
     def _take_steps(self, data, resume, steps, accumulate):
         return solve_one_step(
@@ -507,8 +506,7 @@ class MultiTaskReLURepresentation(
             return mean_roc_auc(validation[1], to_numpy(scores))
 
         def fitted_attributes(net):
-            X, signs = to_tensor(data.X, device), to_tensor(data.signs, device)
-            network = finish_network(net.module_, X, signs, self.n_components)
+            network = finish_network(net.module_, data, self.n_components)
             return _network_attributes(*network)
 
         plateau = StopOnPlateau("train_loss", self.tol, self.n_iter_no_change)
@@ -537,7 +535,7 @@ class MultiTaskReLURepresentation(
         if solution.interrupted:
             warnings.warn(
                 f"Training was interrupted in epoch {len(solution.loss_curve) + 1} of "
-                f"{n_iter}. The state so far is kept; fit with warm_start=True goes on.",
+                f"{n_iter}. The state so far is kept; warm_start=True goes on from it.",
                 stacklevel=4,
             )
         elif self.max_iter != "auto" and not solution.converged:
@@ -571,9 +569,13 @@ class MultiTaskReLURepresentation(
             return X @ self.components_.T.astype(X.dtype, copy=False)
         return self._hidden(X)
 
-    def _validate_inputs(self, X):
-        dtypes = [np.float32, np.float64]
-        return validate_data(self, X, dtype=dtypes, reset=False)
+    def _validate_inputs(self, X, reset=False):
+        """Read X as floats: arrays of integers and booleans become float32."""
+        kind = getattr(getattr(X, "dtype", None), "kind", None)
+        dtypes = [np.float64, np.float32]
+        if kind in set("biu"):
+            dtypes.reverse()
+        return validate_data(self, X, dtype=dtypes, order="C", reset=reset)
 
     def _hidden(self, X):
         hidden = X @ self.hidden_weights_.T.astype(X.dtype, copy=False)

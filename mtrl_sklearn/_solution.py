@@ -18,6 +18,7 @@ from mtrl_sklearn._discriminant import (
     class_moments,
     discriminant_heads,
 )
+from mtrl_sklearn._losses import log_odds, task_weights
 from mtrl_sklearn._spectral import truncate
 
 State = dict[str, np.ndarray]
@@ -28,13 +29,33 @@ BLOCK_ROWS = 4096
 
 
 class TaskData(NamedTuple):
-    """Training rows with their signs, and what was counted in them."""
+    """Training rows with their signs, and what was counted in them.
+
+    Tasks that lack a class have a weight and signs of 0.
+    """
 
     X: np.ndarray  # (n_samples, n_features)
     signs: np.ndarray  # (n_samples, n_tasks), int8: +1, -1, 0 = not observed
     n_positive: np.ndarray  # (n_tasks,), observed labels, earlier batches included
     n_negative: np.ndarray  # (n_tasks,)
     weights: np.ndarray  # (n_tasks,), weight of one label, see _losses.task_weights
+
+
+def count_labels(
+    X: np.ndarray,
+    signs: np.ndarray,
+    task_weight: str,
+    earlier: tuple[np.ndarray, np.ndarray] | None = None,
+) -> TaskData:
+    """Count labels, on top of those of earlier batches, and weigh tasks."""
+    n_positive, n_negative = (signs > 0).sum(axis=0), (signs < 0).sum(axis=0)
+    if earlier is not None:
+        n_positive, n_negative = n_positive + earlier[0], n_negative + earlier[1]
+    usable = (n_positive > 0) & (n_negative > 0)
+    if not usable.all():
+        signs = signs * usable
+    weights = task_weights(n_positive, n_negative, task_weight)
+    return TaskData(X, signs, n_positive, n_negative, weights)
 
 
 class FirstLayer(NamedTuple):
@@ -119,7 +140,7 @@ def row_blocks(
 
 
 def hidden_moments(layer: FirstLayer, X: Tensor, signs: Tensor) -> ClassMoments:
-    """Class moments of the hidden features of all rows."""
+    """Class moments of the hidden features of all labels."""
     weights, biases = (to_tensor(a, X.device) for a in layer[:2])
     total = None
     for hidden, labels in row_blocks(
@@ -131,9 +152,11 @@ def hidden_moments(layer: FirstLayer, X: Tensor, signs: Tensor) -> ClassMoments:
     return total
 
 
-def solve_heads(moments: ClassMoments) -> Heads:
+def solve_heads(moments: ClassMoments, data: TaskData) -> Heads:
     """Discriminant heads as arrays."""
-    return Heads(*map(to_numpy, discriminant_heads(moments)))
+    odds = torch.as_tensor(log_odds(data.n_positive, data.n_negative))
+    heads = discriminant_heads(moments, odds.to(moments.total))
+    return Heads(*map(to_numpy, heads))
 
 
 def to_tensor(array: np.ndarray, device: torch.device | str) -> Tensor:

@@ -9,7 +9,7 @@ from sklearn.utils.extmath import svd_flip
 # What makes an edge: the drop at it, as a ratio; that drop, in logarithm, as a multiple
 # of the drop over the window of singular values below it; the size of that window.
 MIN_RATIO = 1.25
-MIN_CONTRAST = 2.0
+MIN_CONTRAST = 1.5
 MIN_CONTRAST_RANK_ONE = 4.0
 MIN_WINDOW = 5
 
@@ -46,9 +46,9 @@ def select_rank(singular_values: np.ndarray) -> int | None:
     Recovered directions stand above a bulk of noise whose singular values lie close
     together. Rank r is therefore accepted only where the drop from value r to r + 1 is
     large (a ratio of 1.25 at least) *and* the spectrum is flat right below it: the drop
-    in logarithm must be twice that over the next ``max(r, 5)`` values together. Most
-    real data has one dominant direction, then a spectrum that keeps falling, so rank 1
-    takes a factor of 4. Of several edges the first wins.
+    in logarithm must be 1.5 times that over the next ``max(r, 5)`` values together.
+    Most real data has one dominant direction, then a spectrum that keeps falling, so
+    rank 1 takes a factor of 4. Of several edges the first wins.
 
     Parameters
     ----------

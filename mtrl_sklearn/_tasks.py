@@ -91,7 +91,7 @@ class LabelEncoding:
                 "'single' is y of shape (n_samples,), 'wide' is y of shape "
                 "(n_samples, n_tasks), 'long' is y of shape (n_samples,) with tasks."
             )
-        order = self._match_outputs(names)
+        order = self._match_outputs(names, len(columns))
         n_samples = len(columns[0].observed)
         signs = np.zeros((n_samples, self.n_tasks), dtype=np.int8)
         starts = np.cumsum(self.tasks_per_output) - self.tasks_per_output
@@ -100,19 +100,24 @@ class LabelEncoding:
             signs[column.observed, starts[k] : stop] = self._encode_column(column, k)
         return signs
 
-    def _match_outputs(self, names: np.ndarray) -> np.ndarray:
-        """Position among the known outputs of each name."""
-        if self.form == "single" or np.array_equal(names, self.outputs):
-            return np.arange(len(names))
-        position = {name: k for k, name in enumerate(self.outputs.tolist())}
-        unknown = [name for name in names.tolist() if name not in position]
-        if unknown or (self.form == "wide" and len(names) != len(position)):
+    def _match_outputs(self, names: np.ndarray | None, n_columns: int) -> np.ndarray:
+        """Position among the known outputs of each column that was read."""
+        known = self.outputs.tolist()
+        unnamed = names is None or known == _numbered(len(known))
+        if self.form == "single" or (
+            self.form == "wide" and unnamed and n_columns == len(known)
+        ):
+            return np.arange(n_columns)
+        got = _numbered(n_columns) if names is None else names.tolist()
+        position = {name: k for k, name in enumerate(known)}
+        complete = self.form == "long" or len(got) == len(known)
+        if not complete or any(name not in position for name in got):
             what = "task ids" if self.form == "long" else "columns of y"
             raise ValueError(
-                f"The {what} differ from those of fit: got {_brief(names)}, fitted on "
-                f"{_brief(self.outputs)}. Pass the same {what}, or fit again."
+                f"The {what} differ from those of fit: got {_brief(got)}, fitted on "
+                f"{_brief(known)}. Pass the same {what}, or fit again."
             )
-        return np.array([position[name] for name in names.tolist()])
+        return np.array([position[name] for name in got], dtype=np.intp)
 
     def _encode_column(self, column: _Column, k: int) -> np.ndarray:
         """Signs of the observed labels, of shape (n_observed, tasks of output k)."""
@@ -191,10 +196,12 @@ def learn_encoding(y: Any, tasks: Any = None, classes: Any = None) -> LabelEncod
         If no label is observed, or labels are infinite, continuous or of mixed type.
     """
     form, names, columns = _read_labels(y, tasks)
+    if names is None:
+        names = np.asarray(_numbered(len(columns)))
     if len(set(names.tolist())) < len(names):
         raise ValueError(
-            f"The columns of y need distinct names, got {_brief(names)}. Rename the "
-            "columns or pass y as an array."
+            f"The columns of y need distinct names, got {_brief(names.tolist())}. "
+            "Rename them or pass y as an array."
         )
     if not any(len(column.values) for column in columns):
         raise ValueError(
@@ -233,8 +240,8 @@ def _unique(values: np.ndarray, name: Any) -> np.ndarray:
     return distinct
 
 
-def _read_labels(y: Any, tasks: Any) -> tuple[Form, np.ndarray, list[_Column]]:
-    """Take labels of any accepted form apart: form, output names, columns."""
+def _read_labels(y: Any, tasks: Any) -> tuple[Form, np.ndarray | None, list[_Column]]:
+    """Take labels of any accepted form apart: form, output names if any, columns."""
     if y is None:
         raise ValueError(
             "This estimator requires y to be passed, but the target y is None."
@@ -248,20 +255,24 @@ def _read_labels(y: Any, tasks: Any) -> tuple[Form, np.ndarray, list[_Column]]:
         return _read_long(y, tasks)
     if hasattr(y, "columns"):
         names = np.asarray(list(y.columns))
-        columns = [_read_column(np.asarray(y[name]), name) for name in y.columns]
-        return "wide", names, columns
-    values = _as_array(y)
-    if values.ndim == 1:
+        values = (np.asarray(y[name]) for name in dict.fromkeys(y.columns))
+        return "wide", names, [_read_column(v, n) for v, n in zip(values, names)]
+    array = _as_array(y)
+    if array.ndim == 1:
         name = getattr(y, "name", None) or "y"
-        return "single", np.asarray([name]), [_read_column(values, name)]
-    if values.ndim != 2 or values.shape[1] == 0:
+        return "single", np.asarray([name]), [_read_column(array, name)]
+    if array.ndim != 2 or array.shape[1] == 0:
         raise ValueError(
-            f"y should be of shape (n_samples,) or (n_samples, n_tasks), got an array "
-            f"of shape {values.shape}."
+            "y should be of shape (n_samples,) or (n_samples, n_tasks), got an array "
+            f"of shape {array.shape}."
         )
-    names = np.asarray([f"task{k}" for k in range(values.shape[1])])
-    columns = [_read_column(v, name) for v, name in zip(values.T, names.tolist())]
-    return "wide", names, columns
+    named = zip(array.T, _numbered(array.shape[1]))
+    return "wide", None, [_read_column(values, name) for values, name in named]
+
+
+def _numbered(n_tasks: int) -> list[str]:
+    """Names of columns that have none."""
+    return [f"task{k}" for k in range(n_tasks)]
 
 
 def _read_long(y: Any, tasks: Any) -> tuple[Form, np.ndarray, list[_Column]]:
@@ -294,16 +305,9 @@ def _read_long(y: Any, tasks: Any) -> tuple[Form, np.ndarray, list[_Column]]:
 
 def _as_array(values: Any) -> np.ndarray:
     """An array in which nothing was converted: [1, None] and ["a", nan] survive."""
-    if isinstance(values, np.ndarray) or hasattr(values, "__array__"):
+    if hasattr(values, "__array__"):
         return np.asarray(values)
-    try:
-        array = np.array(values, dtype=object)
-    except ValueError as error:
-        raise ValueError(
-            f"y should be an array of labels, got nested sequences of unequal length: "
-            f"{error}"
-        ) from None
-    return array
+    return np.array(values, dtype=object)
 
 
 def _read_column(values: np.ndarray, name: Any) -> _Column:
@@ -341,7 +345,10 @@ def _infer_dtype(values: np.ndarray, name: Any) -> np.ndarray:
         raise ValueError(
             f"The labels of {name!r} mix strings and numbers. Use one type per task."
         )
-    inferred = np.array(values.tolist())
+    try:
+        inferred = np.array(values.tolist())
+    except ValueError:  # sequences of unequal length
+        inferred = values
     if inferred.ndim != 1 or inferred.dtype.kind == "O":
         raise ValueError(
             f"The labels of {name!r} should be numbers, booleans or strings, got "
@@ -372,13 +379,13 @@ def check_usable_tasks(
         warnings.warn(
             f"{int(lacking.sum())} of {len(lacking)} tasks show labels of at most 1 "
             "class and have no influence. Drop them, or add labels: "
-            f"{_brief(names[lacking], 20)}.",
+            f"{_brief(names[lacking].tolist(), 20)}.",
             UserWarning,
             stacklevel=5,
         )
 
 
-def _brief(names: np.ndarray, limit: int = 6) -> str:
+def _brief(names: list[Any], limit: int = 6) -> str:
     """The first names of a long list, and how many there are."""
-    shown = ", ".join(repr(name) for name in names[:limit].tolist())
+    shown = ", ".join(repr(name) for name in names[:limit])
     return f"{len(names)} ({shown}{', ...' if len(names) > limit else ''})"

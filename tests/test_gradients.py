@@ -1,0 +1,154 @@
+"""Closed forms against autograd, in float64."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import softplus
+
+from mtrl_sklearn._gradients import dropout, head_gradients, representation_gradients
+from mtrl_sklearn._losses import MultiTaskLoss, log_odds, task_weights
+from mtrl_sklearn._modules import TwoLayerReLU, input_statistics
+
+
+@pytest.fixture
+def problem():
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    module = TwoLayerReLU(5, 7, 3, torch.float64)
+    for parameter in module.parameters():
+        parameter.data = normal(*parameter.shape)
+    X = normal(20, 5)
+    signs = torch.randint(-1, 2, (20, 3), generator=generator).double()
+    weights = normal(3).abs()
+    return module, X, signs, weights
+
+
+@pytest.mark.parametrize("loss", ["logistic", "hinge"])
+def test_gradients_equal_autograd(problem, loss):
+    module, X, signs, weights = problem
+    criterion = MultiTaskLoss(loss, weights)
+    criterion(module(X), signs).backward()
+    with torch.no_grad():
+        hidden = module.hidden(X)
+        heads = head_gradients(
+            hidden, module.task_coef, module.task_intercept, signs, criterion
+        )
+        layer = representation_gradients(X, hidden, heads.scores, module.task_coef)
+    closed = {**heads._asdict(), **layer._asdict()}
+    for name, parameter in module.named_parameters():
+        torch.testing.assert_close(closed[name], parameter.grad, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("loss", ["logistic", "hinge"])
+def test_gradients_equal_autograd_under_dropout(problem, loss):
+    module, X, signs, weights = problem
+    criterion = MultiTaskLoss(loss, weights)
+    rate = 0.3
+    kept = torch.rand(20, 7, generator=torch.Generator().manual_seed(1)) > rate
+    hidden = module.hidden(X) * kept / (1 - rate)
+    scores = hidden @ module.task_coef.T + module.task_intercept
+    criterion(scores, signs).backward()
+    with torch.no_grad():
+        heads = head_gradients(
+            hidden, module.task_coef, module.task_intercept, signs, criterion
+        )
+        layer = representation_gradients(
+            X, hidden, heads.scores, module.task_coef, 1 - rate
+        )
+    closed = {**heads._asdict(), **layer._asdict()}
+    for name, parameter in module.named_parameters():
+        torch.testing.assert_close(closed[name], parameter.grad, rtol=0, atol=1e-12)
+
+
+def test_losses_equal_their_definition(problem):
+    _, _, signs, weights = problem
+    scores = torch.randn(20, 3, dtype=torch.float64) * 3
+    observed = signs != 0
+    margins = signs * scores
+    definitions = {
+        "logistic": softplus(-margins),
+        "hinge": (1 - margins).clamp(min=0),
+    }
+    for loss, of_label in definitions.items():
+        expected = (of_label * observed * weights).sum() / len(scores)
+        value = MultiTaskLoss(loss, weights)(scores, signs)
+        torch.testing.assert_close(value, expected)
+
+
+@pytest.mark.parametrize("loss", ["logistic", "hinge"])
+def test_scores_of_hidden_labels_have_no_influence(problem, loss):
+    _, _, signs, weights = problem
+    criterion = MultiTaskLoss(loss, weights)
+    scores = torch.randn(20, 3, dtype=torch.float64)
+    changed = torch.where(signs == 0, 1e6, scores)
+    before = criterion.with_gradient(scores, signs)
+    after = criterion.with_gradient(changed, signs)
+    assert before.value == after.value
+    assert torch.equal(before.gradient, after.gradient)
+
+
+def test_logistic_loss_is_finite_at_extreme_scores():
+    signs = torch.tensor([[1.0], [-1.0]])
+    scores = torch.tensor([[-1e4], [-1e4]])
+    loss = MultiTaskLoss("logistic", torch.ones(1)).with_gradient(scores, signs)
+    assert loss.value == pytest.approx(5e3)
+    torch.testing.assert_close(loss.gradient, torch.tensor([[-0.5], [0.0]]))
+
+
+def test_task_weights_state_the_objective():
+    n_positive, n_negative = np.array([30, 2, 0]), np.array([10, 8, 5])
+    n_observed = n_positive + n_negative
+    by_label = task_weights(n_positive, n_negative, "observed")
+    assert by_label[0] == by_label[1]
+    by_task = task_weights(n_positive, n_negative, "equal")
+    assert by_task[0] * 40 == pytest.approx(by_task[1] * 10)
+    for weights in (by_label, by_task):
+        assert weights[2] == 0
+        assert weights @ n_observed == pytest.approx(1)
+
+
+def test_log_odds_of_base_rates():
+    odds = log_odds(np.array([30, 10, 0]), np.array([10, 10, 0]))
+    np.testing.assert_allclose(odds, [np.log(30.5 / 10.5), 0, 0])
+
+
+def test_dropout_keeps_the_mean_and_meets_its_rate():
+    ones = torch.ones(1000, 401)
+    dropped = dropout(ones, 0.3, torch.Generator().manual_seed(0))
+    assert (dropped == 0).double().mean() == pytest.approx(0.3, abs=3e-3)
+    torch.testing.assert_close(
+        dropped[dropped > 0].unique(), torch.tensor([1 / 0.7]), rtol=1e-6, atol=0
+    )
+    columns = (dropped == 0).double().mean(0)
+    rows = (dropped == 0).double().mean(1)
+    assert columns.std() == pytest.approx(np.sqrt(0.21 / 1000), rel=0.2)
+    assert rows.std() == pytest.approx(np.sqrt(0.21 / 401), rel=0.2)
+
+
+def test_dropout_repeats_with_its_generator():
+    hidden = torch.rand(50, 13)
+    first = dropout(hidden, 0.5, torch.Generator().manual_seed(3))
+    again = dropout(hidden, 0.5, torch.Generator().manual_seed(3))
+    other = dropout(hidden, 0.5, torch.Generator().manual_seed(4))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert dropout(hidden, 0.0, torch.Generator()) is hidden
+
+
+def test_inputs_are_centred_and_scaled_over_labels():
+    rng = np.random.default_rng(0)
+    X, signs = rng.normal(3, 5, (50, 4)), rng.integers(-1, 2, (50, 3))
+    mean, scale = input_statistics(X, signs)
+    one_row_per_label = X[np.nonzero(signs)[0]]
+    normalised = (one_row_per_label - mean) / scale
+    np.testing.assert_allclose(normalised.mean(axis=0), 0, atol=1e-12)
+    assert (normalised**2).sum(axis=1).mean() == pytest.approx(32)
+
+
+def test_inputs_that_do_not_vary_are_not_scaled():
+    mean, scale = input_statistics(np.full((5, 2), 7.0), np.ones((5, 1)))
+    np.testing.assert_allclose(mean, [7, 7])
+    assert scale == 1

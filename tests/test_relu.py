@@ -1,0 +1,528 @@
+"""The public contract of MultiTaskReLURepresentation."""
+
+import pickle
+import random
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.callback import ProgressBar, ScoringMonitor
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.model_selection import train_test_split
+from skorch.callbacks import Callback, EarlyStopping
+
+from mtrl_sklearn import MultiTaskReLURepresentation, _net
+from mtrl_sklearn.datasets import make_subspace_tasks
+from mtrl_sklearn.metrics import multitask_roc_auc_score
+
+ALGORITHMS = ["alternating", "joint", "one_step"]
+FITTED_ARRAYS = [
+    "hidden_weights_",
+    "hidden_biases_",
+    "task_coef_",
+    "task_intercept_",
+    "components_",
+    "singular_values_",
+    "loss_curve_",
+]
+quick = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.fixture(scope="module")
+def data():
+    X, Y, _, _ = make_subspace_tasks(
+        300, 12, n_components=2, n_tasks=6, missing_fraction=0.3, random_state=0
+    )
+    return X, Y
+
+
+def make(**parameters):
+    defaults = {"n_hidden": 16, "max_iter": 4, "random_state": 0}
+    return MultiTaskReLURepresentation(**{**defaults, **parameters})
+
+
+def full_batch(algorithm, **parameters):
+    """A fit without any randomness but the initial weights."""
+    return make(algorithm=algorithm, batch_size=10**6, dropout=0, **parameters)
+
+
+def to_long(X, Y):
+    rows, columns = np.nonzero(~np.isnan(Y))
+    return X[rows], Y[rows, columns], np.array([f"task{k}" for k in columns])
+
+
+def assert_same_network(first, second, rtol=1e-7, atol=1e-9):
+    for name in ("hidden_weights_", "hidden_biases_", "task_coef_", "task_intercept_"):
+        a, b = getattr(first, name), getattr(second, name)
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=atol, err_msg=name)
+
+
+@quick
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_fitted_attributes_have_the_documented_shapes(data, algorithm, dtype):
+    X, Y = data[0].astype(dtype), data[1]
+    model = make(algorithm=algorithm, n_components=3).fit(X, Y)
+    shapes = {
+        "hidden_weights_": (16, 12),
+        "hidden_biases_": (16,),
+        "task_coef_": (6, 16),
+        "task_intercept_": (6,),
+        "components_": (3, 12),
+        "singular_values_": (12,),
+        "loss_curve_": (4,),
+        "task_names_": (6,),
+    }
+    for name, shape in shapes.items():
+        assert getattr(model, name).shape == shape, name
+    for name in FITTED_ARRAYS[:-1]:
+        assert getattr(model, name).dtype == dtype, name
+    assert (model.n_tasks_, model.n_components_, model.n_iter_) == (6, 3, 4)
+    assert model.n_features_in_ == 12
+    for output, width in (("hidden", 16), ("projection", 3), ("scores", 6)):
+        model.set_params(output=output)
+        assert model.transform(X).dtype == dtype
+        assert model.transform(X).shape == (300, width)
+        assert model.get_feature_names_out().shape == (width,)
+
+
+@quick
+@pytest.mark.parametrize("n_components", [None, 2])
+def test_transform_is_what_the_attributes_say(data, n_components):
+    X, Y = data
+    model = make(n_components=n_components).fit(X, Y)
+    hidden = np.maximum(X @ model.hidden_weights_.T + model.hidden_biases_, 0)
+    np.testing.assert_allclose(model.transform(X), hidden)
+    scores = hidden @ model.task_coef_.T + model.task_intercept_
+    np.testing.assert_allclose(model.decision_function(X), scores)
+    np.testing.assert_allclose(model.predict_proba(X), 1 / (1 + np.exp(-scores)))
+    np.testing.assert_array_equal(model.predict(X), scores > 0)
+    model.set_params(output="projection")
+    np.testing.assert_allclose(model.transform(X), X @ model.components_.T)
+    basis = model.components_
+    np.testing.assert_allclose(basis @ basis.T, np.eye(len(basis)), atol=1e-9)
+    values = np.linalg.svd(model.hidden_weights_)[1][: len(basis)]
+    np.testing.assert_allclose(values, model.singular_values_[: len(basis)])
+
+
+@quick
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_fits_repeat_bit_for_bit(data, algorithm):
+    X, Y = data
+    torch.manual_seed(1)
+    first = make(algorithm=algorithm).fit(X, Y)
+    torch.manual_seed(2)
+    second = make(algorithm=algorithm).fit(X, Y)
+    other = make(algorithm=algorithm, random_state=1).fit(X, Y)
+    for name in FITTED_ARRAYS:
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+    assert not np.allclose(first.hidden_weights_, other.hidden_weights_)
+
+
+@quick
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_global_random_state_is_not_touched(data, algorithm):
+    torch.manual_seed(0)
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 (the global state is what this is about)
+    expected = torch.rand(1), random.random(), np.random.rand()  # noqa: NPY002
+    torch.manual_seed(0)
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    make(algorithm=algorithm).fit(*data)
+    assert expected == (torch.rand(1), random.random(), np.random.rand())  # noqa: NPY002
+
+
+@quick
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_rows_without_any_label_of_a_task_do_not_matter_to_it(data, algorithm):
+    """What stands for "not observed" has no influence, bit for bit."""
+    X, Y = data
+    as_nan = make(algorithm=algorithm).fit(X, Y)
+    as_none = make(algorithm=algorithm).fit(X, np.where(np.isnan(Y), None, Y))
+    for name in FITTED_ARRAYS:
+        np.testing.assert_array_equal(getattr(as_nan, name), getattr(as_none, name))
+
+
+@quick
+@pytest.mark.parametrize("loss", ["logistic", "hinge"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_long_form_equals_wide_form(data, algorithm, loss):
+    X, Y = data
+    wide = full_batch(algorithm, loss=loss).fit(X, Y)
+    X_long, y_long, tasks = to_long(X, Y)
+    long = full_batch(algorithm, loss=loss).fit(X_long, y_long, tasks=tasks)
+    assert long.task_names_.tolist() == wide.task_names_.tolist()
+    assert_same_network(wide, long, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(wide.loss_curve_, long.loss_curve_, rtol=1e-6)
+    assert long.score(X_long, y_long, tasks=tasks) == pytest.approx(wide.score(X, Y))
+
+
+@quick
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_order_and_names_of_tasks_and_labels_do_not_matter(data, algorithm):
+    X, Y = data
+    base = full_batch(algorithm).fit(X, Y)
+    words = np.where(np.isnan(Y), None, np.where(Y == 1, "yes", "no"))
+    renamed = full_batch(algorithm).fit(X, words)
+    assert_same_network(base, renamed)
+    assert set(renamed.predict(X).ravel()) <= {"yes", "no"}
+    order = np.array([3, 1, 5, 0, 4, 2])
+    shuffled = full_batch(algorithm).fit(X, Y[:, order])
+    np.testing.assert_allclose(
+        shuffled.hidden_weights_, base.hidden_weights_, rtol=1e-5, atol=1e-8
+    )
+    np.testing.assert_allclose(
+        shuffled.task_coef_, base.task_coef_[order], rtol=1e-4, atol=1e-7
+    )
+    swapped = full_batch(algorithm).fit(X, 1 - Y)
+    np.testing.assert_allclose(
+        swapped.hidden_weights_, base.hidden_weights_, rtol=1e-5, atol=1e-8
+    )
+    np.testing.assert_allclose(
+        swapped.decision_function(X), -base.decision_function(X), rtol=1e-4, atol=1e-6
+    )
+
+
+@quick
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_scale_and_offset_of_inputs_do_not_matter(data, algorithm):
+    X, Y = data
+    base = full_batch(algorithm).fit(X, Y)
+    moved = full_batch(algorithm).fit(1000 * X + 50, Y)
+    np.testing.assert_allclose(
+        moved.decision_function(1000 * X + 50),
+        base.decision_function(X),
+        rtol=1e-5,
+        atol=1e-7,
+    )
+
+
+@quick
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_unusable_tasks_are_named_and_do_no_harm(data, algorithm):
+    X, Y = data
+    base = make(algorithm=algorithm).fit(X, Y)
+    with_junk = np.c_[Y, np.full(len(Y), np.nan), np.ones(len(Y))]
+    with pytest.warns(UserWarning, match="2 of 8 tasks.*'task6', 'task7'"):
+        model = make(algorithm=algorithm).fit(X, with_junk)
+    np.testing.assert_allclose(model.hidden_weights_, base.hidden_weights_)
+    np.testing.assert_allclose(model.task_coef_[:6], base.task_coef_)
+    assert model.predict(X)[:, 7].tolist() == [1] * len(X)
+    assert np.isfinite(model.decision_function(X)).all()
+    assert model.score(X, with_junk) == pytest.approx(base.score(X, Y))
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_single_binary_task_behaves_like_a_classifier(algorithm):
+    X = np.random.default_rng(0).standard_normal((200, 3))
+    y = np.where(X[:, 0] > 0, "hot", "cold")
+    model = MultiTaskReLURepresentation(16, algorithm=algorithm, random_state=0)
+    model.fit(X, y)
+    assert model.n_tasks_ == 1
+    assert model.classes_.tolist() == ["cold", "hot"]
+    assert model.decision_function(X).shape == (200,)
+    probabilities = model.predict_proba(X)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    assert (model.predict(X) == y).mean() > 0.9
+    np.testing.assert_array_equal(model.predict(X) == "hot", probabilities[:, 1] > 0.5)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_classes_of_one_column_become_one_vs_rest_tasks(algorithm):
+    X = np.random.default_rng(0).standard_normal((300, 4))
+    y = X[:, :3].argmax(axis=1) * 10
+    model = MultiTaskReLURepresentation(32, algorithm=algorithm, random_state=0)
+    model.fit(X, y)
+    assert model.n_tasks_ == 3
+    assert model.task_names_.tolist() == ["y=0", "y=10", "y=20"]
+    assert model.decision_function(X).shape == (300, 3)
+    np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1)
+    assert (model.predict(X) == y).mean() > 0.8
+    assert model.score(X, y) > 0.9
+
+
+@quick
+def test_score_is_the_mean_auc_over_observed_labels(data):
+    X, Y = data
+    model = make().fit(X, Y)
+    expected = multitask_roc_auc_score(Y, model.decision_function(X))
+    assert model.score(X, Y) == pytest.approx(expected)
+
+
+@quick
+def test_score_weighs_rows(data):
+    X, Y = data
+    model = make().fit(X, Y)
+    weight = np.random.default_rng(0).integers(0, 3, len(X))
+    repeated = np.repeat(np.arange(len(X)), weight)
+    expected = model.score(X[repeated], Y[repeated])
+    assert model.score(X, Y, sample_weight=weight) == pytest.approx(expected)
+    ones = np.ones(len(X))
+    assert model.score(X, Y, sample_weight=ones) == pytest.approx(model.score(X, Y))
+
+
+@pytest.mark.parametrize("X", [np.eye(6, dtype=np.uint8), np.eye(6, dtype=bool)])
+def test_integers_become_float32_and_lists_float64(X):
+    model = MultiTaskReLURepresentation(4, random_state=0)
+    assert model.fit(X, [0, 1] * 3).transform(X).dtype == np.float32
+    assert model.fit(X.tolist(), [0, 1] * 3).transform(X.tolist()).dtype == np.float64
+
+
+@quick
+def test_score_skips_tasks_that_were_not_part_of_fit(data):
+    X, y, tasks = to_long(*data)
+    known = tasks != "task5"
+    model = make().fit(X[known], y[known], tasks=tasks[known])
+    expected = model.score(X[known], y[known], tasks=tasks[known])
+    assert model.score(X, y, tasks=tasks) == pytest.approx(expected)
+
+
+@quick
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_warm_start_continues_where_the_fit_stopped(data, algorithm):
+    X, Y = data
+    once = make(algorithm=algorithm, max_iter=6).fit(X, Y)
+    parts = make(algorithm=algorithm, max_iter=3, warm_start=True).fit(X, Y)
+    parts = pickle.loads(pickle.dumps(parts)).fit(X, Y)
+    np.testing.assert_array_equal(parts.hidden_weights_, once.hidden_weights_)
+    np.testing.assert_array_equal(parts.loss_curve_, once.loss_curve_)
+    assert parts.n_iter_ == 6
+
+
+@quick
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_partial_fit_continues_after_pickling(data, algorithm):
+    X, Y = data
+    halves = [(X[:150], Y[:150]), (X[150:], Y[150:])]
+    straight, pickled = make(algorithm=algorithm), make(algorithm=algorithm)
+    for half in halves:
+        straight.partial_fit(*half)
+        pickled = pickle.loads(pickle.dumps(pickled.partial_fit(*half)))
+    for name in FITTED_ARRAYS:
+        np.testing.assert_array_equal(getattr(straight, name), getattr(pickled, name))
+    assert straight.n_iter_ == 2
+    observed = (~np.isnan(Y)).sum(axis=0)
+    np.testing.assert_array_equal(straight.n_positive_ + straight.n_negative_, observed)
+
+
+@quick
+def test_partial_fit_takes_classes_that_the_first_batch_lacks(data):
+    X, Y = data
+    first = np.where(Y == 1, np.nan, Y)
+    with pytest.raises(ValueError, match=r"label 1\.0 in 'task\d'.*classes"):
+        make().partial_fit(X, first).partial_fit(X, Y)
+    model = make().partial_fit(X, first, classes=[0, 1])
+    assert model.n_positive_.tolist() == [0] * 6
+    model.partial_fit(X, Y)
+    np.testing.assert_array_equal(model.n_positive_, np.nansum(Y == 1, axis=0))
+    assert [labels.tolist() for labels in model.classes_] == [[0, 1]] * 6
+
+
+@quick
+@pytest.mark.parametrize("change", [{"n_hidden": 17}, {"algorithm": "one_step"}])
+def test_continuing_another_network_is_refused(data, change):
+    model = make(warm_start=True).fit(*data).set_params(**change)
+    with pytest.raises(ValueError, match=r"[Cc]lone"):
+        model.fit(*data)
+    with pytest.raises(ValueError, match=r"columns of y differ"):
+        make(warm_start=True).fit(*data).fit(data[0], data[1][:, :3])
+
+
+def test_early_stopping_keeps_the_best_epoch():
+    X, Y, _, problem = make_subspace_tasks(400, 20, n_tasks=16, random_state=0)
+    model = MultiTaskReLURepresentation(
+        64,
+        early_stopping=True,
+        validation_fraction=0.25,
+        max_iter=500,
+        n_iter_no_change=15,
+        random_state=0,
+    ).fit(X, Y)
+    scores = model.validation_scores_
+    assert len(scores) == model.n_iter_ < 500
+    assert scores.argmax() < len(scores)
+    X_test, Y_test = problem.sample(2000, random_state=1)
+    assert model.score(X_test, Y_test) > 0.75
+
+
+@quick
+def test_early_stopping_scores_are_those_of_the_returned_weights(data):
+    """Rows held out are found again from the random state."""
+    X, Y = data
+    model = make(early_stopping=True, n_components=None, max_iter=8).fit(X, Y)
+    _, held_out = train_test_split(
+        np.arange(300), test_size=0.1, random_state=np.random.RandomState(0)
+    )
+    best = model.score(X[held_out], Y[held_out])
+    assert best == pytest.approx(model.validation_scores_.max())
+
+
+def test_training_that_is_cut_short_says_what_to_raise(data):
+    with pytest.warns(ConvergenceWarning, match="max_iter=4.*Raise max_iter"):
+        make().fit(*data)
+
+
+def test_default_settings_are_silent(data, capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        MultiTaskReLURepresentation(16, random_state=0).fit(*data)
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+
+
+@quick
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_verbose_shows_progress(data, algorithm, capsys):
+    make(algorithm=algorithm, verbose=True).fit(*data)
+    shown = capsys.readouterr().err
+    assert "4/4" in shown
+    assert algorithm == "one_step" or "loss=" in shown
+
+
+@quick
+@pytest.mark.parametrize("algorithm", ["alternating", "joint"])
+def test_a_loss_that_diverges_is_an_error_and_keeps_the_last_fit(data, algorithm):
+    X, Y = data
+    model = make(algorithm=algorithm).fit(X, Y)
+    before = {k: v for k, v in vars(model).items() if k.endswith("_")}
+    model.set_params(learning_rate=1e30)
+    with pytest.raises(ValueError, match=r"step \d+ of epoch \d+.*Lower learning_rate"):
+        model.fit(X.astype(np.float32)[:, :5], Y)
+    after = {k: v for k, v in vars(model).items() if k.endswith("_")}
+    assert before.keys() == after.keys()
+    assert all(before[k] is after[k] for k in before)
+    model.transform(X)
+
+
+@quick
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_failed_first_fit_leaves_an_unfitted_estimator(data, method):
+    model = make()
+    with pytest.raises(ValueError, match="no observed label"):
+        getattr(model, method)(data[0], np.full_like(data[1], np.nan))
+    with pytest.raises(NotFittedError):
+        model.transform(data[0])
+    assert not [name for name in vars(model) if name.endswith("_")]
+
+
+class CtrlC:
+    """Stands in for Ctrl-C, which comes at any line of a fit."""
+
+    def __init__(self, at):
+        self.calls, self.at = 0, at
+
+    def __call__(self, *args):
+        self.calls += 1
+        if self.calls == self.at:
+            raise KeyboardInterrupt
+        return self.original(*args)
+
+
+@quick
+def test_ctrl_c_keeps_the_state_so_far(data, monkeypatch):
+    interrupt = CtrlC(at=20)
+    interrupt.original = _net.dropout
+    monkeypatch.setattr(_net, "dropout", interrupt)
+    model = make(batch_size=50, max_iter=10)
+    with pytest.warns(UserWarning, match="interrupted in epoch 4 of 10"):
+        model.fit(*data)
+    assert model.n_iter_ == 3
+    assert np.isfinite(model.transform(data[0])).all()
+
+
+class RecordLoss(Callback):
+    def initialize(self):
+        self.losses = []
+        return self
+
+    def on_epoch_end(self, net, **kwargs):
+        self.losses.append(net.history[-1]["train_loss"])
+
+
+@quick
+def test_skorch_callbacks_are_called(data):
+    record = RecordLoss()
+    model = make(callbacks=[record]).fit(*data)
+    np.testing.assert_array_equal(record.losses, model.loss_curve_)
+
+
+@quick
+def test_skorch_early_stopping_ends_training(data):
+    stop = EarlyStopping(
+        monitor="train_loss", patience=1, threshold=10.0, threshold_mode="abs"
+    )
+    model = make(callbacks=[("stop", stop)], max_iter=50).fit(*data)
+    assert model.n_iter_ < 5
+
+
+@quick
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_scikit_learn_progress_bar(data, algorithm, capsys):
+    make(algorithm=algorithm).set_callbacks(ProgressBar()).fit(*data)
+    assert "MultiTaskReLURepresentation - fit" in capsys.readouterr().out
+
+
+@quick
+def test_scikit_learn_scoring_monitor_sees_the_estimator_of_each_epoch(data):
+    X, y, tasks = to_long(*data)
+
+    def scoring(estimator, X, y, **metadata):
+        return estimator.score(X, y, **metadata)
+
+    for arguments in ((data[0], data[1]), (X, y, tasks)):
+        monitor = ScoringMonitor(scoring={"auc": scoring})
+        model = make(max_iter=5).set_callbacks(monitor).fit(*arguments)
+        logs = pd.DataFrame(monitor.get_logs(select="most_recent").data)
+        assert len(logs) >= 5
+        assert model.score(*arguments) in logs["auc"].to_numpy()
+
+
+def test_predict_proba_needs_the_logistic_loss():
+    assert hasattr(make(loss="logistic"), "predict_proba")
+    assert not hasattr(make(loss="hinge"), "predict_proba")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n_hidden": 0}, "n_hidden"),
+        ({"n_components": 13}, r"n_components=13 exceeds .*=12"),
+        ({"n_components": "best"}, "n_components"),
+        ({"algorithm": "two_step"}, "algorithm"),
+        ({"loss": "squared"}, "loss"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"max_iter": 0}, "max_iter"),
+        ({"device": "abacus"}, "device='abacus' cannot be used here"),
+        ({"callbacks": "progress"}, "callbacks"),
+    ],
+)
+def test_bad_parameters_are_named(data, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        make(**parameters).fit(*data)
+
+
+@quick
+def test_scores_are_named_after_tasks(data):
+    Y = pd.DataFrame(data[1], columns=list("uvwxyz"))
+    model = make(output="scores").fit(data[0], Y)
+    assert model.task_names_.tolist() == list("uvwxyz")
+    assert model.get_feature_names_out().tolist() == list("uvwxyz")
+
+
+@quick
+@pytest.mark.parametrize("task_weight", ["observed", "equal"])
+def test_weight_of_tasks(task_weight):
+    """A task copied many times over rows outweighs the other unless tasks are equal."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((400, 2))
+    y = np.r_[X[:380, 0] > 0, X[380:, 1] > 0]
+    tasks = np.repeat(["many", "few"], [380, 20])
+    model = make(task_weight=task_weight, n_hidden=32, max_iter=40, batch_size=40)
+    model.fit(X, y, tasks=tasks)
+    energy = np.linalg.norm(model.hidden_weights_, axis=0) ** 2
+    share_of_few = energy[1] / energy.sum()
+    assert (share_of_few > 0.25) == (task_weight == "equal"), share_of_few

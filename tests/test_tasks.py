@@ -1,0 +1,215 @@
+"""Labels in any encoding, to signs and back."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from scipy.sparse import csr_array
+
+from mtrl_sklearn._tasks import check_usable_tasks, learn_encoding
+
+NAN = np.nan
+WIDE = [[0, 1, NAN], [1, NAN, 0], [0, 0, 1]]
+SIGNS = [[-1, 1, 0], [1, 0, -1], [-1, -1, 1]]
+
+
+def relabel(low, high, missing):
+    return [[missing if v != v else (high if v else low) for v in row] for row in WIDE]
+
+
+ENCODINGS = {
+    "float array": np.array(WIDE),
+    "float32 array": np.array(WIDE, dtype=np.float32),
+    "minus one and one": np.array(relabel(-1, 1, NAN)),
+    "any two floats": np.array(relabel(0.25, 1.75, NAN)),
+    "list of numbers": relabel(0, 1, None),
+    "list of booleans": relabel(False, True, None),
+    "list of strings": relabel("inactive", "jolly", None),
+    "strings and nan": relabel("inactive", "jolly", NAN),
+    "pandas.NA": np.array(relabel(0, 1, pd.NA), dtype=object),
+    "pandas": pd.DataFrame(WIDE, columns=["a", "b", "c"]),
+    "pandas Int64": pd.DataFrame(relabel(0, 1, pd.NA), dtype="Int64"),
+    "pandas boolean": pd.DataFrame(relabel(False, True, pd.NA), dtype="boolean"),
+    "pandas string": pd.DataFrame(relabel("n", "y", pd.NA), dtype="string"),
+    "pandas categories": pd.DataFrame(relabel("n", "y", None)).astype("category"),
+    "polars": pl.DataFrame(relabel(0, 1, None), schema=["a", "b", "c"], orient="row"),
+    "polars strings": pl.DataFrame(
+        relabel("n", "y", None), schema=["a", "b", "c"], orient="row"
+    ),
+    "Fortran order": np.asfortranarray(WIDE),
+}
+
+
+@pytest.mark.parametrize("y", ENCODINGS.values(), ids=ENCODINGS.keys())
+def test_every_encoding_gives_the_same_signs(y):
+    encoding = learn_encoding(y)
+    assert encoding.form == "wide"
+    signs = encoding.encode(y)
+    assert signs.dtype == np.int8
+    np.testing.assert_array_equal(signs, SIGNS)
+
+
+@pytest.mark.parametrize("y", ENCODINGS.values(), ids=ENCODINGS.keys())
+def test_decoding_returns_the_callers_labels(y):
+    encoding = learn_encoding(y)
+    scores = np.array([[-2.0, 3.0, 0.5], [1.0, -1.0, -0.5]])
+    decoded = encoding.decode(scores)
+    low, high = encoding.classes[0]
+    expected = np.array([[low, high, high], [high, low, low]])
+    np.testing.assert_array_equal(decoded, expected)
+    np.testing.assert_array_equal(encoding.encode(decoded), np.sign(scores))
+
+
+def test_names_come_from_columns_or_are_numbered():
+    assert learn_encoding(ENCODINGS["pandas"]).outputs.tolist() == ["a", "b", "c"]
+    names = learn_encoding(np.array(WIDE)).outputs.tolist()
+    assert names == ["task0", "task1", "task2"]
+
+
+def test_one_dimensional_labels_are_one_task_or_one_vs_rest():
+    binary = learn_encoding(["no", "yes", None, "no"])
+    np.testing.assert_array_equal(
+        binary.encode(["no", "yes", None, "no"]), [[-1], [1], [0], [-1]]
+    )
+    np.testing.assert_array_equal(binary.decode(np.array([[1], [-1]])), ["yes", "no"])
+
+    colours = learn_encoding(["red", "green", "blue", "red"])
+    assert colours.n_tasks == 3
+    assert colours.task_names.tolist() == ["y=blue", "y=green", "y=red"]
+    np.testing.assert_array_equal(
+        colours.encode(["red", None, "blue"]), [[-1, -1, 1], [0, 0, 0], [1, -1, -1]]
+    )
+    scores = np.array([[0.1, 0.2, -3], [-1, -2, -0.5]])
+    np.testing.assert_array_equal(colours.decode(scores), ["green", "red"])
+
+
+def test_columns_with_more_classes_become_one_vs_rest_tasks():
+    y = pd.DataFrame({"a": [0, 1, None, 1], "b": ["u", "v", "w", None]})
+    encoding = learn_encoding(y)
+    assert encoding.task_names.tolist() == ["a", "b=u", "b=v", "b=w"]
+    np.testing.assert_array_equal(
+        encoding.encode(y),
+        [[-1, 1, -1, -1], [1, -1, 1, -1], [0, -1, -1, 1], [1, 0, 0, 0]],
+    )
+    decoded = encoding.decode(np.array([[1.0, 0, 2, 1], [-1, 3, 2, 1]]))
+    assert decoded.tolist() == [[1, "v"], [0, "u"]]
+
+
+@pytest.mark.parametrize("ids", [["u", "v", "w"], [30, 10, 20]])
+def test_long_form_equals_wide_form(ids):
+    rows, columns = np.nonzero(~np.isnan(WIDE))
+    y, tasks = np.array(WIDE)[rows, columns], np.array(ids)[columns]
+    encoding = learn_encoding(y, tasks)
+    assert encoding.outputs.tolist() == sorted(ids)
+    order = np.argsort(ids)
+    expected = np.zeros((len(y), 3))
+    expected[np.arange(len(y)), columns] = np.array(SIGNS)[rows, columns]
+    np.testing.assert_array_equal(encoding.encode(y, tasks), expected[:, order])
+
+
+def test_long_form_skips_missing_labels_and_keeps_their_rows():
+    y, tasks = [1, None, 0, 1], ["a", "a", "a", "b"]
+    signs = learn_encoding(y, tasks).encode(y, tasks)
+    np.testing.assert_array_equal(signs, [[1, 0], [0, 0], [-1, 0], [0, 1]])
+
+
+def test_two_values_in_all_are_the_classes_of_every_column():
+    y = np.array([["a", "b", "b"], ["b", "b", "b"]])
+    encoding = learn_encoding(y)
+    assert [c.tolist() for c in encoding.classes] == [["a", "b"]] * 3
+    np.testing.assert_array_equal(encoding.encode(y), [[-1, 1, 1], [1, 1, 1]])
+
+
+def test_columns_of_different_types_keep_their_own_classes():
+    y = pd.DataFrame({"a": ["x", "x"], "b": [1, 1]})
+    encoding = learn_encoding(y)
+    assert [c.tolist() for c in encoding.classes] == [["x"], [1]]
+    assert encoding.decode(np.zeros((1, 2))).tolist() == [["x", 1]]
+
+
+def test_classes_may_be_given_where_labels_do_not_show_them():
+    encoding = learn_encoding([[0], [0]], classes=[0, 1])
+    np.testing.assert_array_equal(encoding.encode([[1], [0]]), [[1], [-1]])
+
+
+def test_named_columns_may_come_in_another_order():
+    y = ENCODINGS["pandas"]
+    signs = learn_encoding(y).encode(y[["c", "a", "b"]])
+    np.testing.assert_array_equal(signs, SIGNS)
+
+
+def test_hidden_columns_take_part_without_a_label():
+    encoding = learn_encoding([[0, None], [1, None]])
+    np.testing.assert_array_equal(encoding.encode([[0, None]]), [[-1, 0]])
+
+
+BAD_LABELS = {
+    "nothing": (None, "requires y to be passed"),
+    "all missing": ([NAN, NAN], "no observed label"),
+    "infinity": ([0, 1, np.inf], "infinity"),
+    "continuous": ([0.1, 0.2, 0.7], "continuous"),
+    "three dimensions": (np.zeros((2, 2, 2)), r"\(2, 2, 2\)"),
+    "no column": (np.zeros((2, 0)), r"\(2, 0\)"),
+    "ragged": ([[0, 1], [1]], "numbers, booleans or strings, got list"),
+    "mixed types": ([[0], ["a"], [1]], "mix strings and numbers"),
+    "objects": (np.array([object(), object()]), "should be numbers"),
+    "complex": (np.array([1j, 2j]), "Complex"),
+    "same names twice": (
+        pd.DataFrame([[0, 1], [1, 0]], columns=["a", "a"]),
+        "distinct names",
+    ),
+}
+
+
+@pytest.mark.parametrize(("y", "message"), BAD_LABELS.values(), ids=BAD_LABELS.keys())
+def test_bad_labels_are_refused(y, message):
+    with pytest.raises(ValueError, match=message):
+        learn_encoding(y)
+
+
+def test_sparse_labels_are_refused():
+    with pytest.raises(TypeError, match="sparse"):
+        learn_encoding(csr_array(np.eye(3)))
+
+
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [
+        (["a", "b"], "inconsistent"),
+        ([["a"], ["b"], ["c"]], "1d"),
+        (["a", None, "b"], "1 missing ids"),
+        (["a", 1, "b"], "mix strings and numbers"),
+    ],
+)
+def test_bad_task_ids_are_refused(tasks, message):
+    with pytest.raises(ValueError, match=message):
+        learn_encoding([0, 1, 1], tasks)
+
+
+@pytest.mark.parametrize(
+    ("y", "tasks", "message"),
+    [
+        ([[0, 2, 1]], None, "label 2 in 'task1'.*partial_fit"),
+        ([["0", "1", "1"]], None, "label '0'"),
+        ([[0, 1]], None, "columns of y differ"),
+        ([0, 1], None, "form"),
+        ([0, 1], ["a", "b"], "form"),
+    ],
+)
+def test_labels_unlike_those_of_fit_are_refused(y, tasks, message):
+    with pytest.raises(ValueError, match=message):
+        learn_encoding(np.array(WIDE)).encode(y, tasks)
+
+
+def test_unknown_task_ids_are_refused_with_the_known_ones():
+    encoding = learn_encoding([0, 1], ["a", "b"])
+    with pytest.raises(ValueError, match=r"got 1 \('c'\), fitted on 2 \('a', 'b'\)"):
+        encoding.encode([1], ["c"])
+
+
+def test_unusable_tasks_are_named():
+    names = np.array(["good", "flat", "empty"])
+    with pytest.warns(UserWarning, match="2 of 3 tasks.*'flat', 'empty'"):
+        check_usable_tasks(np.array([1, 3, 0]), np.array([1, 0, 0]), names)
+    with pytest.raises(ValueError, match="no usable task"):
+        check_usable_tasks(np.array([3]), np.array([0]), names[:1])
