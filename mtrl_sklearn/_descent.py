@@ -15,11 +15,12 @@ from mtrl_sklearn._solution import (
     Solution,
     State,
     TaskData,
+    export_moments,
     finish_first_layer,
-    hidden_moments,
     solve_heads,
     to_numpy,
     to_tensor,
+    update_moments,
 )
 
 
@@ -44,6 +45,7 @@ def descend(
     *,
     n_components: int | str | None,
     callbacks: list[Callback],
+    accumulate: bool,
     seed: int,
     device: str,
 ) -> Solution:
@@ -59,6 +61,8 @@ def descend(
         See `_spectral.truncate`.
     callbacks : list of skorch callbacks
         One whose ``converged_`` is true says that the loss had settled.
+    accumulate : bool
+        Remember the rows behind ``state`` where heads are solved for in the end.
     seed : int
     device : str
     """
@@ -86,11 +90,12 @@ def descend(
     else:
         restore_state(net, state)
     log = train(net, X, signs)
-    first_layer, heads = finish_network(module, data, n_components)
+    earlier = state if accumulate else None
+    first_layer, heads, moments = finish_network(module, data, n_components, earlier)
     return Solution(
         first_layer,
         heads,
-        export_state(net),
+        export_state(net) | moments,
         log.loss_curve,
         log.validation_scores,
         any(getattr(callback, "converged_", False) for callback in callbacks),
@@ -120,12 +125,16 @@ def _start(
 
 @torch.no_grad()
 def finish_network(
-    module: TwoLayerReLU, data: TaskData, n_components: int | str | None
-) -> tuple[FirstLayer, Heads]:
-    """Both layers as arrays, the first one cut to its rank.
+    module: TwoLayerReLU,
+    data: TaskData,
+    n_components: int | str | None,
+    state: State | None = None,
+) -> tuple[FirstLayer, Heads, State]:
+    """Both layers as arrays, the first one cut to its rank, and moments to keep.
 
     Heads that were trained on the whole first layer do not fit a truncated one: they
-    are then replaced by discriminants on the truncated features of the given rows.
+    are then replaced by discriminants on its features, of the given rows and, with less
+    weight, of those that ``state`` remembers.
     """
     first_layer = finish_first_layer(
         module.hidden_weights,
@@ -135,8 +144,7 @@ def finish_network(
         n_components,
     )
     if first_layer.is_truncated:
-        device = module.hidden_weights.device
-        rows = to_tensor(data.X, device), to_tensor(data.signs, device)
-        return first_layer, solve_heads(hidden_moments(first_layer, *rows), data)
+        moments = update_moments(state, first_layer, data, module.input_mean.device)
+        return first_layer, solve_heads(moments, data), export_moments(moments)
     heads = Heads(to_numpy(module.task_coef), to_numpy(module.task_intercept))
-    return first_layer, heads
+    return first_layer, heads, {}

@@ -8,7 +8,8 @@ With hidden features ``H = relu(Z W' + b)``, scores ``F = H A' + c`` and
     dL/dW = D' Z        dL/db = D' 1
 
 Heads and representation are two functions, because the paper's order updates the heads
-first and takes the gradient of the representation at the updated heads.
+first and takes the gradient of the representation at the updated heads. G comes from
+`_losses.MultiTaskLoss.with_gradient`.
 """
 
 from typing import NamedTuple
@@ -16,14 +17,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mtrl_sklearn._losses import MultiTaskLoss
-
 
 class HeadGradients(NamedTuple):
-    """Loss, its gradient in the scores, and in the heads."""
+    """Gradient of the loss in the heads."""
 
-    loss: Tensor  # scalar
-    scores: Tensor  # (n_samples, n_tasks)
     task_coef: Tensor  # (n_tasks, n_hidden)
     task_intercept: Tensor  # (n_tasks,)
 
@@ -35,19 +32,9 @@ class RepresentationGradients(NamedTuple):
     hidden_biases: Tensor  # (n_hidden,)
 
 
-def head_gradients(
-    hidden: Tensor,
-    task_coef: Tensor,
-    task_intercept: Tensor,
-    signs: Tensor,
-    criterion: MultiTaskLoss,
-) -> HeadGradients:
-    """Loss of the heads on fixed hidden features, and its gradient."""
-    scores = torch.addmm(task_intercept, hidden, task_coef.T)
-    loss = criterion.with_gradient(scores, signs)
-    return HeadGradients(
-        loss.value, loss.gradient, loss.gradient.T @ hidden, loss.gradient.sum(0)
-    )
+def head_gradients(hidden: Tensor, scores_gradient: Tensor) -> HeadGradients:
+    """Gradient in the heads, given that in the scores (n_samples, n_tasks)."""
+    return HeadGradients(scores_gradient.T @ hidden, scores_gradient.sum(0))
 
 
 def representation_gradients(

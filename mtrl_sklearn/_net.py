@@ -17,7 +17,7 @@ from mtrl_sklearn._gradients import (
     head_gradients,
     representation_gradients,
 )
-from mtrl_sklearn._losses import MultiTaskLoss
+from mtrl_sklearn._losses import MultiTaskLoss, TaskLoss
 from mtrl_sklearn._modules import TwoLayerReLU
 
 
@@ -163,23 +163,28 @@ class MultiTaskNet(NeuralNet):
         layer = (module.hidden_weights, module.hidden_biases)
 
         inputs = module.normalize(X)
-        hidden = torch.relu(torch.addmm(layer[1], inputs, layer[0].T))
+        hidden = torch.addmm(layer[1], inputs, layer[0].T).relu_()
         hidden = dropout(hidden, self.dropout, self.generator)
         signs = signs.to(hidden.dtype)
+
+        def loss_of_heads() -> TaskLoss:
+            scores = torch.addmm(heads[1], hidden, heads[0].T)
+            return criterion.with_gradient(scores, signs)
+
+        loss = loss_of_heads()
         if self.algorithm == "alternating":
             for _ in range(self.head_steps):
-                step = head_gradients(hidden, *heads, signs, criterion)
-                self._update(batch, heads, (step.task_coef, step.task_intercept))
-        step = head_gradients(hidden, *heads, signs, criterion)
-        gradients = representation_gradients(
-            inputs, hidden, step.scores, heads[0], 1 - self.dropout
+                self._update(batch, heads, head_gradients(hidden, loss.gradient))
+                loss = loss_of_heads()
+        of_layer = representation_gradients(
+            inputs, hidden, loss.gradient, heads[0], 1 - self.dropout
         )
         if self.algorithm == "alternating":
-            self._update(batch, layer, gradients)
+            self._update(batch, layer, of_layer)
         else:
-            joint = (step.task_coef, step.task_intercept, *gradients)
-            self._update(batch, heads + layer, joint)
-        return {"loss": step.loss}
+            of_heads = head_gradients(hidden, loss.gradient)
+            self._update(batch, heads + layer, of_heads + of_layer)
+        return {"loss": loss.value}
 
     def _update(
         self, batch: Any, parameters: tuple[Tensor, ...], gradients: tuple[Tensor, ...]

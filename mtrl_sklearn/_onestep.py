@@ -20,25 +20,25 @@ repeating the step are additions of this package.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from mtrl_sklearn._discriminant import ClassMoments, add_moments
 from mtrl_sklearn._modules import input_statistics
 from mtrl_sklearn._solution import (
     Solution,
     State,
     TaskData,
+    export_moments,
     finish_first_layer,
-    hidden_moments,
     row_blocks,
     solve_heads,
     to_numpy,
     to_tensor,
+    update_moments,
 )
 
 
@@ -153,7 +153,6 @@ def solve_one_step(
         torch.as_tensor(array, dtype=X.dtype, device=device)
         for array in (mean_sign, data.weights * n_observed.sum())
     )
-    earlier_moments = None
     if state is None:
         statistics = input_statistics(data.X, data.signs)
         mean, scale = (torch.as_tensor(a, dtype=X.dtype) for a in statistics)
@@ -161,11 +160,9 @@ def solve_one_step(
         sums = start_step(start.to(device), signs.shape[1])
     else:
         mean, scale = (torch.as_tensor(state[k]) for k in ("input_mean", "input_scale"))
-        sums = StepSums(*_restore(state, StepSums, device))
-        if accumulate:
-            earlier_moments = ClassMoments(*_restore(state, ClassMoments, device))
-        else:
-            sums = next_step(sums)
+        sums = StepSums(*(to_tensor(state[k], device) for k in StepSums._fields))
+        if not accumulate:
+            sums, state = next_step(sums), None
     mean, scale = mean.to(device), scale.to(device)
 
     losses: list[float] = []
@@ -179,15 +176,12 @@ def solve_one_step(
     directions = normalize(sums.step, dim=1)
     biases = directions.new_zeros(n_hidden)
     first_layer = finish_first_layer(directions, biases, mean, scale, n_components)
-    moments = hidden_moments(first_layer, X, signs)
-    if earlier_moments is not None:
-        moments = add_moments(earlier_moments, moments)
-    new_state = {"input_mean": mean, "input_scale": scale}
-    new_state |= sums._asdict() | moments._asdict()
+    moments = update_moments(state, first_layer, data, device)
+    kept = sums._asdict() | {"input_mean": mean, "input_scale": scale}
     return Solution(
         first_layer,
         solve_heads(moments, data),
-        {name: to_numpy(tensor) for name, tensor in new_state.items()},
+        {k: to_numpy(tensor) for k, tensor in kept.items()} | export_moments(moments),
         np.array(losses),
         np.empty(0),
         converged=True,
@@ -202,8 +196,3 @@ def gaussian_directions(
     generator = torch.Generator().manual_seed(seed)
     weights = torch.randn(n_hidden, n_features, generator=generator, dtype=dtype)
     return normalize(weights, dim=1)
-
-
-def _restore(state: State, kind: Any, device: str) -> list[Tensor]:
-    """The fields of a named tuple, out of a state."""
-    return [to_tensor(state[name], device) for name in kind._fields]

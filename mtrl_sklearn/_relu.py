@@ -345,22 +345,19 @@ class MultiTaskReLURepresentation(
             train, held_out = self._split_rows(len(signs))
             data = count_labels(X_valid[train], signs[train], self.task_weight)
             check_usable_tasks(data.n_positive, data.n_negative, self.task_names_)
-            n_iter = self._resolve_max_iter(len(train))
+            n_iter = self._resolve_max_iter(len(data.X))
 
             root = self._init_callback_context(max_subtasks=n_iter)
-            given = {
-                "X": X,
-                "y": y,
-                "metadata": None if tasks is None else {"tasks": tasks},
-            }
+            metadata = None if tasks is None else {"tasks": tasks}
+            given = {"X": X, "y": y, "metadata": metadata}
             root.call_on_fit_task_begin(estimator=self, **given)
             if self.algorithm == "one_step":
                 steps = count_repetitions(n_iter, root, self)
-                solution = self._take_steps(data, resume, steps, accumulate=False)
+                solution = self._take_steps(data, resume, steps, False)
             else:
                 validation = X_valid[held_out], signs[held_out]
                 callbacks = self._make_callbacks(data, validation, root, given)
-                solution = self._descend(data, resume, n_iter, callbacks)
+                solution = self._descend(data, resume, n_iter, callbacks, False)
             self._store(solution, data, resume)
             root.call_on_fit_task_end(
                 estimator=self, **given, reconstruction_attributes={}
@@ -399,9 +396,9 @@ class MultiTaskReLURepresentation(
             earlier = (self.n_positive_, self.n_negative_) if resume else None
             data = count_labels(X, signs, self.task_weight, earlier)
             if self.algorithm == "one_step":
-                solution = self._take_steps(data, resume, range(1), accumulate=True)
+                solution = self._take_steps(data, resume, range(1), True)
             else:
-                solution = self._descend(data, resume, 1, self.callbacks or [])
+                solution = self._descend(data, resume, 1, self.callbacks or [], True)
             self._store(solution, data, resume)
         return self
 
@@ -437,12 +434,11 @@ class MultiTaskReLURepresentation(
             )
 
     def _split_rows(self, n_samples):
-        """Row indices to train on, and to hold out."""
-        rows = np.arange(n_samples)
+        """Rows to train on, and to hold out."""
         if not self.early_stopping or self.algorithm == "one_step":
-            return rows, rows[:0]
+            return slice(None), slice(0)
         return train_test_split(
-            rows,
+            np.arange(n_samples),
             test_size=self.validation_fraction,
             random_state=check_random_state(self.random_state),
         )
@@ -472,7 +468,7 @@ class MultiTaskReLURepresentation(
             device=resolve_device(self.device),
         )
 
-    def _descend(self, data, resume, n_iter, callbacks):
+    def _descend(self, data, resume, n_iter, callbacks, accumulate):
         options = DescentOptions(
             n_hidden=self.n_hidden,
             algorithm=self.algorithm,
@@ -490,6 +486,7 @@ class MultiTaskReLURepresentation(
             options,
             n_components=self.n_components,
             callbacks=callbacks,
+            accumulate=accumulate,
             seed=self._draw_seed(),
             device=resolve_device(self.device),
         )
@@ -506,8 +503,8 @@ class MultiTaskReLURepresentation(
             return mean_roc_auc(validation[1], to_numpy(scores))
 
         def fitted_attributes(net):
-            network = finish_network(net.module_, data, self.n_components)
-            return _network_attributes(*network)
+            layer, heads, _ = finish_network(net.module_, data, self.n_components)
+            return _network_attributes(layer, heads)
 
         plateau = StopOnPlateau("train_loss", self.tol, self.n_iter_no_change)
         callbacks = [ScikitLearnCallbacks(root, self, given, fitted_attributes)]
@@ -523,6 +520,7 @@ class MultiTaskReLURepresentation(
         curve = solution.loss_curve
         if resume:
             curve = np.concatenate([self.loss_curve_, curve])
+        vars(self).pop("validation_scores_", None)
         if len(solution.validation_scores):
             self.validation_scores_ = solution.validation_scores
         vars(self).update(_network_attributes(solution.first_layer, solution.heads))
@@ -536,7 +534,7 @@ class MultiTaskReLURepresentation(
             warnings.warn(
                 f"Training was interrupted in epoch {len(solution.loss_curve) + 1} of "
                 f"{n_iter}. The state so far is kept; warm_start=True goes on from it.",
-                stacklevel=4,
+                stacklevel=5,
             )
         elif self.max_iter != "auto" and not solution.converged:
             warnings.warn(
@@ -545,7 +543,7 @@ class MultiTaskReLURepresentation(
                 f"{self.n_iter_no_change} epochs. Raise max_iter or tol, or set "
                 "max_iter='auto'.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def transform(self, X):

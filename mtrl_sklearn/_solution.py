@@ -5,6 +5,7 @@ it left in an earlier call or None, and its own settings, and returns a `Solutio
 knows nothing of estimators. This module holds the two ends that all solvers share.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -26,6 +27,9 @@ State = dict[str, np.ndarray]
 # Rows per matrix product where all rows are visited: memory is this many times
 # (n_hidden + n_tasks) numbers.
 BLOCK_ROWS = 4096
+
+# Weight of an earlier batch of rows in the heads, per batch since.
+FADING = 0.9
 
 
 class TaskData(NamedTuple):
@@ -139,17 +143,29 @@ def row_blocks(
         yield transform(X[start:stop]), signs[start:stop]
 
 
-def hidden_moments(layer: FirstLayer, X: Tensor, signs: Tensor) -> ClassMoments:
-    """Class moments of the hidden features of all labels."""
-    weights, biases = (to_tensor(a, X.device) for a in layer[:2])
-    total = None
-    for hidden, labels in row_blocks(
+def update_moments(
+    state: State | None, layer: FirstLayer, data: TaskData, device: torch.device | str
+) -> ClassMoments:
+    """Class moments of the hidden features of all labels.
+
+    Those of an earlier batch of rows, if ``state`` has any, were taken with an earlier
+    first layer: they fade by a factor with each batch.
+    """
+    weights, biases = (to_tensor(array, device) for array in layer[:2])
+    X, signs = to_tensor(data.X, device), to_tensor(data.signs, device)
+    blocks = row_blocks(
         X, signs, lambda rows: torch.addmm(biases, rows, weights.T).relu_()
-    ):
-        block = class_moments(hidden, labels)
-        total = block if total is None else add_moments(total, block)
-    assert total is not None  # X has rows
-    return total
+    )
+    moments = [class_moments(hidden, labels) for hidden, labels in blocks]
+    if state is not None and f"moments.{ClassMoments._fields[0]}" in state:
+        fields = (state[f"moments.{name}"] for name in ClassMoments._fields)
+        moments.append(ClassMoments(*(to_tensor(f, device) * FADING for f in fields)))
+    return functools.reduce(add_moments, moments)
+
+
+def export_moments(moments: ClassMoments) -> State:
+    """Moments as part of a state, for `update_moments`."""
+    return {f"moments.{name}": to_numpy(t) for name, t in moments._asdict().items()}
 
 
 def solve_heads(moments: ClassMoments, data: TaskData) -> Heads:

@@ -33,10 +33,9 @@ def test_gradients_equal_autograd(problem, loss):
     criterion(module(X), signs).backward()
     with torch.no_grad():
         hidden = module.hidden(X)
-        heads = head_gradients(
-            hidden, module.task_coef, module.task_intercept, signs, criterion
-        )
-        layer = representation_gradients(X, hidden, heads.scores, module.task_coef)
+        of_scores = criterion.with_gradient(module(X), signs).gradient
+        heads = head_gradients(hidden, of_scores)
+        layer = representation_gradients(X, hidden, of_scores, module.task_coef)
     closed = {**heads._asdict(), **layer._asdict()}
     for name, parameter in module.named_parameters():
         torch.testing.assert_close(closed[name], parameter.grad, rtol=0, atol=1e-12)
@@ -52,11 +51,10 @@ def test_gradients_equal_autograd_under_dropout(problem, loss):
     scores = hidden @ module.task_coef.T + module.task_intercept
     criterion(scores, signs).backward()
     with torch.no_grad():
-        heads = head_gradients(
-            hidden, module.task_coef, module.task_intercept, signs, criterion
-        )
+        of_scores = criterion.with_gradient(scores, signs).gradient
+        heads = head_gradients(hidden, of_scores)
         layer = representation_gradients(
-            X, hidden, heads.scores, module.task_coef, 1 - rate
+            X, hidden, of_scores, module.task_coef, 1 - rate
         )
     closed = {**heads._asdict(), **layer._asdict()}
     for name, parameter in module.named_parameters():

@@ -281,14 +281,16 @@ def test_score_skips_tasks_that_were_not_part_of_fit(data):
 
 
 @quick
+@pytest.mark.parametrize("n_components", [None, 2])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_warm_start_continues_where_the_fit_stopped(data, algorithm):
+def test_warm_start_continues_where_the_fit_stopped(data, algorithm, n_components):
     X, Y = data
-    once = make(algorithm=algorithm, max_iter=6).fit(X, Y)
-    parts = make(algorithm=algorithm, max_iter=3, warm_start=True).fit(X, Y)
+    settings = {"algorithm": algorithm, "n_components": n_components}
+    once = make(max_iter=6, **settings).fit(X, Y)
+    parts = make(max_iter=3, warm_start=True, **settings).fit(X, Y)
     parts = pickle.loads(pickle.dumps(parts)).fit(X, Y)
-    np.testing.assert_array_equal(parts.hidden_weights_, once.hidden_weights_)
-    np.testing.assert_array_equal(parts.loss_curve_, once.loss_curve_)
+    for name in FITTED_ARRAYS:
+        np.testing.assert_array_equal(getattr(parts, name), getattr(once, name))
     assert parts.n_iter_ == 6
 
 
@@ -306,6 +308,20 @@ def test_partial_fit_continues_after_pickling(data, algorithm):
     assert straight.n_iter_ == 2
     observed = (~np.isnan(Y)).sum(axis=0)
     np.testing.assert_array_equal(straight.n_positive_ + straight.n_negative_, observed)
+
+
+@quick
+def test_partial_fit_over_blocks_scores_like_fit():
+    X, Y, _, problem = make_subspace_tasks(4000, 30, random_state=0)
+    X_test, Y_test = problem.sample(1000, random_state=1)
+    whole = make(n_hidden=64, max_iter=10).fit(X, Y)
+    blocks = make(n_hidden=64)
+    for _ in range(10):
+        for rows in np.split(np.arange(4000), 4):
+            blocks.partial_fit(X[rows], Y[rows])
+    assert whole.n_components_ == blocks.n_components_ == 4
+    assert whole.score(X_test, Y_test) > 0.85
+    assert blocks.score(X_test, Y_test) > whole.score(X_test, Y_test) - 0.02
 
 
 @quick

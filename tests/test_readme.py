@@ -1,0 +1,26 @@
+"""The README's python blocks run, in order, in one namespace."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_blocks_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = README.read_text(encoding="utf-8")
+    blocks = list(
+        re.finditer(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    )
+    assert blocks
+    namespace = {"__name__": "readme"}
+    # One thread: where tests run side by side, two threads of each stall each other.
+    with threadpool_limits(1):
+        for block in blocks:
+            # Leading blank lines make a traceback show the line of the README.
+            above = "\n" * text.count("\n", 0, block.start(1))
+            exec(compile(above + block[1], str(README), "exec"), namespace)
+    assert np.mean(namespace["accuracy"]) > 0.8
