@@ -82,6 +82,7 @@ class PlainNetwork:
         self.seed = seed
 
     def fit(self, X, Y):
+        """Train for 30 epochs."""
         generator = torch.Generator().manual_seed(self.seed)
         torch.manual_seed(self.seed)
         X, Y = torch.from_numpy(X), torch.from_numpy(Y.astype(np.float32))
@@ -89,9 +90,7 @@ class PlainNetwork:
         Y = Y.nan_to_num()
         body = torch.nn.Linear(X.shape[1], 512)
         head = torch.nn.Linear(512, Y.shape[1])
-        model = torch.nn.Sequential(
-            body, torch.nn.ReLU(), torch.nn.Dropout(0.5), head
-        )
+        model = torch.nn.Sequential(body, torch.nn.ReLU(), torch.nn.Dropout(0.5), head)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1.0)
         for _ in range(30):
             for rows in torch.randperm(len(X), generator=generator).split(128):
@@ -106,6 +105,7 @@ class PlainNetwork:
 
     @torch.no_grad()
     def transform(self, X):
+        """Hidden features."""
         return torch.relu(self.body(torch.from_numpy(X))).numpy()
 
 
@@ -114,7 +114,8 @@ def load_assays(seed, held_out):
     with np.load(Path(os.environ["MTRL_DATA"]) / "toxcast.npz") as data:
         X = np.unpackbits(data["X_packed"], axis=1)[:, :1024].astype(np.float32)
         Y = np.where(data["Y"] < 0, np.nan, data["Y"])
-        platform = np.array([name.split("_")[0] for name in data["task_names"].tolist()])
+        names = data["task_names"].tolist()
+        platform = np.array([name.split("_")[0] for name in names])
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(X))
     train, test = np.split(rows, [int(0.8 * len(X))])
@@ -177,7 +178,8 @@ def report(title, rows):
     keys = rows[0].keys()
     for key in keys:
         values = [row[key] for row in rows]
-        print(f"  {key:16s} {np.mean(values):7.3f}   " + " ".join(f"{v:.3f}" for v in values))
+        each = " ".join(f"{v:.3f}" for v in values)
+        print(f"  {key:16s} {np.mean(values):7.3f}   {each}")
 
 
 def main():

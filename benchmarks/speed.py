@@ -109,16 +109,17 @@ def main():
                 for _ in range(arguments.rounds + 1):
                     for name, run in runs.items():
                         times[name].append(measure(run))
-                print(f"\n{title}, dropout {dropout}, {threads} threads, {n_epochs} epochs")
+                case = f"{title}, dropout {dropout}, {threads} threads"
+                print(f"\n{case}, {n_epochs} epochs")
                 base = times["plain torch loop"][1:]
                 for name, seconds in times.items():
                     ratios = [s / b for s, b in zip(seconds[1:], base)]
-                    median, ratio = statistics.median(seconds[1:]), statistics.median(ratios)
-                    print(f"  {name:18s} {median:7.3f} s   ratio {ratio:.2f}", flush=True)
-                    results[f"{title}, dropout {dropout}, {threads} threads, {name}"] = {
-                        "seconds": seconds[1:],
-                        "ratio": ratio,
-                    }
+                    median = statistics.median(seconds[1:])
+                    ratio = statistics.median(ratios)
+                    print(
+                        f"  {name:18s} {median:7.3f} s   ratio {ratio:.2f}", flush=True
+                    )
+                    results[f"{case}, {name}"] = {"times": seconds[1:], "ratio": ratio}
     arguments.output.write_text(json.dumps(results, indent=1))
 
 

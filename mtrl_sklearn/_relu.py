@@ -154,7 +154,7 @@ class MultiTaskReLURepresentation(
 
     random_state : int, RandomState instance or None, default=None
         Initial weights, order of rows, dropout, held-out rows. An int repeats a fit bit
-        for bit on the same machine.
+        for bit on the same machine with the same number of threads.
 
     verbose : bool, default=False
         Show a progress bar with the loss.
@@ -198,6 +198,15 @@ class MultiTaskReLURepresentation(
         Epochs or repetitions that were run, those before a warm start included.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
+
+    Notes
+    -----
+    Training runs in the precision of X: float32 inputs take about half the time of
+    float64 ones, with the same quality.
+
+    "one_step" has no use for ``loss``, ``head_steps``, ``learning_rate``,
+    ``weight_decay``, ``dropout``, ``batch_size``, ``callbacks`` and the parameters of
+    early stopping.
 
     References
     ----------

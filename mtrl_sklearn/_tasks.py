@@ -123,18 +123,27 @@ class LabelEncoding:
         """Signs of the observed labels, of shape (n_observed, tasks of output k)."""
         classes, values = self.classes[k], column.values
         comparable = (values.dtype.kind in "UT") == (classes.dtype.kind in "UT")
-        known = np.isin(values, classes) if comparable else np.zeros(len(values), bool)
+        if not comparable:
+            known = np.zeros(len(values), bool)
+        elif len(classes) == 2:
+            positive = values == classes[1]
+            known = positive | (values == classes[0])
+        else:
+            known = np.isin(values, classes)
         if not known.all():
             raise ValueError(
                 f"y holds the label {values[~known].tolist()[0]!r} in "
-                f"{str(self.outputs[k])!r}, whose "
-                f"labels in fit were {classes.tolist()}. Where the first batch of "
-                "partial_fit may lack a class, pass classes=."
+                f"{str(self.outputs[k])!r}, whose labels in fit were "
+                f"{classes.tolist()}. Where the first batch of partial_fit may lack a "
+                "class, pass classes=."
             )
-        if len(classes) <= 2:
-            positive = values == classes[-1] if len(classes) else np.ones(0, bool)
-            return np.where(positive, 1, -1).astype(np.int8)[:, None]
-        return np.where(values[:, None] == classes, 1, -1).astype(np.int8)
+        if len(classes) == 2:
+            members = positive[:, None]
+        elif len(classes) == 1:
+            members = known[:, None]
+        else:
+            members = values[:, None] == classes
+        return 2 * members.astype(np.int8) - 1
 
     def decode(self, scores: np.ndarray) -> np.ndarray:
         """Labels, in the caller's encoding, that task scores stand for.
@@ -266,7 +275,7 @@ def _read_labels(y: Any, tasks: Any) -> tuple[Form, np.ndarray | None, list[_Col
             "y should be of shape (n_samples,) or (n_samples, n_tasks), got an array "
             f"of shape {array.shape}."
         )
-    named = zip(array.T, _numbered(array.shape[1]))
+    named = zip(np.ascontiguousarray(array.T), _numbered(array.shape[1]))
     return "wide", None, [_read_column(values, name) for values, name in named]
 
 

@@ -1,0 +1,38 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help demo test lint clean
+
+help:
+	@echo "make demo   compare probes of new tasks, print a table, draw demo.png"
+	@echo "make test   run the tests (slow ones: $(BIN)/pytest -m slow)"
+	@echo "make lint   ruff check, ruff format --check, mypy"
+	@echo "make clean  remove $(VENV), caches and demo.png"
+
+# One thread: batches are small, and two threads on a busy machine stall each other.
+demo: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python examples/plot_01_new_task_from_16_labels.py
+
+# SCIPY_ARRAY_API=1: without it scikit-learn skips some of its estimator checks.
+test: $(INSTALLED)
+	SCIPY_ARRAY_API=1 $(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist demo.png
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The constraint must be in force when torch comes in: without it pip takes the newest
+# release, with gigabytes of CUDA libraries, even where a CPU build of the pinned one is
+# at hand.
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -qq --disable-pip-version-check \
+		--constraint constraints.txt --editable ".[dev,plot]"
+	@touch $@
