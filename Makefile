@@ -11,9 +11,8 @@ help:
 	@echo "make lint   ruff check, ruff format --check, mypy"
 	@echo "make clean  remove $(VENV), caches and demo.png"
 
-# One thread: batches are small, and two threads on a busy machine stall each other.
 demo: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python examples/plot_01_new_task_from_16_labels.py
+	$(BIN)/python examples/plot_01_new_task_from_16_labels.py
 
 # SCIPY_ARRAY_API=1: without it scikit-learn skips some of its estimator checks.
 test: $(INSTALLED)

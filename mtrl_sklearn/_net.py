@@ -9,6 +9,7 @@ import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer, PassthroughScoring
 from skorch.utils import TeeGenerator
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
@@ -19,6 +20,10 @@ from mtrl_sklearn._gradients import (
 )
 from mtrl_sklearn._losses import MultiTaskLoss, TaskLoss
 from mtrl_sklearn._modules import TwoLayerReLU
+
+# An update of fewer operations than this runs on one thread: a second one gains nothing
+# there, and costs a lot beside a busy process.
+ONE_THREAD_OPERATIONS = 1e8
 
 
 class TrainingStopped(KeyboardInterrupt):
@@ -234,10 +239,14 @@ def train(net: MultiTaskNet, X: Tensor, signs: Tensor) -> TrainingLog:
     signs : int8 Tensor of shape (n_samples, n_tasks)
     """
     data = TensorDataset(X, signs)
+    rows, units = min(net.batch_size, len(X)), len(net.module_.hidden_biases)
+    operations = 2 * rows * units * (2 * X.shape[1] + 4 * signs.shape[1])
+    n_threads = 1 if operations < ONE_THREAD_OPERATIONS else None
     interrupted = False
     net.notify("on_train_begin", X=data, y=None)
     try:
-        net.fit_loop(data)
+        with threadpool_limits(n_threads, user_api="openmp"):
+            net.fit_loop(data)
     except TrainingStopped:
         pass
     except KeyboardInterrupt:

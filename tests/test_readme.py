@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -17,10 +16,8 @@ def test_blocks_run(tmp_path, monkeypatch):
     )
     assert blocks
     namespace = {"__name__": "readme"}
-    # One thread: where tests run side by side, two threads of each stall each other.
-    with threadpool_limits(1):
-        for block in blocks:
-            # Leading blank lines make a traceback show the line of the README.
-            above = "\n" * text.count("\n", 0, block.start(1))
-            exec(compile(above + block[1], str(README), "exec"), namespace)
+    for block in blocks:
+        # Leading blank lines make a traceback show the line of the README.
+        above = "\n" * text.count("\n", 0, block.start(1))
+        exec(compile(above + block[1], str(README), "exec"), namespace)
     assert np.mean(namespace["accuracy"]) > 0.8
