@@ -14,9 +14,8 @@ help:
 demo: $(INSTALLED)
 	$(BIN)/python examples/plot_01_new_task_from_16_labels.py
 
-# SCIPY_ARRAY_API=1: without it scikit-learn skips some of its estimator checks.
 test: $(INSTALLED)
-	SCIPY_ARRAY_API=1 $(BIN)/python -m pytest
+	$(BIN)/python -m pytest
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -4,7 +4,7 @@ A callback ends training by setting ``net.stop_requested``: all callbacks of tha
 are still called.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -136,12 +136,43 @@ class ScikitLearnCallbacks(Callback):
         )
 
 
-def count_repetitions(
-    n_iter: int, root: CallbackContext, estimator: BaseEstimator
-) -> Iterator[int]:
-    """Count the repetitions of a loop that needs no net, with the same callbacks."""
-    for k in tqdm.trange(n_iter, unit="step", disable=not estimator.verbose):
-        repetition = root.subcontext(task_name="step")
-        repetition.call_on_fit_task_begin(estimator=estimator)
-        yield k
-        repetition.call_on_fit_task_end(estimator=estimator)
+class StepCallbacks:
+    """The same for a loop without a net: progress and scikit-learn's callbacks.
+
+    Parameters
+    ----------
+    root, estimator, given
+        See `ScikitLearnCallbacks`.
+    n_iter : int
+    fitted_attributes : callable
+        Called with what the solver finds, returns fitted attributes.
+    """
+
+    def __init__(
+        self,
+        root: CallbackContext,
+        estimator: BaseEstimator,
+        given: dict[str, Any],
+        n_iter: int,
+        fitted_attributes: Callable[..., dict[str, Any]],
+    ):
+        self.root = root
+        self.estimator = estimator
+        self.given = given
+        self.fitted_attributes = fitted_attributes
+        self.bar = tqdm.tqdm(total=n_iter, unit="step", disable=not estimator.verbose)
+
+    def on_step_begin(self) -> None:
+        """Tell that a step begins."""
+        self.step = self.root.subcontext(task_name="step")
+        self.step.call_on_fit_task_begin(estimator=self.estimator, **self.given)
+
+    def on_step_end(self, loss: float, finish: Callable[[], tuple]) -> bool:
+        """Tell that it ended; true if a callback asks to stop."""
+        self.bar.set_postfix(loss=loss, refresh=False)
+        self.bar.update()
+        return self.step.call_on_fit_task_end(
+            estimator=self.estimator,
+            **self.given,
+            reconstruction_attributes=lambda: self.fitted_attributes(*finish()),
+        )

@@ -79,15 +79,17 @@ def input_statistics(X: np.ndarray, signs: np.ndarray) -> tuple[np.ndarray, floa
         ``sqrt(mean ||x - mean||^2 / 32)``; 1.0 where X is constant.
     """
     share = np.count_nonzero(signs, axis=1) / max(np.count_nonzero(signs), 1)
-    share = share.astype(X.dtype)
+    bound = max(float(X.max()), -float(X.min()))  # so that no square overflows
+    if bound == 0:
+        return np.zeros(X.shape[1], dtype=X.dtype), 1.0
     blocks = [slice(k, k + 4096) for k in range(0, len(X), 4096)]
     mean = np.zeros(X.shape[1])
     for rows in blocks:
-        mean += share[rows] @ X[rows]
+        mean += share[rows] @ (X[rows] / np.float64(bound))
     squared_norm = 0.0
     for rows in blocks:
-        centred = X[rows] - mean.astype(X.dtype)
+        centred = X[rows] / np.float64(bound) - mean
         squared_norm += share[rows] @ np.einsum("ij,ij->i", centred, centred)
     scale = math.sqrt(squared_norm / INPUT_SQUARED_NORM)
     rounding = np.finfo(X.dtype).eps * np.linalg.norm(mean)
-    return mean.astype(X.dtype), scale if scale > rounding else 1.0
+    return (bound * mean).astype(X.dtype), bound * scale if scale > rounding else 1.0

@@ -172,15 +172,15 @@ class MultiTaskNet(NeuralNet):
         hidden = dropout(hidden, self.dropout, self.generator)
         signs = signs.to(hidden.dtype)
 
-        def loss_of_heads() -> TaskLoss:
+        def evaluate() -> tuple[Tensor, TaskLoss]:
             scores = torch.addmm(heads[1], hidden, heads[0].T)
-            return criterion.with_gradient(scores, signs)
+            return scores, criterion.with_gradient(scores, signs)
 
-        loss = loss_of_heads()
+        scores, loss = evaluate()
         if self.algorithm == "alternating":
             for _ in range(self.head_steps):
                 self._update(batch, heads, head_gradients(hidden, loss.gradient))
-                loss = loss_of_heads()
+                scores, loss = evaluate()
         of_layer = representation_gradients(
             inputs, hidden, loss.gradient, heads[0], 1 - self.dropout
         )
@@ -189,7 +189,7 @@ class MultiTaskNet(NeuralNet):
         else:
             of_heads = head_gradients(hidden, loss.gradient)
             self._update(batch, heads + layer, of_heads + of_layer)
-        return {"loss": loss.value}
+        return {"loss": loss.value, "y_pred": scores}
 
     def _update(
         self, batch: Any, parameters: tuple[Tensor, ...], gradients: tuple[Tensor, ...]

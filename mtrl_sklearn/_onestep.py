@@ -19,7 +19,7 @@ Reconstructed from the abstract of Collins et al. (2024); centring the labels an
 repeating the step are additions of this package.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -27,8 +27,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from mtrl_sklearn._callbacks import StepCallbacks
+from mtrl_sklearn._discriminant import ClassMoments
 from mtrl_sklearn._modules import input_statistics
 from mtrl_sklearn._solution import (
+    FirstLayer,
+    Heads,
     Solution,
     State,
     TaskData,
@@ -123,7 +127,8 @@ def solve_one_step(
     *,
     n_hidden: int,
     n_components: int | str | None,
-    repetitions: Iterable[int],
+    n_iter: int,
+    callbacks: StepCallbacks | None,
     accumulate: bool,
     seed: int,
     device: str,
@@ -138,8 +143,9 @@ def solve_one_step(
     n_hidden : int
     n_components : int, "auto" or None
         See `_spectral.truncate`.
-    repetitions : iterable
-        One step is taken for each item.
+    n_iter : int
+        Number of steps.
+    callbacks : StepCallbacks or None
     accumulate : bool
         Take these rows as more rows of the step in ``state``, instead of starting the
         next step from where that one led.
@@ -165,22 +171,30 @@ def solve_one_step(
             sums, state = next_step(sums), None
     mean, scale = mean.to(device), scale.to(device)
 
+    def finish() -> tuple[FirstLayer, Heads, ClassMoments]:
+        directions = normalize(sums.step, dim=1)
+        biases = directions.new_zeros(n_hidden)
+        first_layer = finish_first_layer(directions, biases, mean, scale, n_components)
+        moments = update_moments(state, first_layer, data, device)
+        return first_layer, solve_heads(moments, data), moments
+
     losses: list[float] = []
-    for _ in repetitions:
-        sums = next_step(sums) if losses else sums
+    for step in range(n_iter):
+        sums = next_step(sums) if step else sums
+        if callbacks is not None:
+            callbacks.on_step_begin()
         sums = add_rows(
             sums, X, signs, label_mean, weights, lambda rows: (rows - mean).div_(scale)
         )
         losses.append(pseudo_contrastive_loss(sums) / max(n_observed.sum(), 1) ** 2)
+        if callbacks is not None and callbacks.on_step_end(losses[-1], finish):
+            break
 
-    directions = normalize(sums.step, dim=1)
-    biases = directions.new_zeros(n_hidden)
-    first_layer = finish_first_layer(directions, biases, mean, scale, n_components)
-    moments = update_moments(state, first_layer, data, device)
+    first_layer, heads, moments = finish()
     kept = sums._asdict() | {"input_mean": mean, "input_scale": scale}
     return Solution(
         first_layer,
-        solve_heads(moments, data),
+        heads,
         {k: to_numpy(tensor) for k, tensor in kept.items()} | export_moments(moments),
         np.array(losses),
         np.empty(0),

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, log_expit, softmax
 from sklearn.metrics import roc_auc_score
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import (
@@ -12,7 +12,7 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
-from mtrl_sklearn._tasks import LabelEncoding, learn_encoding
+from mtrl_sklearn._tasks import LabelEncoding, as_array, learn_encoding
 from mtrl_sklearn.metrics import masked_roc_auc
 
 
@@ -82,12 +82,12 @@ class TaskPredictionsMixin:
             of its classes, in the order of ``classes_``, summing to 1.
         """
         check_is_fitted(self)
-        positive = expit(self._task_scores(X))
+        scores = self._task_scores(X)
         if self.label_form_ != "single":
-            return positive
+            return expit(scores)
         if self.n_tasks_ == 1:
-            return np.hstack([1 - positive, positive])
-        return positive / positive.sum(axis=1, keepdims=True)
+            return expit(np.hstack([-scores, scores]))
+        return softmax(log_expit(scores), axis=1)  # one-vs-rest, normalised
 
     def predict(self, X):
         """Labels of the source tasks in the encoding of ``y``.
@@ -108,7 +108,8 @@ class TaskPredictionsMixin:
         """Mean ROC-AUC over source tasks, each on its observed labels.
 
         Tasks that do not show both classes are left out, and so are rows of the long
-        form whose task was not part of fit.
+        form whose task was not part of fit. A label that fit did not see belongs to
+        none of a column's classes, and is left out of a binary task.
 
         Parameters
         ----------
@@ -130,10 +131,10 @@ class TaskPredictionsMixin:
         check_consistent_length(scores, y, tasks, sample_weight)
         known = slice(None)
         if tasks is not None and self.label_form_ == "long":
-            y, tasks = np.asarray(y), np.asarray(tasks)
+            y, tasks = as_array(y), as_array(tasks)
             known = np.isin(tasks, self.output_names_)
             y, tasks = y[known], tasks[known]
-        signs = self._label_encoding().encode(y, tasks)
+        signs = self._label_encoding().encode(y, tasks, strict=False)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, scores)[known]
         return mean_roc_auc(signs, scores[known], sample_weight)

@@ -26,9 +26,9 @@ from mtrl_sklearn._base import last_good_state, resolve_device
 from mtrl_sklearn._callbacks import (
     EpochProgress,
     ScikitLearnCallbacks,
+    StepCallbacks,
     StopOnPlateau,
     ValidationScore,
-    count_repetitions,
 )
 from mtrl_sklearn._descent import DescentOptions, descend, finish_network
 from mtrl_sklearn._onestep import solve_one_step
@@ -258,7 +258,7 @@ class MultiTaskReLURepresentation(
         "output": [StrOptions({"hidden", "projection", "scores"})],
         "task_weight": [StrOptions({"observed", "equal"})],
         "warm_start": ["boolean"],
-        "callbacks": [list, None],
+        "callbacks": [list, tuple, None],
         "device": [str],
         "random_state": ["random_state"],
         "verbose": ["boolean"],
@@ -327,7 +327,9 @@ class MultiTaskReLURepresentation(
             2 values is k one-vs-rest tasks. A DataFrame names its tasks.
         tasks : array-like of shape (n_samples,), default=None
             The long form: ``y`` holds one label per row, and ``tasks`` the id of the
-            task it belongs to. The objective is that of the wide form.
+            task it belongs to. The objective is that of the wide form, and where
+            nothing is drawn per row or batch ("one_step", or one batch with
+            ``dropout=0``) the result is the same.
 
         Returns
         -------
@@ -351,9 +353,10 @@ class MultiTaskReLURepresentation(
         resume = self.warm_start and hasattr(self, "n_iter_")
         with last_good_state(self):
             X_valid, signs = self._read_training_data(X, y, tasks, not resume)
-            train, held_out = self._split_rows(len(signs))
+            check_usable_tasks(signs, self.task_names_)
+            seed = self._draw_seed(resume)
+            train, held_out = self._split_rows(signs, seed)
             data = count_labels(X_valid[train], signs[train], self.task_weight)
-            check_usable_tasks(data.n_positive, data.n_negative, self.task_names_)
             n_iter = self._resolve_max_iter(len(data.X))
 
             root = self._init_callback_context(max_subtasks=n_iter)
@@ -361,13 +364,13 @@ class MultiTaskReLURepresentation(
             given = {"X": X, "y": y, "metadata": metadata}
             root.call_on_fit_task_begin(estimator=self, **given)
             if self.algorithm == "one_step":
-                steps = count_repetitions(n_iter, root, self)
-                solution = self._take_steps(data, resume, steps, False)
+                steps = StepCallbacks(root, self, given, n_iter, _network_attributes)
+                solution = self._take_steps(data, resume, seed, n_iter, steps, False)
             else:
                 validation = X_valid[held_out], signs[held_out]
                 callbacks = self._make_callbacks(data, validation, root, given)
-                solution = self._descend(data, resume, n_iter, callbacks, False)
-            self._store(solution, data, resume)
+                solution = self._descend(data, resume, seed, n_iter, callbacks, False)
+            self._store(solution, data, resume, seed)
             root.call_on_fit_task_end(
                 estimator=self, **given, reconstruction_attributes={}
             )
@@ -402,13 +405,14 @@ class MultiTaskReLURepresentation(
         resume = hasattr(self, "n_iter_")
         with last_good_state(self):
             X, signs = self._read_training_data(X, y, tasks, not resume, classes)
+            seed, callbacks = self._draw_seed(resume), list(self.callbacks or [])
             earlier = (self.n_positive_, self.n_negative_) if resume else None
             data = count_labels(X, signs, self.task_weight, earlier)
             if self.algorithm == "one_step":
-                solution = self._take_steps(data, resume, range(1), True)
+                solution = self._take_steps(data, resume, seed, 1, None, True)
             else:
-                solution = self._descend(data, resume, 1, self.callbacks or [], True)
-            self._store(solution, data, resume)
+                solution = self._descend(data, resume, seed, 1, callbacks, True)
+            self._store(solution, data, resume, seed)
         return self
 
     def _read_training_data(self, X, y, tasks, reset, classes=None):
@@ -442,15 +446,25 @@ class MultiTaskReLURepresentation(
                 "'one_step' has no optimiser state. Clone the estimator to start anew."
             )
 
-    def _split_rows(self, n_samples):
+    def _split_rows(self, signs, seed):
         """Rows to train on, and to hold out."""
         if not self.early_stopping or self.algorithm == "one_step":
             return slice(None), slice(0)
-        return train_test_split(
-            np.arange(n_samples),
+        parts = train_test_split(
+            np.arange(len(signs)),
             test_size=self.validation_fraction,
-            random_state=check_random_state(self.random_state),
+            random_state=seed,
         )
+        for rows, what in zip(parts, ("training", "held-out")):
+            shows_both = (signs[rows] > 0).any(axis=0) & (signs[rows] < 0).any(axis=0)
+            if not shows_both.any():
+                raise ValueError(
+                    f"early_stopping=True with validation_fraction="
+                    f"{self.validation_fraction} leaves {len(rows)} {what} rows, in "
+                    "which no task shows both classes. Change validation_fraction, or "
+                    "set early_stopping=False."
+                )
+        return parts
 
     def _resolve_max_iter(self, n_samples):
         if self.max_iter != "auto":
@@ -465,19 +479,20 @@ class MultiTaskReLURepresentation(
             return min(int(np.clip(n_samples // 10, *AUTO_BATCH_SIZE)), n_samples)
         return min(self.batch_size, n_samples)
 
-    def _take_steps(self, data, resume, steps, accumulate):
+    def _take_steps(self, data, resume, seed, n_iter, callbacks, accumulate):
         return solve_one_step(
             data,
             self._state_ if resume else None,
             n_hidden=self.n_hidden,
             n_components=self.n_components,
-            repetitions=steps,
+            n_iter=n_iter,
+            callbacks=callbacks,
             accumulate=accumulate,
-            seed=self._draw_seed(),
+            seed=seed,
             device=resolve_device(self.device),
         )
 
-    def _descend(self, data, resume, n_iter, callbacks, accumulate):
+    def _descend(self, data, resume, seed, n_iter, callbacks, accumulate):
         options = DescentOptions(
             n_hidden=self.n_hidden,
             algorithm=self.algorithm,
@@ -496,11 +511,14 @@ class MultiTaskReLURepresentation(
             n_components=self.n_components,
             callbacks=callbacks,
             accumulate=accumulate,
-            seed=self._draw_seed(),
+            seed=seed,
             device=resolve_device(self.device),
         )
 
-    def _draw_seed(self):
+    def _draw_seed(self, resume):
+        """Seed of a fit; a fit that goes on keeps it, and so its held-out rows."""
+        if resume:
+            return self._seed_
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     def _make_callbacks(self, data, validation, root, given):
@@ -512,8 +530,9 @@ class MultiTaskReLURepresentation(
             return mean_roc_auc(validation[1], to_numpy(scores))
 
         def fitted_attributes(net):
-            layer, heads, _ = finish_network(net.module_, data, self.n_components)
-            return _network_attributes(layer, heads)
+            return _network_attributes(
+                *finish_network(net.module_, data, self.n_components)
+            )
 
         plateau = StopOnPlateau("train_loss", self.tol, self.n_iter_no_change)
         callbacks = [ScikitLearnCallbacks(root, self, given, fitted_attributes)]
@@ -524,19 +543,21 @@ class MultiTaskReLURepresentation(
             callbacks.append(EpochProgress())
         return [*callbacks, *(self.callbacks or []), plateau]
 
-    def _store(self, solution, data, resume):
+    def _store(self, solution, data, resume, seed):
         """Set the fitted attributes."""
-        curve = solution.loss_curve
-        if resume:
-            curve = np.concatenate([self.loss_curve_, curve])
-        vars(self).pop("validation_scores_", None)
-        if len(solution.validation_scores):
-            self.validation_scores_ = solution.validation_scores
+        curves = {
+            "loss_curve_": solution.loss_curve,
+            "validation_scores_": solution.validation_scores,
+        }
+        for name, curve in curves.items():
+            earlier = vars(self).pop(name, curve[:0])
+            whole = np.concatenate([earlier, curve]) if resume else curve
+            if len(whole) or name == "loss_curve_":
+                setattr(self, name, whole)
         vars(self).update(_network_attributes(solution.first_layer, solution.heads))
-        self.loss_curve_ = curve
-        self.n_iter_ = len(curve)
+        self.n_iter_ = len(self.loss_curve_)
         self.n_positive_, self.n_negative_ = data.n_positive, data.n_negative
-        self._state_ = solution.state
+        self._state_, self._seed_ = solution.state, seed
 
     def _warn_of_early_end(self, solution, n_iter):
         if solution.interrupted:
@@ -578,9 +599,8 @@ class MultiTaskReLURepresentation(
 
     def _validate_inputs(self, X, reset=False):
         """Read X as floats: arrays of integers and booleans become float32."""
-        kind = getattr(getattr(X, "dtype", None), "kind", None)
         dtypes = [np.float64, np.float32]
-        if kind in set("biu"):
+        if _fits_float32(X):
             dtypes.reverse()
         return validate_data(self, X, dtype=dtypes, order="C", reset=reset)
 
@@ -626,8 +646,19 @@ class MultiTaskReLURepresentation(
         return tags
 
 
-def _network_attributes(first_layer: FirstLayer, heads: Heads) -> dict[str, Any]:
-    """Fitted attributes that hold the network."""
+def _fits_float32(X: Any) -> bool:
+    """Whether X holds booleans, integers or floats of at most 32 bits."""
+    dtype = getattr(X, "dtype", None)
+    if isinstance(dtype, np.dtype):
+        return dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize <= 4)
+    schema = getattr(X, "schema", {})  # of a polars DataFrame
+    return bool(schema) and {str(dtype) for dtype in schema.values()} == {"Float32"}
+
+
+def _network_attributes(
+    first_layer: FirstLayer, heads: Heads, moments: Any = None
+) -> dict[str, Any]:
+    """Fitted attributes that hold the network; moments are no part of it."""
     return {
         "hidden_weights_": first_layer.hidden_weights,
         "hidden_biases_": first_layer.hidden_biases,

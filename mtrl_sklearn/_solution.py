@@ -120,8 +120,8 @@ def finish_first_layer(
     """
     if not (weights.isfinite().all() and biases.isfinite().all()):
         raise ValueError(
-            "The trained weights are not finite. Lower learning_rate, or look for "
-            "extreme values in X. Nothing of this fit is kept."
+            "The trained weights are not finite. Look for extreme values in X, or "
+            "lower learning_rate. Nothing of this fit is kept."
         )
     scale = to_numpy(input_scale)
     cut = truncate(to_numpy(weights), n_components)
@@ -175,10 +175,25 @@ def solve_heads(moments: ClassMoments, data: TaskData) -> Heads:
     return Heads(*map(to_numpy, heads))
 
 
+class _WriteableView:
+    """A read-only array as numpy sees it when it believes it may write.
+
+    torch warns of read-only arrays, which joblib hands to its workers as memory maps,
+    and has no read-only tensors. Ours are never written to, so nothing is copied.
+    """
+
+    def __init__(self, array: np.ndarray):
+        self.array = array  # keeps the memory alive
+        interface = dict(array.__array_interface__)
+        interface["data"] = (interface["data"][0], False)
+        self.__array_interface__ = interface
+
+
 def to_tensor(array: np.ndarray, device: torch.device | str) -> Tensor:
-    """A tensor of the same dtype; shares memory on the CPU where the array allows."""
-    shareable = array if array.flags.writeable else array.copy()
-    return torch.from_numpy(shareable).to(device)
+    """A tensor that shares the array's memory on the CPU: do not write to it."""
+    if not array.flags.writeable:
+        array = np.asarray(_WriteableView(array))
+    return torch.from_numpy(array).to(device)
 
 
 def to_numpy(tensor: Tensor) -> np.ndarray:

@@ -21,6 +21,10 @@ from sklearn.utils.validation import check_consistent_length
 
 Form = Literal["single", "wide", "long"]
 
+# Outputs share their classes only where these agree, so that predictions keep the type.
+TYPES = {"b": "boolean", "i": "number", "u": "number", "f": "number"}
+TYPES |= {"U": "string", "T": "string"}
+
 
 class _Column(NamedTuple):
     """Labels of one output: the values that were observed, and where."""
@@ -70,8 +74,16 @@ class LabelEncoding:
             names += [str(output)] if n == 1 else [f"{output}={c}" for c in classes]
         return np.asarray(names)
 
-    def encode(self, y: Any, tasks: Any = None) -> np.ndarray:
+    def encode(self, y: Any, tasks: Any = None, strict: bool = True) -> np.ndarray:
         """Signs of labels in the caller's encoding.
+
+        Parameters
+        ----------
+        y, tasks : array-like
+            As for `learn_encoding`.
+        strict : bool, default=True
+            Refuse a label that fit did not see. Otherwise it is no member of any of
+            an output's k > 2 classes, and "not observed" for a binary output.
 
         Returns
         -------
@@ -89,7 +101,8 @@ class LabelEncoding:
                 f"y comes in the {form!r} form, but the labels of fit had the "
                 f"{self.form!r} form. Pass labels in the form used in fit: "
                 "'single' is y of shape (n_samples,), 'wide' is y of shape "
-                "(n_samples, n_tasks), 'long' is y of shape (n_samples,) with tasks."
+                "(n_samples, n_tasks), 'long' is y of shape (n_samples,) with tasks. "
+                "In cross-validation, tasks reach fit and score by metadata routing."
             )
         order = self._match_outputs(names, len(columns))
         n_samples = len(columns[0].observed)
@@ -97,7 +110,9 @@ class LabelEncoding:
         starts = np.cumsum(self.tasks_per_output) - self.tasks_per_output
         for column, k in zip(columns, order):
             stop = starts[k] + self.tasks_per_output[k]
-            signs[column.observed, starts[k] : stop] = self._encode_column(column, k)
+            signs[column.observed, starts[k] : stop] = self._encode_column(
+                column, k, strict
+            )
         return signs
 
     def _match_outputs(self, names: np.ndarray | None, n_columns: int) -> np.ndarray:
@@ -119,31 +134,24 @@ class LabelEncoding:
             )
         return np.array([position[name] for name in got], dtype=np.intp)
 
-    def _encode_column(self, column: _Column, k: int) -> np.ndarray:
+    def _encode_column(self, column: _Column, k: int, strict: bool) -> np.ndarray:
         """Signs of the observed labels, of shape (n_observed, tasks of output k)."""
         classes, values = self.classes[k], column.values
-        comparable = (values.dtype.kind in "UT") == (classes.dtype.kind in "UT")
-        if not comparable:
-            known = np.zeros(len(values), bool)
-        elif len(classes) == 2:
-            positive = values == classes[1]
-            known = positive | (values == classes[0])
-        else:
-            known = np.isin(values, classes)
-        if not known.all():
+        members = np.zeros((len(values), len(classes)), dtype=bool)
+        if (values.dtype.kind in "UT") == (classes.dtype.kind in "UT"):
+            members[:] = values[:, None] == classes
+        known = np.asarray(members.any(axis=1))
+        if strict and not known.all():
             raise ValueError(
                 f"y holds the label {values[~known].tolist()[0]!r} in "
                 f"{str(self.outputs[k])!r}, whose labels in fit were "
-                f"{classes.tolist()}. Where the first batch of partial_fit may lack a "
-                "class, pass classes=."
+                f"{classes.tolist()}. Fit on data that show all labels; for "
+                "partial_fit, pass classes= in the first call."
             )
-        if len(classes) == 2:
-            members = positive[:, None]
-        elif len(classes) == 1:
-            members = known[:, None]
-        else:
-            members = values[:, None] == classes
-        return 2 * members.astype(np.int8) - 1
+        if len(classes) > 2:
+            return np.where(members, 1, -1)
+        positive = members[:, -1:] if len(classes) else known[:, None]
+        return np.where(known[:, None], np.where(positive, 1, -1), 0)
 
     def decode(self, scores: np.ndarray) -> np.ndarray:
         """Labels, in the caller's encoding, that task scores stand for.
@@ -212,21 +220,28 @@ def learn_encoding(y: Any, tasks: Any = None, classes: Any = None) -> LabelEncod
             f"The columns of y need distinct names, got {_brief(names.tolist())}. "
             "Rename them or pass y as an array."
         )
+    if classes is not None:
+        shared = np.unique(np.asarray(classes))
+        return LabelEncoding(form, names, [shared] * len(columns))
     if not any(len(column.values) for column in columns):
         raise ValueError(
             "y holds no observed label: every entry is missing (NaN, None or NA). "
             "At least one task needs labels of both classes."
         )
-    if classes is not None:
-        shared = np.unique(np.asarray(classes))
-        return LabelEncoding(form, names, [shared] * len(columns))
     found = [_unique(c.values, name) for c, name in zip(columns, names.tolist())]
-    is_string = {values.dtype.kind in "UT" for values in found if len(values)}
-    union = {value for values in found for value in values.tolist()}
-    if len(is_string) > 1 or len(union) > 2:
-        return LabelEncoding(form, names, found)
-    shared = np.unique(np.concatenate([values for values in found if len(values)]))
-    return LabelEncoding(form, names, [shared] * len(columns))
+    shown = [values for values in found if len(values)]
+    types = {TYPES.get(values.dtype.kind, "other") for values in shown}
+    union = {value for values in shown for value in values.tolist()}
+    if len(types) == 1 and len(union) <= 2:
+        found = [np.unique(np.concatenate(shown))] * len(columns)
+    encoding = LabelEncoding(form, names, found)
+    task_names = encoding.task_names.tolist()
+    if len(set(task_names)) < len(task_names):
+        raise ValueError(
+            "Two tasks would have the same name, because a column of y is named like a "
+            f"class of another one: {_brief(task_names)}. Rename the column."
+        )
+    return encoding
 
 
 def _unique(values: np.ndarray, name: Any) -> np.ndarray:
@@ -263,10 +278,11 @@ def _read_labels(y: Any, tasks: Any) -> tuple[Form, np.ndarray | None, list[_Col
     if tasks is not None:
         return _read_long(y, tasks)
     if hasattr(y, "columns"):
-        names = np.asarray(list(y.columns))
-        values = (np.asarray(y[name]) for name in dict.fromkeys(y.columns))
-        return "wide", names, [_read_column(v, n) for v, n in zip(values, names)]
-    array = _as_array(y)
+        flat = ["_".join(map(str, n)) if isinstance(n, tuple) else n for n in y.columns]
+        values = (as_array(y[name]) for name in dict.fromkeys(y.columns))
+        columns = [_read_column(v, name) for v, name in zip(values, flat)]
+        return "wide", np.asarray(flat), columns
+    array = as_array(y)
     if array.ndim == 1:
         name = getattr(y, "name", None) or "y"
         return "single", np.asarray([name]), [_read_column(array, name)]
@@ -285,7 +301,7 @@ def _numbered(n_tasks: int) -> list[str]:
 
 
 def _read_long(y: Any, tasks: Any) -> tuple[Form, np.ndarray, list[_Column]]:
-    labels, ids = _as_array(y), _as_array(tasks)
+    labels, ids = as_array(y), as_array(tasks)
     for argument, values in (("y", labels), ("tasks", ids)):
         if values.ndim != 1:
             raise ValueError(
@@ -312,8 +328,12 @@ def _read_long(y: Any, tasks: Any) -> tuple[Form, np.ndarray, list[_Column]]:
     return "long", names, columns
 
 
-def _as_array(values: Any) -> np.ndarray:
-    """An array in which nothing was converted: [1, None] and ["a", nan] survive."""
+def as_array(values: Any) -> np.ndarray:
+    """An array of labels as given: [1, None] and ["a", nan] survive."""
+    if isinstance(values, np.ma.MaskedArray):
+        array = np.array(values.data, dtype=object)
+        array[np.ma.getmaskarray(values)] = None
+        return array
     if hasattr(values, "__array__"):
         return np.asarray(values)
     return np.array(values, dtype=object)
@@ -325,7 +345,7 @@ def _read_column(values: np.ndarray, name: Any) -> _Column:
         observed = ~np.isnan(values)
         values = values[observed]
     elif values.dtype.kind == "O":
-        observed = np.fromiter((not _is_missing(v) for v in values), bool, len(values))
+        observed = np.fromiter((not is_missing(v) for v in values), bool, len(values))
         values = _infer_dtype(values[observed], name)
     else:
         observed = np.ones(len(values), dtype=bool)
@@ -339,7 +359,7 @@ def _read_column(values: np.ndarray, name: Any) -> _Column:
     return _Column(values, observed)
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
     if isinstance(value, (str, int)):
         return False
     return value is None or is_scalar_nan(value) or is_pandas_na(value)
@@ -366,23 +386,20 @@ def _infer_dtype(values: np.ndarray, name: Any) -> np.ndarray:
     return inferred
 
 
-def check_usable_tasks(
-    n_positive: np.ndarray, n_negative: np.ndarray, names: np.ndarray
-) -> None:
+def check_usable_tasks(signs: np.ndarray, names: np.ndarray) -> None:
     """Warn of tasks that lack a class, by name; refuse labels without any other.
 
     Parameters
     ----------
-    n_positive, n_negative : ndarray of shape (n_tasks,)
-        Observed labels of each class.
+    signs : ndarray of shape (n_samples, n_tasks)
     names : ndarray of shape (n_tasks,)
     """
-    lacking = (n_positive == 0) | (n_negative == 0)
+    lacking = ~np.asarray((signs > 0).any(axis=0) & (signs < 0).any(axis=0))
     if lacking.all():
         raise ValueError(
             f"y holds no usable task: each of the {len(lacking)} tasks shows labels of "
-            f"at most 1 class, {int((n_positive + n_negative).sum())} labels in all. "
-            "At least one task needs observed labels of both classes."
+            f"at most 1 class, in n_samples={len(signs)} rows. At least one "
+            "task needs observed labels of both classes."
         )
     if lacking.any():
         warnings.warn(

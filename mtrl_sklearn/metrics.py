@@ -17,7 +17,7 @@ from sklearn.metrics import make_scorer
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import StrOptions, validate_params
 
-from mtrl_sklearn._tasks import _as_array, _is_missing, learn_encoding
+from mtrl_sklearn._tasks import as_array, is_missing, learn_encoding
 
 Average = Literal["macro"] | None
 
@@ -159,7 +159,7 @@ def masked_roc_auc(signs: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 def _label_table(y: Any, name: str) -> np.ndarray:
     """Labels as an array of shape (n_samples, n_tasks), nothing converted."""
-    values = _as_array(y)
+    values = as_array(y)
     if values.ndim not in (1, 2):
         raise ValueError(
             f"{name} should be a dense array of shape (n_samples,) or (n_samples, "
@@ -185,7 +185,7 @@ def _check_aligned(
 
 
 def _nothing_observed(labels: np.ndarray) -> bool:
-    return all(map(_is_missing, labels.flat))
+    return all(map(is_missing, labels.flat))
 
 
 def _macro(per_task: np.ndarray, needs: str) -> float:

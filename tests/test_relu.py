@@ -6,14 +6,16 @@ import warnings
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import torch
 from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import train_test_split
-from skorch.callbacks import Callback, EarlyStopping
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 
 from mtrl_sklearn import MultiTaskReLURepresentation, _net
+from mtrl_sklearn._solution import to_tensor
 from mtrl_sklearn.datasets import make_subspace_tasks
 from mtrl_sklearn.metrics import multitask_roc_auc_score
 
@@ -369,11 +371,30 @@ def test_early_stopping_scores_are_those_of_the_returned_weights(data):
     """Rows held out are found again from the random state."""
     X, Y = data
     model = make(early_stopping=True, n_components=None, max_iter=8).fit(X, Y)
-    _, held_out = train_test_split(
-        np.arange(300), test_size=0.1, random_state=np.random.RandomState(0)
-    )
+    seed = np.random.RandomState(0).randint(2**31 - 1)
+    _, held_out = train_test_split(np.arange(300), test_size=0.1, random_state=seed)
     best = model.score(X[held_out], Y[held_out])
     assert best == pytest.approx(model.validation_scores_.max())
+
+
+@quick
+def test_early_stopping_goes_on_with_the_same_rows(data):
+    model = make(early_stopping=True, warm_start=True, random_state=None)
+    model.fit(*data)
+    seed = model._seed_
+    model.fit(*data)
+    assert len(model.validation_scores_) == model.n_iter_ == 8
+    assert model._seed_ == seed
+    model.set_params(early_stopping=False, warm_start=False).fit(*data)
+    assert not hasattr(model, "validation_scores_")
+
+
+@pytest.mark.parametrize("fraction", [0.02, 0.98])
+def test_early_stopping_needs_rows_that_can_be_scored(fraction):
+    X, y = np.random.default_rng(0).standard_normal((100, 3)), np.arange(100) < 2
+    model = make(early_stopping=True, validation_fraction=fraction)
+    with pytest.raises(ValueError, match=r"validation_fraction=.* no task shows both"):
+        model.fit(X, y)
 
 
 def test_training_that_is_cut_short_says_what_to_raise(data):
@@ -494,6 +515,96 @@ def test_scikit_learn_scoring_monitor_sees_the_estimator_of_each_epoch(data):
         logs = pd.DataFrame(monitor.get_logs(select="most_recent").data)
         assert len(logs) >= 5
         assert model.score(*arguments) in logs["auc"].to_numpy()
+
+
+@quick
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_scikit_learn_callbacks_may_stop_a_fit(data, algorithm):
+    class StopAfterTwo:
+        calls = 0
+
+        def setup(self, estimator, context):
+            pass
+
+        def teardown(self, estimator, context):
+            pass
+
+        def on_fit_task_begin(self, estimator, context):
+            pass
+
+        def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+            self.calls += context.parent is not None
+            assert fitted_estimator.transform(data[0]).shape == (300, 16)
+            return self.calls == 2
+
+    model = make(algorithm=algorithm).set_callbacks(StopAfterTwo()).fit(*data)
+    assert model.n_iter_ == 2
+
+
+@quick
+def test_skorch_scoring_callbacks_get_predictions(data):
+    seen = []
+
+    def score(net, X, y=None):
+        seen.append(net.history[-1, "batches", -1, "train_loss"])
+        return 1.0
+
+    callback = EpochScoring(score, name="mine", on_train=True)
+    make(callbacks=[callback]).fit(*data)
+    assert len(seen) == 4
+
+
+@quick
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("scale", [1e-25, 1e-12, 1e12, 1e20])
+def test_inputs_of_extreme_scale_are_learned_as_well(data, algorithm, dtype, scale):
+    X, Y = data[0].astype(dtype), data[1]
+    expected = make(algorithm=algorithm, n_components=3).fit(X, Y).score(X, Y)
+    scaled = X * dtype(scale)
+    model = make(algorithm=algorithm, n_components=3).fit(scaled, Y)
+    assert model.score(scaled, Y) == pytest.approx(expected, abs=0.01)
+
+
+@quick
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_probabilities_of_classes_sum_to_one_at_extreme_inputs(data, algorithm):
+    X = data[0]
+    model = make(algorithm=algorithm).fit(X, np.digitize(X[:, 0], [-0.5, 0.5]))
+    probabilities = model.predict_proba(X * 1e6)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+
+
+@quick
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_read_only_inputs_are_neither_copied_nor_changed(data, algorithm):
+    X, Y = data[0].copy(), data[1]
+    expected = make(algorithm=algorithm).fit(X, Y).transform(X)
+    X.flags.writeable = False
+    before = X.copy()
+    tensor = to_tensor(X, "cpu")
+    assert tensor.data_ptr() == X.ctypes.data
+    model = make(algorithm=algorithm).fit(X, Y)
+    np.testing.assert_array_equal(model.transform(X), expected)
+    np.testing.assert_array_equal(X, before)
+
+
+@quick
+def test_score_takes_labels_that_fit_did_not_see(data):
+    X = data[0]
+    model = make().fit(X[:100], np.arange(100) % 2)
+    expected = model.score(X[100:200], np.arange(100) % 2)
+    y = np.r_[np.arange(100) % 2, np.full(100, 2)]
+    assert model.score(X[100:], y) == pytest.approx(expected)
+
+
+@quick
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_small_floats_stay_small(data, dtype):
+    X, Y = data[0].astype(dtype), data[1]
+    assert make().fit(X, Y).transform(X).dtype == np.float32
+    frame = pl.DataFrame(X.astype(np.float32))
+    assert make().fit(frame, Y).transform(frame).dtype == np.float32
 
 
 def test_predict_proba_needs_the_logistic_loss():

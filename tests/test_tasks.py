@@ -209,7 +209,58 @@ def test_unknown_task_ids_are_refused_with_the_known_ones():
 
 def test_unusable_tasks_are_named():
     names = np.array(["good", "flat", "empty"])
-    with pytest.warns(UserWarning, match="2 of 3 tasks.*'flat', 'empty'"):
-        check_usable_tasks(np.array([1, 3, 0]), np.array([1, 0, 0]), names)
+    signs = np.array([[1, 1, 0], [-1, 1, 0]])
+    with pytest.warns(UserWarning, match=r"2 of 3 tasks.*'flat', 'empty'"):
+        check_usable_tasks(signs, names)
     with pytest.raises(ValueError, match="no usable task"):
-        check_usable_tasks(np.array([3]), np.array([0]), names[:1])
+        check_usable_tasks(signs[:, 1:2], names[1:2])
+
+
+@pytest.mark.parametrize("tasks", [None, [0, 0, 0, 1]])
+def test_an_empty_output_beside_many_classes_is_no_obstacle(tasks):
+    y = [0, 1, 2, None] if tasks else [[0, None], [1, None], [2, None], [0, None]]
+    encoding = learn_encoding(y, tasks)
+    assert encoding.n_tasks == 4
+    signs = encoding.encode(y, tasks)
+    assert not signs[:, 3].any()
+    assert np.isnan(encoding.decode(np.zeros((1, 4)))[0, 1])
+
+
+def test_labels_that_fit_did_not_see_may_be_told_apart_from_missing():
+    y = pd.DataFrame({"two": [0, 1, 0], "three": ["a", "b", "c"]})
+    encoding = learn_encoding(y)
+    unseen = pd.DataFrame({"two": [5, 1], "three": ["d", "a"]})
+    np.testing.assert_array_equal(
+        encoding.encode(unseen, strict=False), [[0, -1, -1, -1], [1, 1, -1, -1]]
+    )
+    with pytest.raises(ValueError, match="label 5 in 'two'"):
+        encoding.encode(unseen)
+
+
+def test_booleans_beside_numbers_stay_booleans():
+    y = pd.DataFrame({"a": [True, False], "b": [0, 1]})
+    decoded = learn_encoding(y).decode(np.array([[1.0, -1.0]]))
+    assert decoded.tolist() == [[True, 0]]
+    assert decoded[0, 0] is True or decoded[0, 0] is np.True_
+
+
+def test_masked_entries_are_not_observed():
+    y = np.ma.masked_array([[0, 1], [1, 0]], mask=[[False, True], [False, False]])
+    np.testing.assert_array_equal(learn_encoding(y).encode(y), [[-1, 0], [1, -1]])
+
+
+def test_levels_of_column_names_are_joined():
+    columns = pd.MultiIndex.from_tuples([("liver", 1), ("heart", 2)])
+    y = pd.DataFrame([[0, 1], [1, 0]], columns=columns)
+    assert learn_encoding(y).outputs.tolist() == ["liver_1", "heart_2"]
+
+
+def test_names_that_collide_after_one_vs_rest_are_refused():
+    y = pd.DataFrame({"x": [0, 1, 2], "x=0": [0, 1, 0]})
+    with pytest.raises(ValueError, match="same name"):
+        learn_encoding(y)
+
+
+def test_classes_may_be_given_for_a_batch_without_labels():
+    encoding = learn_encoding([[None], [None]], classes=["a", "b"])
+    np.testing.assert_array_equal(encoding.encode([["b"], [None]]), [[1], [0]])
