@@ -14,6 +14,8 @@ from sklearn.callback import CallbackContext
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 
+from mtrl_sklearn._net import export_state, restore_state
+
 
 class StopOnPlateau(Callback):
     """End training when a loss has stopped falling.
@@ -44,12 +46,12 @@ class StopOnPlateau(Callback):
             return
         before = min(losses[: -self.n_iter_no_change])
         recent = min(losses[-self.n_iter_no_change :])
-        self.converged_ = recent > (1 - self.tol) * before
+        self.converged_ = recent >= (1 - self.tol) * before
         net.stop_requested |= self.converged_
 
 
 class ValidationScore(Callback):
-    """Score held-out rows after each epoch and end with the best weights.
+    """Score held-out rows after each epoch and end in the state of the best one.
 
     Records "validation_score" and "validation_error", which is 1 minus the score.
 
@@ -64,7 +66,7 @@ class ValidationScore(Callback):
 
     def initialize(self) -> "ValidationScore":
         self.best_score_ = -np.inf
-        self.best_weights_: dict[str, Any] = {}
+        self.best_state_: dict[str, Any] = {}
         return self
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
@@ -73,12 +75,11 @@ class ValidationScore(Callback):
         net.history.record("validation_error", 1 - score)
         if score > self.best_score_:
             self.best_score_ = score
-            weights = net.module_.state_dict()
-            self.best_weights_ = {key: value.clone() for key, value in weights.items()}
+            self.best_state_ = export_state(net)
 
     def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
-        if self.best_weights_:
-            net.module_.load_state_dict(self.best_weights_)
+        if self.best_state_:
+            restore_state(net, self.best_state_)
 
 
 class EpochProgress(Callback):

@@ -17,6 +17,7 @@ from mtrl_sklearn._solution import (
     TaskData,
     export_moments,
     finish_first_layer,
+    has_moments,
     solve_heads,
     to_numpy,
     to_tensor,
@@ -143,8 +144,10 @@ def finish_network(
         module.input_scale,
         n_components,
     )
-    if first_layer.is_truncated:
-        moments = update_moments(state, first_layer, data, module.input_mean.device)
-        return first_layer, solve_heads(moments, data), export_moments(moments)
     heads = Heads(to_numpy(module.task_coef), to_numpy(module.task_intercept))
-    return first_layer, heads, {}
+    if not (first_layer.is_truncated or has_moments(state)):
+        return first_layer, heads, {}
+    moments = update_moments(state, first_layer, data, module.input_mean.device)
+    if first_layer.is_truncated:
+        heads = solve_heads(moments, data)
+    return first_layer, heads, export_moments(moments)

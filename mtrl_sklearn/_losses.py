@@ -40,9 +40,9 @@ def hinge_loss(scores: Tensor, signs: Tensor, weights: Tensor) -> TaskLoss:
     Parameters and shapes as in `logistic_loss`.
     """
     weighted = signs * (weights / len(scores))
-    missing = (1 - signs * scores).clamp_(min=0)
-    value = (missing * weighted * signs).sum()
-    return TaskLoss(value, -(missing > 0).to(scores.dtype).mul_(weighted))
+    shortfall = (1 - signs * scores).clamp_(min=0)
+    value = (shortfall * weighted * signs).sum()
+    return TaskLoss(value, -(shortfall > 0).to(scores.dtype).mul_(weighted))
 
 
 LOSSES = {"logistic": logistic_loss, "hinge": hinge_loss}

@@ -10,6 +10,10 @@ from torch import Tensor, nn
 # learning rate per step, so without a fixed input scale no learning rate fits all data.
 INPUT_SQUARED_NORM = 32.0
 
+# Rows per matrix product where all rows are visited: memory is this many times
+# (n_hidden + n_tasks) numbers.
+BLOCK_ROWS = 4096
+
 
 class TwoLayerReLU(nn.Module):
     """``F = relu(Z W' + b) A' + c`` on centred and globally scaled inputs Z.
@@ -65,7 +69,7 @@ def input_statistics(X: np.ndarray, signs: np.ndarray) -> tuple[np.ndarray, floa
     """Mean of each feature, and the global scale that `TwoLayerReLU` divides by.
 
     Each row counts as often as it has labels, so that the long form of labels, one row
-    per label, gives what the wide form does.
+    per label, gives what the wide form does. Without any label all rows count.
 
     Parameters
     ----------
@@ -78,11 +82,14 @@ def input_statistics(X: np.ndarray, signs: np.ndarray) -> tuple[np.ndarray, floa
     scale : float
         ``sqrt(mean ||x - mean||^2 / 32)``; 1.0 where X is constant.
     """
-    share = np.count_nonzero(signs, axis=1) / max(np.count_nonzero(signs), 1)
-    bound = max(float(X.max()), -float(X.min()))  # so that no square overflows
-    if bound == 0:
+    share = np.count_nonzero(signs, axis=1).astype(np.float64)
+    share = share / share.sum() if share.any() else np.full(len(X), 1 / len(X))
+    largest = max(float(X.max()), -float(X.min()))
+    if largest == 0:
         return np.zeros(X.shape[1], dtype=X.dtype), 1.0
-    blocks = [slice(k, k + 4096) for k in range(0, len(X), 4096)]
+    # divided by a power of two, which is exact, no square can overflow
+    bound = 2.0 ** math.floor(math.log2(largest))
+    blocks = [slice(k, k + BLOCK_ROWS) for k in range(0, len(X), BLOCK_ROWS)]
     mean = np.zeros(X.shape[1])
     for rows in blocks:
         mean += share[rows] @ (X[rows] / np.float64(bound))

@@ -20,6 +20,7 @@ from mtrl_sklearn._gradients import (
 )
 from mtrl_sklearn._losses import MultiTaskLoss, TaskLoss
 from mtrl_sklearn._modules import TwoLayerReLU
+from mtrl_sklearn._solution import to_numpy
 
 # An update of fewer operations than this runs on one thread: a second one gains nothing
 # there, and costs a lot beside a busy process.
@@ -268,18 +269,20 @@ def train(net: MultiTaskNet, X: Tensor, signs: Tensor) -> TrainingLog:
 
 def export_state(net: MultiTaskNet) -> dict[str, np.ndarray]:
     """All that continuing needs, as arrays: weights, optimiser moments, generator."""
-    arrays = {
-        name: _to_numpy(value) for name, value in net.module_.state_dict().items()
-    }
+    arrays = {name: to_numpy(value) for name, value in net.module_.state_dict().items()}
     for name, parameter in net.module_.named_parameters():
         for key, value in net.optimizer_.state[parameter].items():
-            arrays[f"optimizer.{name}.{key}"] = _to_numpy(value)
-    arrays["generator"] = _to_numpy(net.generator.get_state())
+            arrays[f"optimizer.{name}.{key}"] = to_numpy(value)
+    arrays["generator"] = to_numpy(net.generator.get_state())
     return arrays
 
 
 def restore_state(net: MultiTaskNet, arrays: Mapping[str, np.ndarray]) -> None:
-    """Put an initialised net back into an exported state."""
+    """Put an initialised net back into an exported state.
+
+    Random streams of a CPU and a GPU cannot be told from one another's state: a net on
+    the other device goes on with the stream it has.
+    """
     device = net.module_.hidden_weights.device
     module_keys = net.module_.state_dict().keys()
     net.module_.load_state_dict({k: torch.tensor(arrays[k]) for k in module_keys})
@@ -292,8 +295,5 @@ def restore_state(net: MultiTaskNet, arrays: Mapping[str, np.ndarray]) -> None:
         }
         if moments:
             net.optimizer_.state[parameter] = moments
-    net.generator.set_state(torch.tensor(arrays["generator"]))
-
-
-def _to_numpy(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().cpu().numpy().copy()
+    if len(arrays["generator"]) == len(net.generator.get_state()):
+        net.generator.set_state(torch.tensor(arrays["generator"]))

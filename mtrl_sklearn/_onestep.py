@@ -157,7 +157,7 @@ def solve_one_step(
     mean_sign = (data.n_positive - data.n_negative) / np.maximum(n_observed, 1)
     label_mean, weights = (
         torch.as_tensor(array, dtype=X.dtype, device=device)
-        for array in (mean_sign, data.weights * n_observed.sum())
+        for array in (mean_sign, data.weights * np.count_nonzero(data.signs))
     )
     if state is None:
         statistics = input_statistics(data.X, data.signs)

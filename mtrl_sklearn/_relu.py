@@ -125,7 +125,8 @@ class MultiTaskReLURepresentation(
 
     early_stopping : bool, default=False
         Hold out a share ``validation_fraction`` of the rows, score the source tasks on
-        them after each epoch by mean ROC-AUC, and keep the best weights.
+        them after each epoch by mean ROC-AUC of the network in training, that is before
+        truncation, and return to the best epoch. `partial_fit` holds nothing out.
 
     validation_fraction : float, default=0.1
         Share of rows held out by ``early_stopping``.
@@ -188,10 +189,10 @@ class MultiTaskReLURepresentation(
     label_form_ : {"single", "wide", "long"}
         Form of ``y`` in fit.
     n_positive_, n_negative_ : ndarray of shape (n_tasks,)
-        Labels of each class that training has seen.
+        Labels of each class in the rows of `fit`, or of all calls of `partial_fit`.
     loss_curve_ : ndarray of shape (n_iter_,)
-        Training loss per epoch; for "one_step" the pseudo-contrastive loss before each
-        repetition.
+        Training loss per epoch, under dropout and, for "alternating", at the updated
+        heads; for "one_step" the pseudo-contrastive loss at the start of each step.
     validation_scores_ : ndarray of shape (n_iter_,)
         Mean ROC-AUC on held-out rows per epoch. Only with ``early_stopping``.
     n_iter_ : int
@@ -345,8 +346,8 @@ class MultiTaskReLURepresentation(
         Warns
         -----
         UserWarning
-            If some tasks lack a class: they are named and have no influence. If
-            training was interrupted: the state so far is kept.
+            If some tasks lack a class: they are named and have no influence. If Ctrl-C
+            interrupts descent: the state so far is kept.
         ConvergenceWarning
             If ``max_iter`` was given and the loss was still falling at the end.
         """
@@ -380,6 +381,9 @@ class MultiTaskReLURepresentation(
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, tasks=None, classes=None):
         """Train on one more batch of rows: one epoch, or more rows of the one step.
+
+        For "one_step" the heads of the rows so far are used, so early rows count with
+        less exact heads than in `fit`.
 
         Parameters
         ----------
@@ -523,11 +527,10 @@ class MultiTaskReLURepresentation(
 
     def _make_callbacks(self, data, validation, root, given):
         """List the skorch callbacks of a fit, in the order in which they are called."""
-        device = resolve_device(self.device)
+        X_validation = to_tensor(validation[0], resolve_device(self.device))
 
         def validation_score(module):
-            scores = module(to_tensor(validation[0], device))
-            return mean_roc_auc(validation[1], to_numpy(scores))
+            return mean_roc_auc(validation[1], to_numpy(module(X_validation)))
 
         def fitted_attributes(net):
             return _network_attributes(
@@ -566,7 +569,11 @@ class MultiTaskReLURepresentation(
                 f"{n_iter}. The state so far is kept; warm_start=True goes on from it.",
                 stacklevel=5,
             )
-        elif self.max_iter != "auto" and not solution.converged:
+        elif (
+            self.max_iter != "auto"
+            and len(solution.loss_curve) == n_iter
+            and not solution.converged
+        ):
             warnings.warn(
                 f"Training ended at max_iter={self.max_iter} while the loss was still "
                 f"falling by more than tol={self.tol} in n_iter_no_change="

@@ -7,7 +7,7 @@ knows nothing of estimators. This module holds the two ends that all solvers sha
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 import torch
@@ -20,13 +20,10 @@ from mtrl_sklearn._discriminant import (
     discriminant_heads,
 )
 from mtrl_sklearn._losses import log_odds, task_weights
+from mtrl_sklearn._modules import BLOCK_ROWS
 from mtrl_sklearn._spectral import truncate
 
 State = dict[str, np.ndarray]
-
-# Rows per matrix product where all rows are visited: memory is this many times
-# (n_hidden + n_tasks) numbers.
-BLOCK_ROWS = 4096
 
 # Weight of an earlier batch of rows in the heads, per batch since.
 FADING = 0.9
@@ -42,7 +39,7 @@ class TaskData(NamedTuple):
     signs: np.ndarray  # (n_samples, n_tasks), int8: +1, -1, 0 = not observed
     n_positive: np.ndarray  # (n_tasks,), observed labels, earlier batches included
     n_negative: np.ndarray  # (n_tasks,)
-    weights: np.ndarray  # (n_tasks,), weight of one label, see _losses.task_weights
+    weights: np.ndarray  # (n_tasks,), weight of one label of these rows
 
 
 def count_labels(
@@ -59,6 +56,9 @@ def count_labels(
     if not usable.all():
         signs = signs * usable
     weights = task_weights(n_positive, n_negative, task_weight)
+    # they sum to 1 over all labels so far: make it the labels of these rows
+    n_so_far = (n_positive + n_negative)[usable].sum()
+    weights = weights * n_so_far / max(np.count_nonzero(signs), 1)
     return TaskData(X, signs, n_positive, n_negative, weights)
 
 
@@ -156,11 +156,17 @@ def update_moments(
     blocks = row_blocks(
         X, signs, lambda rows: torch.addmm(biases, rows, weights.T).relu_()
     )
-    moments = [class_moments(hidden, labels) for hidden, labels in blocks]
-    if state is not None and f"moments.{ClassMoments._fields[0]}" in state:
-        fields = (state[f"moments.{name}"] for name in ClassMoments._fields)
-        moments.append(ClassMoments(*(to_tensor(f, device) * FADING for f in fields)))
-    return functools.reduce(add_moments, moments)
+    moments = (class_moments(hidden, labels) for hidden, labels in blocks)
+    total = functools.reduce(add_moments, moments)
+    if not has_moments(state):
+        return total
+    fields = (to_tensor(state[f"moments.{k}"], device) for k in ClassMoments._fields)
+    return add_moments(total, ClassMoments(*(FADING * field for field in fields)))
+
+
+def has_moments(state: State | None) -> TypeGuard[State]:
+    """Whether a state remembers earlier rows."""
+    return state is not None and f"moments.{ClassMoments._fields[0]}" in state
 
 
 def export_moments(moments: ClassMoments) -> State:
@@ -171,7 +177,7 @@ def export_moments(moments: ClassMoments) -> State:
 def solve_heads(moments: ClassMoments, data: TaskData) -> Heads:
     """Discriminant heads as arrays."""
     odds = torch.as_tensor(log_odds(data.n_positive, data.n_negative))
-    heads = discriminant_heads(moments, odds.to(moments.total))
+    heads = discriminant_heads(moments, odds.to(moments.second))
     return Heads(*map(to_numpy, heads))
 
 

@@ -59,7 +59,8 @@ def select_rank(singular_values: np.ndarray) -> int | None:
     -------
     int or None
     """
-    values = singular_values[singular_values > 0]
+    rounding = 10 * len(singular_values) * np.finfo(singular_values.dtype).eps
+    values = singular_values[singular_values > rounding * singular_values[0]]
     logs = np.log(values)
     for rank in range(1, len(logs) - MIN_WINDOW):
         last = min(rank + max(rank, MIN_WINDOW), len(logs) - 1)

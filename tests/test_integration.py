@@ -86,7 +86,8 @@ def test_task_ids_are_routed(data):
         scores = cross_val_score(
             pipe, X, y, cv=KFold(3), params={"tasks": tasks}, error_score="raise"
         )
-        assert (scores > 0).all()
+        assert scores.shape == (3,)
+        assert np.isfinite(scores).all()
 
 
 @pytest.mark.parametrize("form", ["wide", "long"])
@@ -129,7 +130,7 @@ def test_probe_behind_the_representation_is_searched(data):
     y = (X[:, 0] > 0).astype(int)
     pipe = make_pipeline(make(), SelectKBest(k=4), LogisticRegression())
     search = GridSearchCV(pipe, {"selectkbest__k": [2, 8]}, cv=3).fit(X, y)
-    assert search.best_score_ > 0.5
+    assert search.best_score_ > 0.7
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])

@@ -28,6 +28,35 @@ def test_noise_has_no_rank(seed, shape):
     assert select_rank(np.linalg.svd(noise)[1]) is None
 
 
+def noise_with_constant_columns(rng):
+    weights = noise_bulk(rng, 128, 50, 1).astype(np.float32)
+    return weights * (np.arange(50) < 30)
+
+
+def noise_with_repeated_columns(rng):
+    weights = noise_bulk(rng, 128, 30, 1).astype(np.float32)
+    return np.hstack([weights, weights[:, :15]])
+
+
+def noise_in_the_span_of_few_rows(rng):
+    weights = noise_bulk(rng, 128, 40, 1) @ rng.standard_normal((40, 200))
+    return weights.astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "make",
+    [
+        noise_with_constant_columns,
+        noise_with_repeated_columns,
+        noise_in_the_span_of_few_rows,
+    ],
+)
+def test_rounding_errors_are_no_bulk(make, seed):
+    weights = make(np.random.default_rng(seed))
+    assert select_rank(np.linalg.svd(weights)[1]) is None
+
+
 @pytest.mark.parametrize("power", [0.3, 0.5, 1, 2])
 def test_a_spectrum_that_keeps_falling_has_no_rank(power):
     assert select_rank(np.arange(1.0, 200.0) ** -power) is None

@@ -1,0 +1,191 @@
+"""One update against autograd and torch's AdamW; stopping; state."""
+
+import numpy as np
+import pytest
+import torch
+
+from mtrl_sklearn import _net
+from mtrl_sklearn._callbacks import StopOnPlateau, ValidationScore
+from mtrl_sklearn._losses import MultiTaskLoss
+from mtrl_sklearn._modules import TwoLayerReLU
+from mtrl_sklearn._net import (
+    MultiTaskNet,
+    TensorSlices,
+    export_state,
+    restore_state,
+    train,
+)
+
+LEARNING_RATE, WEIGHT_DECAY = 0.01, 0.7
+
+
+@pytest.fixture
+def data():
+    generator = torch.Generator().manual_seed(0)
+    X = torch.randn(40, 5, generator=generator, dtype=torch.float64)
+    signs = torch.randint(-1, 2, (40, 3), generator=generator, dtype=torch.int8)
+    return X, signs
+
+
+def make_module():
+    module = TwoLayerReLU(5, 8, 3, torch.float64)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.normal_(generator=generator)
+        module.input_mean.fill_(0.1)
+        module.input_scale.fill_(2.0)
+    return module
+
+
+def make_net(module, algorithm="alternating", head_steps=1, dropout=0.0, **settings):
+    defaults = {"batch_size": 100, "max_epochs": 1, "callbacks": []}
+    return MultiTaskNet(
+        module,
+        MultiTaskLoss("logistic", torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)),
+        algorithm=algorithm,
+        head_steps=head_steps,
+        learning_rate=LEARNING_RATE,
+        weight_decay=WEIGHT_DECAY,
+        dropout=dropout,
+        generator=torch.Generator().manual_seed(2),
+        device="cpu",
+        **{**defaults, **settings},
+    ).initialize()
+
+
+def reference(module, X, signs, groups, mask):
+    """Update groups of parameters in turn, by autograd."""
+    matrices = [module.hidden_weights, module.task_coef]
+    biases = [module.hidden_biases, module.task_intercept]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": matrices, "weight_decay": WEIGHT_DECAY},
+            {"params": biases, "weight_decay": 0.0},
+        ],
+        lr=LEARNING_RATE,
+    )
+    weights = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
+    hidden = None
+    for names in groups:
+        if hidden is None or "hidden_weights" in names:
+            hidden = module.hidden(X) * mask
+        scores = hidden @ module.task_coef.T + module.task_intercept
+        losses = torch.nn.functional.softplus(-signs * scores) * signs.abs() * weights
+        optimizer.zero_grad()
+        (losses.sum() / len(X)).backward(retain_graph=True)
+        for name, parameter in module.named_parameters():
+            if name not in names:
+                parameter.grad = None
+        optimizer.step()
+    return module
+
+
+HEADS = ("task_coef", "task_intercept")
+LAYER = ("hidden_weights", "hidden_biases")
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+@pytest.mark.parametrize(
+    ("algorithm", "head_steps", "groups"),
+    [
+        ("joint", 1, [HEADS + LAYER]),
+        ("alternating", 1, [HEADS, LAYER]),
+        ("alternating", 3, [HEADS, HEADS, HEADS, LAYER]),
+    ],
+)
+def test_an_update_is_that_of_autograd_and_adamw(
+    data, monkeypatch, algorithm, head_steps, groups, rate
+):
+    X, signs = data
+    kept = torch.rand(40, 8, generator=torch.Generator().manual_seed(3)) > rate
+    mask = kept / (1 - rate)
+    monkeypatch.setattr(_net, "dropout", lambda hidden, rate, generator: hidden * mask)
+    net = make_net(make_module(), algorithm, head_steps, rate)
+    train(net, X, signs)
+    expected = reference(make_module(), X, signs, groups, mask)
+    for (name, a), b in zip(net.module_.named_parameters(), expected.parameters()):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12, msg=name)
+
+
+def test_rows_are_shuffled_anew_in_each_epoch_and_all_are_visited():
+    rows = torch.arange(23)
+    dataset = torch.utils.data.TensorDataset(rows)
+    slices = TensorSlices(dataset, 5, torch.Generator().manual_seed(0))
+    epochs = [[batch for (batch,) in slices] for _ in range(2)]
+    for batches in epochs:
+        assert len(batches) == len(slices) == 5
+        assert {len(batch) for batch in batches} == {4, 5}
+        assert torch.equal(torch.cat(batches).sort().values, rows)
+    first, second = (torch.cat(batches) for batches in epochs)
+    assert not torch.equal(first, second)
+    assert not torch.equal(first, rows)
+
+
+def test_one_batch_is_the_data_in_its_own_order():
+    rows = torch.arange(7)
+    slices = TensorSlices(torch.utils.data.TensorDataset(rows), 7, torch.Generator())
+    ((batch,),) = slices
+    assert batch is rows
+
+
+def test_dropout_takes_part_in_training(data):
+    module, with_dropout = make_module(), make_module()
+    train(make_net(module), *data)
+    train(make_net(with_dropout, dropout=0.5), *data)
+    assert not torch.equal(module.hidden_weights, with_dropout.hidden_weights)
+
+
+@pytest.mark.parametrize(("tol", "n_epochs"), [(0.1, 5), (0.0, 9)])
+def test_plateau_is_relative_to_tol(data, monkeypatch, tol, n_epochs):
+    losses = iter([1.0, 0.5, 0.49, 0.48, 0.47, 0.46, 0.46, 0.46, 0.46, 0.46])
+    plateau = StopOnPlateau("stub", tol, 3)
+    record = type("Record", (StopOnPlateau,), {})("train_loss", 0, 10**6)
+    record.on_epoch_end = lambda net, **kwargs: net.history.record("stub", next(losses))
+    net = make_net(make_module(), max_epochs=10, callbacks=[record, plateau])
+    log = train(net, *data)
+    assert plateau.converged_
+    assert len(log.loss_curve) == n_epochs
+
+
+def test_a_loss_of_zero_has_settled(data):
+    plateau = StopOnPlateau("validation_error", 0.01, 2)
+    callbacks = [ValidationScore(lambda module: 1.0), plateau]
+    log = train(make_net(make_module(), max_epochs=9, callbacks=callbacks), *data)
+    assert len(log.loss_curve) == 3
+
+
+def test_training_ends_in_the_state_of_the_best_epoch(data):
+    scores = iter([0.5, 0.9, 0.7, 0.8])
+    snapshots = []
+
+    def score(module):
+        snapshots.append(module.hidden_weights.detach().clone())
+        return next(scores)
+
+    net = make_net(make_module(), max_epochs=4, callbacks=[ValidationScore(score)])
+    log = train(net, *data)
+    assert torch.equal(net.module_.hidden_weights, snapshots[1])
+    np.testing.assert_array_equal(log.validation_scores, [0.5, 0.9, 0.7, 0.8])
+    steps = [int(s["step"]) for s in net.optimizer_.state.values()]
+    assert steps == [2] * 4
+
+
+def test_state_survives_as_arrays(data):
+    net = make_net(make_module(), dropout=0.5, batch_size=10)
+    train(net, *data)
+    arrays = export_state(net)
+    assert all(isinstance(array, np.ndarray) for array in arrays.values())
+    other = make_net(TwoLayerReLU(5, 8, 3, torch.float64), dropout=0.5, batch_size=10)
+    restore_state(other, arrays)
+    train(net, *data)
+    train(other, *data)
+    for a, b in zip(net.module_.parameters(), other.module_.parameters()):
+        assert torch.equal(a, b)
+
+
+def test_random_state_of_another_device_is_left_out(data):
+    net = make_net(make_module())
+    train(net, *data)
+    arrays = export_state(net) | {"generator": np.zeros(16, dtype=np.uint8)}
+    restore_state(net, arrays)
