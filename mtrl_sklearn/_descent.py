@@ -111,11 +111,12 @@ def _start(
     """Random first layer, heads at the base rates, inputs centred and scaled.
 
     Intercepts at the log-odds are the many-step form of centring the labels: the first
-    layer sees what is left of the labels once base rates are explained. The hinge loss
-    has no use for scores beyond its margin: cut to [-1, 1].
+    layer sees what is left of the labels once base rates are explained. A task that
+    lacks a class so far has no base rate to start from. The hinge loss has no use for
+    scores beyond its margin: cut to [-1, 1].
     """
     module.reset_parameters(generator)
-    intercepts = log_odds(data.n_positive, data.n_negative)
+    intercepts = np.where(data.weights, log_odds(data.n_positive, data.n_negative), 0)
     if loss == "hinge":
         intercepts = np.clip(intercepts, -1, 1)
     module.task_intercept.copy_(torch.from_numpy(intercepts))
@@ -135,7 +136,8 @@ def finish_network(
 
     Heads that were trained on the whole first layer do not fit a truncated one: they
     are then replaced by discriminants on its features, of the given rows and, with less
-    weight, of those that ``state`` remembers.
+    weight, of those that ``state`` remembers. Tasks that lack a class were not trained:
+    they score their log-odds.
     """
     first_layer = finish_first_layer(
         module.hidden_weights,
@@ -144,7 +146,10 @@ def finish_network(
         module.input_scale,
         n_components,
     )
-    heads = Heads(to_numpy(module.task_coef), to_numpy(module.task_intercept))
+    odds = log_odds(data.n_positive, data.n_negative)
+    intercept = to_numpy(module.task_intercept)
+    intercept = np.where(data.weights, intercept, odds).astype(intercept.dtype)
+    heads = Heads(to_numpy(module.task_coef), intercept)
     if not (first_layer.is_truncated or has_moments(state)):
         return first_layer, heads, {}
     moments = update_moments(state, first_layer, data, module.input_mean.device)

@@ -88,15 +88,17 @@ def input_statistics(X: np.ndarray, signs: np.ndarray) -> tuple[np.ndarray, floa
     if largest == 0:
         return np.zeros(X.shape[1], dtype=X.dtype), 1.0
     # divided by a power of two, which is exact, no square can overflow
-    bound = 2.0 ** math.floor(math.log2(largest))
+    bound = X.dtype.type(2.0 ** math.floor(math.log2(largest)))
+    share = share.astype(X.dtype)
     blocks = [slice(k, k + BLOCK_ROWS) for k in range(0, len(X), BLOCK_ROWS)]
     mean = np.zeros(X.shape[1])
     for rows in blocks:
-        mean += share[rows] @ (X[rows] / np.float64(bound))
+        mean += share[rows] @ (X[rows] / bound)
     squared_norm = 0.0
     for rows in blocks:
-        centred = X[rows] / np.float64(bound) - mean
+        centred = X[rows] / bound - mean.astype(X.dtype)
         squared_norm += share[rows] @ np.einsum("ij,ij->i", centred, centred)
     scale = math.sqrt(squared_norm / INPUT_SQUARED_NORM)
     rounding = np.finfo(X.dtype).eps * np.linalg.norm(mean)
-    return (bound * mean).astype(X.dtype), bound * scale if scale > rounding else 1.0
+    mean = (float(bound) * mean).astype(X.dtype)
+    return mean, float(bound) * scale if scale > rounding else 1.0
