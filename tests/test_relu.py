@@ -358,6 +358,26 @@ def test_first_batch_without_a_usable_task_centres_inputs(data, algorithm):
 
 
 @quick
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_task_without_labels_in_the_last_batch_is_not_forgotten(data, algorithm):
+    X, Y = data
+    later = Y.copy()
+    later[:, 0] = np.nan
+    model = make(algorithm=algorithm, n_components=2)
+    model.partial_fit(X, Y).partial_fit(X, later)
+    assert model.task_coef_.any(axis=1).all()
+    assert model.score(X, Y[:, :1] + np.r_[0, [np.nan] * 5]) > 0.5
+
+
+@quick
+@pytest.mark.parametrize(("loss", "expected"), [("logistic", -3.81), ("hinge", -1)])
+def test_heads_start_at_the_base_rates(loss, expected):
+    X, y = np.random.default_rng(0).standard_normal((100, 3)), np.arange(100) < 2
+    model = make(loss=loss, learning_rate=1e-12, max_iter=1).fit(X, y)
+    assert model.task_intercept_[0] == pytest.approx(expected, abs=0.2)
+
+
+@quick
 def test_partial_fit_takes_classes_that_the_first_batch_lacks(data):
     X, Y = data
     first = np.where(Y == 1, np.nan, Y)
