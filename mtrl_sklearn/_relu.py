@@ -202,8 +202,8 @@ class MultiTaskReLURepresentation(
 
     Notes
     -----
-    Training runs in the precision of X: float32 inputs take about half the time of
-    float64 ones, with the same quality.
+    Training runs in the precision of X: convert float64 inputs to float32 where speed
+    matters.
 
     "one_step" has no use for ``loss``, ``head_steps``, ``learning_rate``,
     ``weight_decay``, ``dropout``, ``batch_size``, ``callbacks`` and the parameters of
