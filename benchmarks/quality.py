@@ -24,6 +24,7 @@ from mtrl_sklearn.datasets import make_subspace_tasks
 from mtrl_sklearn.metrics import subspace_distance
 
 SHOTS = (16, 32, 64, 128)
+N_DRAWS = 4  # of the few labels of each new task: one draw is noisy at 16 labels
 
 
 def probe(C):
@@ -163,8 +164,9 @@ def assays(seed, held_out):
     table = {
         name: np.mean(
             Parallel(n_jobs=2)(
-                delayed(few_shot_auc)(features, y, train, test, C, seed + k)
+                delayed(few_shot_auc)(features, y, train, test, C, [seed, k, draw])
                 for k, y in enumerate(Y_new.T)
+                for draw in range(N_DRAWS)
             ),
             axis=0,
         )
