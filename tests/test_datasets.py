@@ -4,9 +4,18 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import KFold, cross_val_score
+from sklearn.svm import SVC
 
-from mtrl_sklearn.datasets import _generator, make_digit_tasks, make_subspace_tasks
+from mtrl_sklearn.datasets import (
+    make_corrupted_digits,
+    make_digit_tasks,
+    make_subspace_tasks,
+)
+from mtrl_sklearn.datasets._common import _generator, _orthonormal_rows
 
+CORRUPTIONS = ["clean", "noise", "blur", "contrast", "shift"]
 KINDS = ["balanced", "unbalanced", "parity", "even"]
 
 
@@ -171,6 +180,18 @@ def test_one_seed_gives_unrelated_numbers_for_different_purposes():
     assert not np.isin(rows, tasks).any()
 
 
+def test_orthonormal_rows_stay_off_given_ones():
+    rng = np.random.default_rng(0)
+    off = _orthonormal_rows(4, 9, rng)
+    rows = _orthonormal_rows(5, 9, rng, off=off)
+    both = np.vstack([off, rows])
+    assert_allclose(both @ both.T, np.eye(9), atol=1e-12)
+    draws = [_orthonormal_rows(1, 9, rng, off=off)[0] for _ in range(500)]
+    assert_allclose(np.mean(draws, axis=0), 0, atol=0.1)  # either sign
+    covariance = (np.eye(9) - off.T @ off) / 5  # no direction is preferred
+    assert_allclose(np.cov(np.transpose(draws)), covariance, atol=0.1)
+
+
 def test_same_seed_gives_the_same_rows_to_old_and_new_tasks():
     problem = make_subspace_tasks(1, 10, random_state=0).problem
     X, _ = problem.sample(20, random_state=3)
@@ -323,3 +344,103 @@ def test_digit_random_state():
 def test_digit_parameter_errors(parameters, message):
     with pytest.raises(ValueError, match=message):
         make_digit_tasks(**parameters)
+
+
+def corrupted(n_samples_per_task=359, seed=0):
+    """Images (n_samples, 8, 8) and digits of each corruption, by name."""
+    X, y, tasks = make_corrupted_digits(n_samples_per_task, random_state=seed)
+    return {name: (X[tasks == name, 0], y[tasks == name]) for name in CORRUPTIONS}
+
+
+def test_corrupted_digits_shapes_and_values():
+    X, y, tasks = make_corrupted_digits(30, random_state=0)
+    assert X.shape == (150, 1, 8, 8)
+    assert X.dtype == np.float32
+    assert y.dtype.kind == "i"
+    assert_array_equal(np.unique(y), np.arange(10))
+    assert tasks.tolist() == np.repeat(CORRUPTIONS, 30).tolist()
+    assert X.min() == 0
+    assert X.max() == 16
+    for images, _ in corrupted().values():
+        assert images.min() >= 0
+        assert images.max() <= 16
+        assert (images.std(axis=(1, 2)) > 0).all()
+
+
+def test_corrupted_digits_are_different_images_with_their_labels():
+    images, target = load_digits(return_X_y=True)
+    parts = corrupted()
+    clean, y = parts["clean"]
+    copies = (clean.reshape(-1, 1, 64) == images.astype(np.float32)).all(axis=2)
+    assert (copies.sum(axis=1) == 1).all()
+    chosen = copies.argmax(axis=1)
+    assert len(set(chosen)) == 359
+    assert_array_equal(target[chosen], y)
+    # The fullest tasks leave two images, so that digits hardly have a choice.
+    used = np.bincount(np.concatenate([y for _, y in parts.values()]))
+    unused = np.bincount(target) - used
+    assert unused.min() >= 0
+    assert unused.sum() == 2
+
+
+def test_shifted_digits_are_crops_of_padded_digits():
+    images = np.pad(load_digits().images, [(0, 0), (1, 1), (1, 1)])
+    crops = np.array(
+        [images[:, i : i + 8, j : j + 8] for i in range(3) for j in range(3)]
+    )
+    shifted = corrupted(40)["shift"][0]
+    matches = (shifted[:, None, None] == crops).all(axis=(3, 4))
+    assert matches.any(axis=(1, 2)).all()
+    offsets = matches.any(axis=2).argmax(axis=1)
+    assert set(offsets // 3) == set(offsets % 3) == set(range(3))
+
+
+def test_corruptions_do_what_they_say():
+    images = {name: X for name, (X, _) in corrupted().items()}
+    spread = {name: X.std(axis=(1, 2)).mean() for name, X in images.items()}
+    across, down = (
+        {name: np.abs(np.diff(X, axis=axis)).mean() for name, X in images.items()}
+        for axis in (2, 1)
+    )
+    assert spread["contrast"] < 0.5 * spread["clean"]
+    assert spread["shift"] < spread["clean"]
+    for steps in (across, down):
+        assert steps["blur"] < 0.5 * steps["clean"]
+        assert steps["noise"] > 1.1 * steps["clean"]
+    assert_allclose(images["blur"].mean(), images["clean"].mean(), rtol=0.05)
+
+
+def test_corruptions_make_digits_harder_but_not_impossible():
+    accuracy = {
+        name: [
+            cross_val_score(model, X.reshape(-1, 64), y, cv=KFold(3)).mean()
+            for model in (LogisticRegression(C=0.01, max_iter=5000), SVC(C=10))
+        ]
+        for name, (X, y) in corrupted().items()
+    }
+    linear, kernel = zip(*accuracy.values())
+    assert max(linear[1:]) < linear[0] - 0.05
+    assert linear[0] > 0.9
+    assert min(kernel) > 0.6
+    assert sorted(kernel)[1] > 0.7
+
+
+def test_corrupted_digits_random_state():
+    one, two, other = (make_corrupted_digits(50, random_state=s) for s in (3, 3, 4))
+    for a, b in zip(one, two):
+        assert_array_equal(a, b)
+    assert (one.y != other.y).mean() > 0.5
+    assert_array_equal(one.tasks, other.tasks)
+
+
+@pytest.mark.parametrize(
+    ("n_samples_per_task", "message"),
+    [
+        (360, "=360 asks for 1800 different images .*there are 1797.*<= 359"),
+        (0, "'n_samples_per_task' parameter .* Got 0"),
+        (2.5, "'n_samples_per_task' parameter .* Got 2.5"),
+    ],
+)
+def test_corrupted_digits_errors(n_samples_per_task, message):
+    with pytest.raises(ValueError, match=message):
+        make_corrupted_digits(n_samples_per_task)

@@ -1,56 +1,33 @@
-"""Data sets of many related binary tasks.
-
-:func:`make_subspace_tasks` generates tasks that all depend on the same few hidden
-directions, so that what a representation should find is known.
-:func:`make_digit_tasks` turns scikit-learn's digits into up to 126 binary tasks.
-"""
+"""Synthetic tasks that depend on a few common directions of the input."""
 
 from dataclasses import dataclass, field, replace
-from itertools import combinations
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Literal, NamedTuple, Self, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.datasets import load_digits
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-Kind = Literal["balanced", "unbalanced", "parity", "even"]
-Seed = int | np.random.RandomState | None
+from mtrl_sklearn.datasets._common import (
+    Seed,
+    _constraints,
+    _generator,
+    _hide,
+    _orthonormal_rows,
+)
 
-_count = [Interval(Integral, 1, None, closed="left")]
+Kind = Literal["balanced", "unbalanced", "parity", "even"]
+
 _validated = validate_params(
     {
-        "n_samples": _count,
-        "n_features": _count,
+        **_constraints,
         # A truth table has 2 ** n_components cells.
         "n_components": [Interval(Integral, 1, 16, closed="both")],
-        "n_tasks": _count,
-        "n_new_tasks": [Interval(Integral, 0, None, closed="left")],
         "kind": [StrOptions(set(get_args(Kind)))],
-        "missing_fraction": [Interval(Real, 0, 1, closed="left")],
-        "random_state": ["random_state"],
     },
     prefer_skip_nested_validation=True,
 )
-
-
-def _generator(random_state: Seed, purpose: str) -> np.random.Generator:
-    """Random numbers for one purpose.
-
-    The same seed gives unrelated numbers for different purposes. Otherwise rows
-    sampled with the seed of the problem would repeat the numbers that built it.
-    """
-    entropy = check_random_state(random_state).randint(2**32, size=4, dtype=np.uint32)
-    return np.random.default_rng([*purpose.encode(), *entropy])
-
-
-def _hide(Y: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """Set entries of ``Y`` to NaN, in place, each with probability ``fraction``."""
-    if fraction > 0:
-        Y[rng.random(Y.shape) < fraction] = np.nan
-    return Y
 
 
 def _random_subsets(
@@ -299,88 +276,12 @@ def make_subspace_tasks(
             "Pass more components, or kind='balanced'."
         )
     rng = check_random_state(random_state)
-    shape = (n_features, n_components)
-    Q, R = np.linalg.qr(_generator(rng, "components").standard_normal(shape))
-    components = (Q * np.sign(np.diag(R))).T.copy()  # uniform, thanks to the signs
+    components = _orthonormal_rows(
+        n_components, n_features, _generator(rng, "components")
+    )
     tables = _random_truth_tables(kind, n_tasks, n_components, _generator(rng, "tasks"))
     problem = SubspaceProblem(components, tables, kind)
     X, Y = problem.sample(
         n_samples, missing_fraction=missing_fraction, random_state=rng
     )
     return SubspaceTasks(X, Y, components, problem)
-
-
-class DigitTasks(NamedTuple):
-    """What :func:`make_digit_tasks` returns."""
-
-    X: np.ndarray
-    Y: np.ndarray
-    Y_new: np.ndarray
-    digits: np.ndarray
-
-
-@_validated
-def make_digit_tasks(
-    n_tasks: int = 40,
-    *,
-    n_new_tasks: int = 20,
-    missing_fraction: float = 0.5,
-    random_state: Seed = None,
-) -> DigitTasks:
-    """Turn scikit-learn's handwritten digits into many binary tasks.
-
-    Each task asks whether the digit belongs to a random five of the ten digits. No
-    two tasks ask for the same split, nor for its complement.
-
-    Parameters
-    ----------
-    n_tasks : int, default=40
-        Number of source tasks.
-    n_new_tasks : int, default=20
-        Number of new tasks, from splits that no source task uses.
-    missing_fraction : float in [0, 1), default=0.5
-        Probability that a label of a source task is hidden, completely at random.
-    random_state : int, RandomState instance or None, default=None
-        Seed of splits and hidden labels.
-
-    Returns
-    -------
-    X : ndarray of shape (1797, 64), float64
-        Images of 8 x 8 pixels with values from 0 to 16, row by row.
-    Y : ndarray of shape (1797, n_tasks), float64
-        Labels 0.0 and 1.0 of the source tasks; NaN where not observed.
-    Y_new : ndarray of shape (1797, n_new_tasks), float64
-        Labels of the new tasks, nothing missing.
-    digits : ndarray of shape (1797,), int
-        The digit that each image shows.
-
-    Raises
-    ------
-    ValueError
-        If a parameter is out of range, or ``n_tasks + n_new_tasks > 126``.
-
-    Examples
-    --------
-    >>> from mtrl_sklearn.datasets import make_digit_tasks
-    >>> X, Y, Y_new, digits = make_digit_tasks(n_tasks=10, random_state=0)
-    >>> X.shape, Y.shape, Y_new.shape, digits.shape
-    ((1797, 64), (1797, 10), (1797, 20), (1797,))
-    """
-    n_splits = n_tasks + n_new_tasks
-    if n_splits > 126:
-        raise ValueError(
-            f"n_tasks={n_tasks} and n_new_tasks={n_new_tasks} ask for {n_splits} "
-            "splits, but ten digits have 126 splits into five and five. Pass numbers "
-            "that add up to at most 126."
-        )
-    # Of a split and its complement, exactly one has digit 0 on its positive side.
-    partners = np.array(list(combinations(range(1, 10), 4)))
-    splits = (partners[:, :, None] == np.arange(10)).any(axis=1)
-    splits[:, 0] = True
-
-    rng = _generator(random_state, "splits")
-    splits = rng.permutation(splits) ^ (rng.random((126, 1)) < 0.5)
-    X, digits = load_digits(return_X_y=True)
-    labels = splits.T[digits].astype(np.float64)
-    Y, Y_new = labels[:, :n_tasks].copy(), labels[:, n_tasks:n_splits].copy()
-    return DigitTasks(X, _hide(Y, missing_fraction, rng), Y_new, digits)
