@@ -1,11 +1,115 @@
 """What every estimator of the package shares, whatever network it trains."""
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from sklearn.base import BaseEstimator
+from sklearn.callback import CallbackContext
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import validate_data
+from skorch import NeuralNet
+from skorch.callbacks import Callback
+
+from mtrl_sklearn._callbacks import (
+    EpochProgress,
+    ScikitLearnCallbacks,
+    StopOnPlateau,
+    ValidationScore,
+)
+
+
+class Outcome(Protocol):
+    """What the solutions of all solvers have in common."""
+
+    @property
+    def state(self) -> dict[str, np.ndarray]: ...
+    @property
+    def loss_curve(self) -> np.ndarray: ...
+    @property
+    def validation_scores(self) -> np.ndarray: ...
+    @property
+    def converged(self) -> bool: ...
+    @property
+    def interrupted(self) -> bool: ...
+
+
+class DescentMixin:
+    """Seed, callbacks and progress of a fit that takes many steps."""
+
+    # parameters of a subclass
+    max_iter: int | str
+    tol: float
+    n_iter_no_change: int
+    early_stopping: bool
+    callbacks: list[Callback] | None
+    random_state: int | np.random.RandomState | None
+    verbose: bool
+
+    loss_curve_: np.ndarray
+    _seed_: int
+
+    def _draw_seed(self, resume: bool) -> int:
+        """Seed of a fit; a fit that goes on keeps it, and so its held-out rows."""
+        if resume:
+            return self._seed_
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _make_callbacks(
+        self,
+        root: CallbackContext,
+        given: dict[str, Any],
+        validation_score: Callable[[Any], float],
+        fitted_attributes: Callable[[NeuralNet], dict[str, Any]],
+    ) -> list[Callback]:
+        """List the skorch callbacks of a fit, in the order in which they are called."""
+        plateau = StopOnPlateau("train_loss", self.tol, self.n_iter_no_change)
+        callbacks = [ScikitLearnCallbacks(root, self, given, fitted_attributes)]
+        if self.early_stopping:
+            plateau.monitor = "validation_error"
+            callbacks.insert(0, ValidationScore(validation_score))
+        if self.verbose:
+            callbacks.append(EpochProgress())
+        return [*callbacks, *(self.callbacks or []), plateau]
+
+    def _store_progress(self, solution: Outcome, resume: bool, seed: int) -> None:
+        """Set the fitted attributes that tell of training and let it go on."""
+        curves = {
+            "loss_curve_": solution.loss_curve,
+            "validation_scores_": solution.validation_scores,
+        }
+        for name, curve in curves.items():
+            earlier = vars(self).pop(name, curve[:0])
+            whole = np.concatenate([earlier, curve]) if resume else curve
+            if len(whole) or name == "loss_curve_":
+                setattr(self, name, whole)
+        self.n_iter_ = len(self.loss_curve_)
+        self._state_, self._seed_ = solution.state, seed
+
+    def _warn_of_early_end(self, solution: Outcome, n_iter: int) -> None:
+        if solution.interrupted:
+            warnings.warn(
+                f"Training was interrupted in epoch {len(solution.loss_curve) + 1} of "
+                f"{n_iter}. The state so far is kept; warm_start=True goes on from it.",
+                stacklevel=5,
+            )
+        elif (
+            self.max_iter != "auto"
+            and len(solution.loss_curve) == n_iter
+            and not solution.converged
+        ):
+            warnings.warn(
+                f"Training ended at max_iter={self.max_iter} while the loss was still "
+                f"falling by more than tol={self.tol} in n_iter_no_change="
+                f"{self.n_iter_no_change} epochs. Raise max_iter or tol, or set "
+                "max_iter='auto'.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
 
 
 @contextmanager
@@ -26,6 +130,23 @@ def last_good_state(estimator: BaseEstimator) -> Iterator[None]:
 
 def _fitted_attributes(estimator: BaseEstimator) -> dict[str, Any]:
     return {name: value for name, value in vars(estimator).items() if name[-1] == "_"}
+
+
+def validate_rows(estimator: BaseEstimator, X: Any, reset: bool) -> np.ndarray:
+    """Read rows as floats: float32 and float64 stay, integers become float32."""
+    dtypes = [np.float64, np.float32]
+    if _fits_float32(X):
+        dtypes.reverse()
+    return validate_data(estimator, X, dtype=dtypes, order="C", reset=reset)
+
+
+def _fits_float32(X: Any) -> bool:
+    """Whether X holds booleans, integers or floats of at most 32 bits."""
+    dtype = getattr(X, "dtype", None)
+    if isinstance(dtype, np.dtype):
+        return dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize <= 4)
+    schema = getattr(X, "schema", {})  # of a polars DataFrame
+    return bool(schema) and {str(dtype) for dtype in schema.values()} == {"Float32"}
 
 
 def resolve_device(device: str) -> str:

@@ -1,4 +1,4 @@
-"""The training loop: skorch's NeuralNet with our train step and a slicing iterator."""
+"""The training loop: skorch's NeuralNet for our train steps, a slicing iterator."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -10,16 +10,9 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer, PassthroughScoring
 from skorch.utils import TeeGenerator
 from threadpoolctl import threadpool_limits
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from mtrl_sklearn._gradients import (
-    dropout,
-    head_gradients,
-    representation_gradients,
-)
-from mtrl_sklearn._losses import MultiTaskLoss, TaskLoss
-from mtrl_sklearn._modules import TwoLayerReLU
 from mtrl_sklearn._solution import to_numpy
 
 # An update of fewer operations than this runs on one thread: a second one gains nothing
@@ -77,18 +70,14 @@ class TensorSlices:
             yield tuple(tensor.index_select(0, rows) for tensor in tensors)
 
 
-class MultiTaskNet(NeuralNet):
-    """skorch net that trains a `TwoLayerReLU` with closed-form gradients.
+class DescentNet(NeuralNet):
+    """skorch net with closed-form gradients: a subclass gives ``train_step``.
 
     Parameters
     ----------
-    module : TwoLayerReLU
-    criterion : MultiTaskLoss
-    algorithm : {"alternating", "joint"}
-        Heads first and the representation against the updated heads, or both at once.
-    head_steps : int
-        Updates of the heads before each update of the representation.
-    learning_rate, weight_decay, dropout : float
+    module : nn.Module
+    criterion : nn.Module
+    learning_rate : float
     batch_size, max_epochs : int
     generator : torch.Generator
         Source of row order and dropout.
@@ -103,31 +92,22 @@ class MultiTaskNet(NeuralNet):
 
     def __init__(
         self,
-        module: TwoLayerReLU,
-        criterion: MultiTaskLoss,
+        module: nn.Module,
+        criterion: nn.Module,
         *,
-        algorithm: str,
-        head_steps: int,
         learning_rate: float,
-        weight_decay: float,
-        dropout: float,
         batch_size: int,
         max_epochs: int,
         generator: torch.Generator,
         callbacks: list[Callback],
         device: str,
     ):
-        self.algorithm = algorithm
-        self.head_steps = head_steps
         self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.dropout = dropout
         self.generator = generator
         self.stop_requested = False
         super().__init__(
             module,
             criterion=criterion,
-            optimizer=torch.optim.AdamW,
             lr=learning_rate,
             max_epochs=max_epochs,
             batch_size=batch_size,
@@ -145,54 +125,7 @@ class MultiTaskNet(NeuralNet):
             ("train_loss", PassthroughScoring(name="train_loss", on_train=True)),
         ]
 
-    def initialize_optimizer(self, triggered_directly: Any = None) -> "MultiTaskNet":
-        """AdamW that decays matrices only: intercepts are to absorb base rates."""
-        module = self.module_
-        matrices = [module.hidden_weights, module.task_coef]
-        biases = [module.hidden_biases, module.task_intercept]
-        self.optimizer_ = torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": self.weight_decay},
-                {"params": biases, "weight_decay": 0.0},
-            ],
-            lr=self.learning_rate,
-            fused=True,
-        )
-        return self
-
-    @torch.no_grad()
-    def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
-        """Update heads and representation on one batch, in the order of `algorithm`."""
-        X, signs = batch
-        module, criterion = self.module_, self.criterion_
-        heads = (module.task_coef, module.task_intercept)
-        layer = (module.hidden_weights, module.hidden_biases)
-
-        inputs = module.normalize(X)
-        hidden = torch.addmm(layer[1], inputs, layer[0].T).relu_()
-        hidden = dropout(hidden, self.dropout, self.generator)
-        signs = signs.to(hidden.dtype)
-
-        def evaluate() -> tuple[Tensor, TaskLoss]:
-            scores = torch.addmm(heads[1], hidden, heads[0].T)
-            return scores, criterion.with_gradient(scores, signs)
-
-        scores, loss = evaluate()
-        if self.algorithm == "alternating":
-            for _ in range(self.head_steps):
-                self._update(batch, heads, head_gradients(hidden, loss.gradient))
-                scores, loss = evaluate()
-        of_layer = representation_gradients(
-            inputs, hidden, loss.gradient, heads[0], 1 - self.dropout
-        )
-        if self.algorithm == "alternating":
-            self._update(batch, layer, of_layer)
-        else:
-            of_heads = head_gradients(hidden, loss.gradient)
-            self._update(batch, heads + layer, of_heads + of_layer)
-        return {"loss": loss.value, "y_pred": scores}
-
-    def _update(
+    def update(
         self, batch: Any, parameters: tuple[Tensor, ...], gradients: tuple[Tensor, ...]
     ) -> None:
         """One step of the optimiser on these parameters alone."""
@@ -230,18 +163,17 @@ class MultiTaskNet(NeuralNet):
             raise TrainingStopped
 
 
-def train(net: MultiTaskNet, X: Tensor, signs: Tensor) -> TrainingLog:
+def train(net: DescentNet, data: TensorDataset, operations: float) -> TrainingLog:
     """Run an initialised net for its epochs, or until a callback or Ctrl-C stops it.
 
     Parameters
     ----------
-    net : MultiTaskNet
-    X : Tensor of shape (n_samples, n_features)
-    signs : int8 Tensor of shape (n_samples, n_tasks)
+    net : DescentNet
+    data : TensorDataset
+        Its tensors have a row per sample; ``train_step`` gets slices of them.
+    operations : float
+        What an update costs, which decides on the number of threads.
     """
-    data = TensorDataset(X, signs)
-    rows, units = min(net.batch_size, len(X)), len(net.module_.hidden_biases)
-    operations = 2 * rows * units * (2 * X.shape[1] + 4 * signs.shape[1])
     n_threads = 1 if operations < ONE_THREAD_OPERATIONS else None
     interrupted = False
     net.notify("on_train_begin", X=data, y=None)
@@ -267,7 +199,7 @@ def train(net: MultiTaskNet, X: Tensor, signs: Tensor) -> TrainingLog:
     )
 
 
-def export_state(net: MultiTaskNet) -> dict[str, np.ndarray]:
+def export_state(net: DescentNet) -> dict[str, np.ndarray]:
     """All that continuing needs, as arrays: weights, optimiser moments, generator."""
     arrays = {name: to_numpy(value) for name, value in net.module_.state_dict().items()}
     for name, parameter in net.module_.named_parameters():
@@ -277,13 +209,13 @@ def export_state(net: MultiTaskNet) -> dict[str, np.ndarray]:
     return arrays
 
 
-def restore_state(net: MultiTaskNet, arrays: Mapping[str, np.ndarray]) -> None:
+def restore_state(net: DescentNet, arrays: Mapping[str, np.ndarray]) -> None:
     """Put an initialised net back into an exported state.
 
     Random streams of a CPU and a GPU cannot be told from one another's state: a net on
     the other device goes on with the stream it has.
     """
-    device = net.module_.hidden_weights.device
+    device = next(net.module_.parameters()).device
     module_keys = net.module_.state_dict().keys()
     net.module_.load_state_dict({k: torch.tensor(arrays[k]) for k in module_keys})
     for name, parameter in net.module_.named_parameters():

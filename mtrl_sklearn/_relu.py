@@ -1,6 +1,5 @@
 """MultiTaskReLURepresentation: parameters, validation, documentation."""
 
-import warnings
 from numbers import Integral, Real
 from typing import Any
 
@@ -12,27 +11,23 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
     check_consistent_length,
     check_is_fitted,
-    validate_data,
 )
 
-from mtrl_sklearn._base import last_good_state, resolve_device
-from mtrl_sklearn._callbacks import (
-    EpochProgress,
-    ScikitLearnCallbacks,
-    StepCallbacks,
-    StopOnPlateau,
-    ValidationScore,
+from mtrl_sklearn._base import (
+    DescentMixin,
+    last_good_state,
+    resolve_device,
+    validate_rows,
 )
-from mtrl_sklearn._descent import DescentOptions, descend, finish_network
+from mtrl_sklearn._callbacks import StepCallbacks
 from mtrl_sklearn._onestep import solve_one_step
 from mtrl_sklearn._predictions import TaskPredictionsMixin, mean_roc_auc
+from mtrl_sklearn._relu_descent import DescentOptions, descend, finish_network
 from mtrl_sklearn._solution import (
     FirstLayer,
     Heads,
@@ -51,6 +46,7 @@ AUTO_EPOCHS = (10, 200)
 
 class MultiTaskReLURepresentation(
     TaskPredictionsMixin,
+    DescentMixin,
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -369,7 +365,7 @@ class MultiTaskReLURepresentation(
                 solution = self._take_steps(data, resume, seed, n_iter, steps, False)
             else:
                 validation = X_valid[held_out], signs[held_out]
-                callbacks = self._make_callbacks(data, validation, root, given)
+                callbacks = self._list_callbacks(data, validation, root, given)
                 solution = self._descend(data, resume, seed, n_iter, callbacks, False)
             self._store(solution, data, resume, seed)
             root.call_on_fit_task_end(
@@ -421,7 +417,7 @@ class MultiTaskReLURepresentation(
 
     def _read_training_data(self, X, y, tasks, reset, classes=None):
         """Validated inputs and signs; sets what describes features and labels."""
-        X = self._validate_inputs(X, reset=reset)
+        X = validate_rows(self, X, reset)
         if reset:
             self._learn_labels(y, tasks, classes)
         else:
@@ -519,14 +515,7 @@ class MultiTaskReLURepresentation(
             device=resolve_device(self.device),
         )
 
-    def _draw_seed(self, resume):
-        """Seed of a fit; a fit that goes on keeps it, and so its held-out rows."""
-        if resume:
-            return self._seed_
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
-
-    def _make_callbacks(self, data, validation, root, given):
-        """List the skorch callbacks of a fit, in the order in which they are called."""
+    def _list_callbacks(self, data, validation, root, given):
         X_validation = to_tensor(validation[0], resolve_device(self.device))
 
         def validation_score(module):
@@ -537,51 +526,13 @@ class MultiTaskReLURepresentation(
                 *finish_network(net.module_, data, self.n_components)
             )
 
-        plateau = StopOnPlateau("train_loss", self.tol, self.n_iter_no_change)
-        callbacks = [ScikitLearnCallbacks(root, self, given, fitted_attributes)]
-        if self.early_stopping:
-            plateau.monitor = "validation_error"
-            callbacks.insert(0, ValidationScore(validation_score))
-        if self.verbose:
-            callbacks.append(EpochProgress())
-        return [*callbacks, *(self.callbacks or []), plateau]
+        return self._make_callbacks(root, given, validation_score, fitted_attributes)
 
     def _store(self, solution, data, resume, seed):
         """Set the fitted attributes."""
-        curves = {
-            "loss_curve_": solution.loss_curve,
-            "validation_scores_": solution.validation_scores,
-        }
-        for name, curve in curves.items():
-            earlier = vars(self).pop(name, curve[:0])
-            whole = np.concatenate([earlier, curve]) if resume else curve
-            if len(whole) or name == "loss_curve_":
-                setattr(self, name, whole)
+        self._store_progress(solution, resume, seed)
         vars(self).update(_network_attributes(solution.first_layer, solution.heads))
-        self.n_iter_ = len(self.loss_curve_)
         self.n_positive_, self.n_negative_ = data.n_positive, data.n_negative
-        self._state_, self._seed_ = solution.state, seed
-
-    def _warn_of_early_end(self, solution, n_iter):
-        if solution.interrupted:
-            warnings.warn(
-                f"Training was interrupted in epoch {len(solution.loss_curve) + 1} of "
-                f"{n_iter}. The state so far is kept; warm_start=True goes on from it.",
-                stacklevel=5,
-            )
-        elif (
-            self.max_iter != "auto"
-            and len(solution.loss_curve) == n_iter
-            and not solution.converged
-        ):
-            warnings.warn(
-                f"Training ended at max_iter={self.max_iter} while the loss was still "
-                f"falling by more than tol={self.tol} in n_iter_no_change="
-                f"{self.n_iter_no_change} epochs. Raise max_iter or tol, or set "
-                "max_iter='auto'.",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
 
     def transform(self, X):
         """Map inputs to the learned representation.
@@ -599,17 +550,10 @@ class MultiTaskReLURepresentation(
         check_is_fitted(self)
         if self.output == "scores":
             return self._task_scores(X)
-        X = self._validate_inputs(X)
+        X = validate_rows(self, X, reset=False)
         if self.output == "projection":
             return X @ self.components_.T.astype(X.dtype, copy=False)
         return self._hidden(X)
-
-    def _validate_inputs(self, X, reset=False):
-        """Read X as floats: arrays of integers and booleans become float32."""
-        dtypes = [np.float64, np.float32]
-        if _fits_float32(X):
-            dtypes.reverse()
-        return validate_data(self, X, dtype=dtypes, order="C", reset=reset)
 
     def _hidden(self, X):
         hidden = X @ self.hidden_weights_.T.astype(X.dtype, copy=False)
@@ -617,7 +561,7 @@ class MultiTaskReLURepresentation(
         return np.maximum(hidden, 0, out=hidden)
 
     def _task_scores(self, X):
-        X = self._validate_inputs(X)
+        X = validate_rows(self, X, reset=False)
         scores = self._hidden(X) @ self.task_coef_.T.astype(X.dtype, copy=False)
         scores += self.task_intercept_.astype(X.dtype, copy=False)
         return scores
@@ -651,15 +595,6 @@ class MultiTaskReLURepresentation(
         tags.target_tags.multi_output = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _fits_float32(X: Any) -> bool:
-    """Whether X holds booleans, integers or floats of at most 32 bits."""
-    dtype = getattr(X, "dtype", None)
-    if isinstance(dtype, np.dtype):
-        return dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize <= 4)
-    schema = getattr(X, "schema", {})  # of a polars DataFrame
-    return bool(schema) and {str(dtype) for dtype in schema.values()} == {"Float32"}
 
 
 def _network_attributes(

@@ -1,8 +1,9 @@
 """What goes into a solver and what comes out of it.
 
-A solver (`_descent.descend`, `_onestep.solve_one_step`) takes a `TaskData`, the state
-it left in an earlier call or None, and its own settings, and returns a `Solution`. It
-knows nothing of estimators. This module holds the two ends that all solvers share.
+A solver (`_relu_descent.descend`, `_onestep.solve_one_step`) takes a `TaskData`, the
+state it left in an earlier call or None, and its own settings, and returns a
+`Solution`. It knows nothing of estimators. This module holds the two ends that all
+solvers share.
 """
 
 import functools

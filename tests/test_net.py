@@ -3,18 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import TensorDataset
 
-from mtrl_sklearn import _net
+from mtrl_sklearn import _relu_descent
 from mtrl_sklearn._callbacks import StopOnPlateau, ValidationScore
 from mtrl_sklearn._losses import MultiTaskLoss
 from mtrl_sklearn._modules import TwoLayerReLU
-from mtrl_sklearn._net import (
-    MultiTaskNet,
-    TensorSlices,
-    export_state,
-    restore_state,
-    train,
-)
+from mtrl_sklearn._net import TensorSlices, export_state, restore_state, train
+from mtrl_sklearn._relu_descent import MultiTaskNet
 
 LEARNING_RATE, WEIGHT_DECAY = 0.01, 0.7
 
@@ -24,7 +20,7 @@ def data():
     generator = torch.Generator().manual_seed(0)
     X = torch.randn(40, 5, generator=generator, dtype=torch.float64)
     signs = torch.randint(-1, 2, (40, 3), generator=generator, dtype=torch.int8)
-    return X, signs
+    return TensorDataset(X, signs)
 
 
 def make_module():
@@ -97,12 +93,14 @@ LAYER = ("hidden_weights", "hidden_biases")
 def test_an_update_is_that_of_autograd_and_adamw(
     data, monkeypatch, algorithm, head_steps, groups, rate
 ):
-    X, signs = data
+    X, signs = data.tensors
     kept = torch.rand(40, 8, generator=torch.Generator().manual_seed(3)) > rate
     mask = kept / (1 - rate)
-    monkeypatch.setattr(_net, "dropout", lambda hidden, rate, generator: hidden * mask)
+    monkeypatch.setattr(
+        _relu_descent, "dropout", lambda hidden, rate, generator: hidden * mask
+    )
     net = make_net(make_module(), algorithm, head_steps, rate)
-    train(net, X, signs)
+    train(net, data, 0)
     expected = reference(make_module(), X, signs, groups, mask)
     for (name, a), b in zip(net.module_.named_parameters(), expected.parameters()):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12, msg=name)
@@ -131,8 +129,8 @@ def test_one_batch_is_the_data_in_its_own_order():
 
 def test_dropout_takes_part_in_training(data):
     module, with_dropout = make_module(), make_module()
-    train(make_net(module), *data)
-    train(make_net(with_dropout, dropout=0.5), *data)
+    train(make_net(module), data, 0)
+    train(make_net(with_dropout, dropout=0.5), data, 0)
     assert not torch.equal(module.hidden_weights, with_dropout.hidden_weights)
 
 
@@ -143,7 +141,7 @@ def test_plateau_is_relative_to_tol(data, monkeypatch, tol, n_epochs):
     record = type("Record", (StopOnPlateau,), {})("train_loss", 0, 10**6)
     record.on_epoch_end = lambda net, **kwargs: net.history.record("stub", next(losses))
     net = make_net(make_module(), max_epochs=10, callbacks=[record, plateau])
-    log = train(net, *data)
+    log = train(net, data, 0)
     assert plateau.converged_
     assert len(log.loss_curve) == n_epochs
 
@@ -151,7 +149,7 @@ def test_plateau_is_relative_to_tol(data, monkeypatch, tol, n_epochs):
 def test_a_loss_of_zero_has_settled(data):
     plateau = StopOnPlateau("validation_error", 0.01, 2)
     callbacks = [ValidationScore(lambda module: 1.0), plateau]
-    log = train(make_net(make_module(), max_epochs=9, callbacks=callbacks), *data)
+    log = train(make_net(make_module(), max_epochs=9, callbacks=callbacks), data, 0)
     assert len(log.loss_curve) == 3
 
 
@@ -164,7 +162,7 @@ def test_training_ends_in_the_state_of_the_best_epoch(data):
         return next(scores)
 
     net = make_net(make_module(), max_epochs=4, callbacks=[ValidationScore(score)])
-    log = train(net, *data)
+    log = train(net, data, 0)
     assert torch.equal(net.module_.hidden_weights, snapshots[1])
     np.testing.assert_array_equal(log.validation_scores, [0.5, 0.9, 0.7, 0.8])
     steps = [int(s["step"]) for s in net.optimizer_.state.values()]
@@ -173,19 +171,19 @@ def test_training_ends_in_the_state_of_the_best_epoch(data):
 
 def test_state_survives_as_arrays(data):
     net = make_net(make_module(), dropout=0.5, batch_size=10)
-    train(net, *data)
+    train(net, data, 0)
     arrays = export_state(net)
     assert all(isinstance(array, np.ndarray) for array in arrays.values())
     other = make_net(TwoLayerReLU(5, 8, 3, torch.float64), dropout=0.5, batch_size=10)
     restore_state(other, arrays)
-    train(net, *data)
-    train(other, *data)
+    train(net, data, 0)
+    train(other, data, 0)
     for a, b in zip(net.module_.parameters(), other.module_.parameters()):
         assert torch.equal(a, b)
 
 
 def test_random_state_of_another_device_is_left_out(data):
     net = make_net(make_module())
-    train(net, *data)
+    train(net, data, 0)
     arrays = export_state(net) | {"generator": np.zeros(16, dtype=np.uint8)}
     restore_state(net, arrays)

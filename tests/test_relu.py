@@ -15,7 +15,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 
-from mtrl_sklearn import MultiTaskReLURepresentation, _net
+from mtrl_sklearn import MultiTaskReLURepresentation, _relu_descent
 from mtrl_sklearn._solution import to_tensor
 from mtrl_sklearn.datasets import make_subspace_tasks
 from mtrl_sklearn.metrics import multitask_roc_auc_score
@@ -516,8 +516,8 @@ class CtrlC:
 @quick
 def test_ctrl_c_keeps_the_state_so_far(data, monkeypatch):
     interrupt = CtrlC(at=20)
-    interrupt.original = _net.dropout
-    monkeypatch.setattr(_net, "dropout", interrupt)
+    interrupt.original = _relu_descent.dropout
+    monkeypatch.setattr(_relu_descent, "dropout", interrupt)
     model = make(batch_size=50, max_iter=10)
     with pytest.warns(UserWarning, match="interrupted in epoch 4 of 10"):
         model.fit(*data)

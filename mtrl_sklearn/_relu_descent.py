@@ -1,14 +1,21 @@
-"""Training by mini-batch gradient descent: "alternating" and "joint"."""
+"""Mini-batch descent of the two-layer ReLU network: "alternating" and "joint"."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from skorch.callbacks import Callback
+from torch import Tensor
+from torch.utils.data import TensorDataset
 
-from mtrl_sklearn._losses import MultiTaskLoss, log_odds
+from mtrl_sklearn._losses import MultiTaskLoss, TaskLoss, log_odds
 from mtrl_sklearn._modules import TwoLayerReLU, input_statistics
-from mtrl_sklearn._net import MultiTaskNet, export_state, restore_state, train
+from mtrl_sklearn._net import DescentNet, export_state, restore_state, train
+from mtrl_sklearn._relu_gradients import (
+    dropout,
+    head_gradients,
+    representation_gradients,
+)
 from mtrl_sklearn._solution import (
     FirstLayer,
     Heads,
@@ -23,6 +30,104 @@ from mtrl_sklearn._solution import (
     to_tensor,
     update_moments,
 )
+
+
+class MultiTaskNet(DescentNet):
+    """skorch net that trains a `TwoLayerReLU` with closed-form gradients.
+
+    Parameters
+    ----------
+    module : TwoLayerReLU
+    criterion : MultiTaskLoss
+    algorithm : {"alternating", "joint"}
+        Heads first and the representation against the updated heads, or both at once.
+    head_steps : int
+        Updates of the heads before each update of the representation.
+    learning_rate, weight_decay, dropout : float
+    batch_size, max_epochs : int
+    generator : torch.Generator
+        Source of row order and dropout.
+    callbacks : list of skorch callbacks
+    device : str
+    """
+
+    def __init__(
+        self,
+        module: TwoLayerReLU,
+        criterion: MultiTaskLoss,
+        *,
+        algorithm: str,
+        head_steps: int,
+        learning_rate: float,
+        weight_decay: float,
+        dropout: float,
+        batch_size: int,
+        max_epochs: int,
+        generator: torch.Generator,
+        callbacks: list[Callback],
+        device: str,
+    ):
+        self.algorithm = algorithm
+        self.head_steps = head_steps
+        self.weight_decay = weight_decay
+        self.dropout = dropout
+        super().__init__(
+            module,
+            criterion,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            max_epochs=max_epochs,
+            generator=generator,
+            callbacks=callbacks,
+            device=device,
+        )
+
+    def initialize_optimizer(self, triggered_directly: Any = None) -> "MultiTaskNet":
+        """AdamW that decays matrices only: intercepts are to absorb base rates."""
+        module = self.module_
+        matrices = [module.hidden_weights, module.task_coef]
+        biases = [module.hidden_biases, module.task_intercept]
+        self.optimizer_ = torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": self.weight_decay},
+                {"params": biases, "weight_decay": 0.0},
+            ],
+            lr=self.learning_rate,
+            fused=True,
+        )
+        return self
+
+    @torch.no_grad()
+    def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
+        """Update heads and representation on one batch, in the order of `algorithm`."""
+        X, signs = batch
+        module, criterion = self.module_, self.criterion_
+        heads = (module.task_coef, module.task_intercept)
+        layer = (module.hidden_weights, module.hidden_biases)
+
+        inputs = module.normalize(X)
+        hidden = torch.addmm(layer[1], inputs, layer[0].T).relu_()
+        hidden = dropout(hidden, self.dropout, self.generator)
+        signs = signs.to(hidden.dtype)
+
+        def evaluate() -> tuple[Tensor, TaskLoss]:
+            scores = torch.addmm(heads[1], hidden, heads[0].T)
+            return scores, criterion.with_gradient(scores, signs)
+
+        scores, loss = evaluate()
+        if self.algorithm == "alternating":
+            for _ in range(self.head_steps):
+                self.update(batch, heads, head_gradients(hidden, loss.gradient))
+                scores, loss = evaluate()
+        of_layer = representation_gradients(
+            inputs, hidden, loss.gradient, heads[0], 1 - self.dropout
+        )
+        if self.algorithm == "alternating":
+            self.update(batch, layer, of_layer)
+        else:
+            of_heads = head_gradients(hidden, loss.gradient)
+            self.update(batch, heads + layer, of_heads + of_layer)
+        return {"loss": loss.value, "y_pred": scores}
 
 
 class DescentOptions(NamedTuple):
@@ -90,7 +195,9 @@ def descend(
         _start(module, data, options.loss, generator)
     else:
         restore_state(net, state)
-    log = train(net, X, signs)
+    operations = 2 * options.batch_size * options.n_hidden
+    operations *= 2 * X.shape[1] + 4 * signs.shape[1]
+    log = train(net, TensorDataset(X, signs), operations)
     earlier = state if accumulate else None
     first_layer, heads, moments = finish_network(module, data, n_components, earlier)
     return Solution(
