@@ -1,7 +1,8 @@
 """Representations learned from many binary tasks, for new tasks with few labels."""
 
+from mtrl_sklearn._conv import ConvMultiTaskClassifier
 from mtrl_sklearn._relu import MultiTaskReLURepresentation
 
 __version__ = "0.1.0"
 
-__all__ = ["MultiTaskReLURepresentation", "__version__"]
+__all__ = ["ConvMultiTaskClassifier", "MultiTaskReLURepresentation", "__version__"]

@@ -1,8 +1,8 @@
-"""Task losses on observed labels: tensors in, value and gradient out.
+"""Losses: tensors in, value and gradient out.
 
-Labels come as signs: +1, -1, and 0 where nothing was observed. A sign of 0 makes both
-the loss and its gradient vanish, whatever the score, so hidden labels never change
-anything.
+Labels of many binary tasks come as signs: +1, -1, and 0 where nothing was observed. A
+sign of 0 makes both the loss and its gradient vanish, whatever the score, so hidden
+labels never change anything.
 """
 
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import log_softmax, logsigmoid
 
 
 class TaskLoss(NamedTuple):
@@ -69,6 +69,56 @@ class MultiTaskLoss(nn.Module):
 
     def forward(self, scores: Tensor, signs: Tensor) -> Tensor:
         return self.with_gradient(scores, signs.to(scores.dtype)).value
+
+
+def softmax_loss(scores: Tensor, codes: Tensor, weights: Tensor) -> TaskLoss:
+    """Weighted sum of ``-log softmax(scores)[code]`` over rows.
+
+    Parameters
+    ----------
+    scores : Tensor of shape (n_samples, n_classes), or (n_samples, 1) for two classes
+        A single column is the score of class 1, where that of class 0 is 0: the loss
+        is then ``log(1 + exp(-y score))`` with y = -1 and +1.
+    codes : int64 Tensor of shape (n_samples,)
+        Classes, from 0 on.
+    weights : Tensor of shape (n_samples,)
+    """
+    n_columns = scores.shape[1]
+    if n_columns == 1:
+        scores = torch.cat([torch.zeros_like(scores), scores], dim=1)
+    log_probability = log_softmax(scores, dim=1)
+    of_label = log_probability.gather(1, codes[:, None])
+    value = -(weights @ of_label[:, 0])
+    gradient = log_probability.exp_().scatter_(1, codes[:, None], of_label.expm1())
+    return TaskLoss(value, gradient.mul_(weights[:, None])[:, -n_columns:])
+
+
+class ClassLoss(nn.Module):
+    """`softmax_loss` of the head that belongs to each row's task.
+
+    Parameters
+    ----------
+    n_heads : int
+        1 where all tasks have the same head.
+    """
+
+    def __init__(self, n_heads: int):
+        super().__init__()
+        self.n_heads = n_heads
+
+    def with_gradient(
+        self, scores: Tensor, codes: Tensor, tasks: Tensor, weights: Tensor
+    ) -> TaskLoss:
+        """Loss of scores (n_samples, n_heads * n_columns), mean of weighted rows."""
+        weights = weights / len(scores)
+        if self.n_heads == 1:
+            return softmax_loss(scores, codes, weights)
+        blocks = scores.view(len(scores), self.n_heads, -1)
+        own = (torch.arange(len(scores), device=scores.device), tasks)
+        value, of_own = softmax_loss(blocks[own], codes, weights)
+        gradient = torch.zeros_like(blocks)
+        gradient[own] = of_own
+        return TaskLoss(value, gradient.view_as(scores))
 
 
 def task_weights(

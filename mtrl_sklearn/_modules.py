@@ -1,10 +1,13 @@
-"""The two-layer network as a small torch module."""
+"""The two networks as small torch modules, and the statistics that scale inputs."""
 
 import math
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from mtrl_sklearn._gradients import PooledResponses, pool_responses
+from mtrl_sklearn._patches import PatchGrid
 
 # Inputs are scaled to this mean squared norm. Adam moves every weight by about the
 # learning rate per step, so without a fixed input scale no learning rate fits all data.
@@ -65,6 +68,98 @@ class TwoLayerReLU(nn.Module):
         return torch.addmm(self.task_intercept, self.hidden(X), self.task_coef.T)
 
 
+class TwoLayerConv(nn.Module):
+    """``f(x) = A pool(relu(W * z + b)^q) + c`` on globally scaled inputs z.
+
+    Parameters
+    ----------
+    grid : PatchGrid
+    n_filters : int
+    n_scores : int
+        Rows of A: those of all heads together.
+    power : float
+    dtype : torch.dtype
+
+    Shape
+    -----
+    input (n_samples, prod(input_shape)), output (n_samples, n_scores).
+    """
+
+    input_mean: Tensor
+    input_scale: Tensor
+    pool: Tensor
+
+    def __init__(
+        self,
+        grid: PatchGrid,
+        n_filters: int,
+        n_scores: int,
+        power: float,
+        dtype: torch.dtype,
+    ):
+        super().__init__()
+        self.grid = grid
+        self.power = power
+        n_pooled = grid.n_cells * n_filters
+        self.filters = nn.Parameter(torch.empty(n_filters, grid.patch_dim).to(dtype))
+        self.biases = nn.Parameter(torch.empty(n_filters).to(dtype))
+        self.head_coef = nn.Parameter(torch.empty(n_scores, n_pooled).to(dtype))
+        self.head_intercept = nn.Parameter(torch.empty(n_scores).to(dtype))
+        self.register_buffer("input_mean", torch.zeros((), dtype=dtype))
+        self.register_buffer("input_scale", torch.ones((), dtype=dtype))
+        pool = torch.from_numpy(grid.pooling_matrix()).to(dtype)
+        self.register_buffer("pool", pool, persistent=False)
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator, init_scale: float) -> None:
+        """Gaussian filters and heads, all else 0.
+
+        Filters respond to patches of unit norm with the standard deviation
+        ``init_scale``; heads have rows of mean squared norm 1/3.
+        """
+        n_pooled = self.head_coef.shape[1]
+        self.filters.normal_(0, init_scale, generator=generator)
+        self.biases.zero_()
+        self.head_coef.normal_(0, 1 / math.sqrt(3 * n_pooled), generator=generator)
+        self.head_intercept.zero_()
+
+    @torch.no_grad()
+    def fix_heads(self) -> None:
+        """Share filters out among the classes, and train nothing but filters.
+
+        A class scores the sum of its own filters. Where one score stands for two
+        classes, the filters of the first class count negative.
+        """
+        n_scores, n_pooled = self.head_coef.shape
+        n_filters, n_classes = len(self.filters), max(n_scores, 2)
+        groups = torch.arange(n_filters) * n_classes // n_filters
+        signs = torch.eye(n_classes)[:, groups]
+        if n_scores == 1:
+            signs = signs[1:] - signs[:1]
+        self.head_coef.copy_(signs.repeat(1, n_pooled // n_filters))
+        self.head_intercept.zero_()
+        for parameter in (self.biases, self.head_coef, self.head_intercept):
+            parameter.requires_grad_(False)
+
+    def patches(self, X: Tensor) -> Tensor:
+        """Scaled patches, of shape (n_samples, n_positions, patch_dim)."""
+        return self.grid.extract((X - self.input_mean).div_(self.input_scale))
+
+    def respond(self, patches: Tensor) -> PooledResponses:
+        """Responses of all filters, and their pooled powers."""
+        return pool_responses(patches, self.filters, self.biases, self.pool, self.power)
+
+    def scores(self, pooled: Tensor) -> Tensor:
+        """Scores (n_samples, n_scores) of pooled features."""
+        return torch.addmm(self.head_intercept, pooled, self.head_coef.T)
+
+    def forward(self, X: Tensor) -> Tensor:
+        blocks = X.split(self.grid.block_rows(len(self.filters)))
+        return torch.cat(
+            [self.scores(self.respond(self.patches(rows)).pooled) for rows in blocks]
+        )
+
+
 def input_statistics(X: np.ndarray, signs: np.ndarray) -> tuple[np.ndarray, float]:
     """Mean of each feature, and the global scale that `TwoLayerReLU` divides by.
 
@@ -102,3 +197,44 @@ def input_statistics(X: np.ndarray, signs: np.ndarray) -> tuple[np.ndarray, floa
     rounding = np.finfo(X.dtype).eps * np.linalg.norm(mean)
     mean = (float(bound) * mean).astype(X.dtype)
     return mean, float(bound) * scale if scale > rounding else 1.0
+
+
+def patch_statistics(
+    X: np.ndarray, weights: np.ndarray, grid: PatchGrid, centre: bool
+) -> tuple[float, float]:
+    """Mean of all entries of patches, and the root of the mean squared norm of a patch.
+
+    One number each: patches differ in what they show, not in units.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, prod(input_shape))
+    weights : ndarray of shape (n_samples,), summing to 1
+    grid : PatchGrid
+    centre : bool
+        Whether the mean is subtracted before norms are taken; it is 0 otherwise.
+
+    Returns
+    -------
+    mean, scale : float
+        ``scale`` is 1.0 where patches are constant.
+    """
+    places = grid.extract(torch.arange(X.shape[1])[None])
+    coverage = np.bincount(places.ravel().numpy(), minlength=X.shape[1])
+    coverage = (coverage / grid.n_positions).astype(X.dtype)  # sums to patch_dim
+    largest = max(float(X.max()), -float(X.min()))
+    if largest == 0:
+        return 0.0, 1.0
+    # divided by a power of two, which is exact, no square can overflow
+    bound = X.dtype.type(2.0 ** math.floor(math.log2(largest)))
+    blocks = [slice(k, k + BLOCK_ROWS) for k in range(0, len(X), BLOCK_ROWS)]
+    mean = squared_norm = 0.0
+    if centre:
+        for rows in blocks:
+            mean += weights[rows] @ (X[rows] / bound @ coverage) / grid.patch_dim
+    for rows in blocks:
+        squares = np.square(X[rows] / bound - X.dtype.type(mean))
+        squared_norm += weights[rows] @ (squares @ coverage)
+    scale = math.sqrt(squared_norm)
+    rounding = np.finfo(X.dtype).eps * abs(mean) * math.sqrt(grid.patch_dim)
+    return float(bound) * mean, float(bound) * scale if scale > rounding else 1.0

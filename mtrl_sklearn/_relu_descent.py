@@ -8,14 +8,14 @@ from skorch.callbacks import Callback
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-from mtrl_sklearn._losses import MultiTaskLoss, TaskLoss, log_odds
-from mtrl_sklearn._modules import TwoLayerReLU, input_statistics
-from mtrl_sklearn._net import DescentNet, export_state, restore_state, train
-from mtrl_sklearn._relu_gradients import (
+from mtrl_sklearn._gradients import (
     dropout,
     head_gradients,
     representation_gradients,
 )
+from mtrl_sklearn._losses import MultiTaskLoss, TaskLoss, log_odds
+from mtrl_sklearn._modules import TwoLayerReLU, input_statistics
+from mtrl_sklearn._net import DescentNet, export_state, restore_state, train
 from mtrl_sklearn._solution import (
     FirstLayer,
     Heads,

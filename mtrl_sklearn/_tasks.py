@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils._missing import is_pandas_na, is_scalar_nan
-from sklearn.utils.validation import check_consistent_length
+from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 Form = Literal["single", "wide", "long"]
 
@@ -129,8 +129,8 @@ class LabelEncoding:
         if not complete or any(name not in position for name in got):
             what = "task ids" if self.form == "long" else "columns of y"
             raise ValueError(
-                f"The {what} differ from those of fit: got {_brief(got)}, fitted on "
-                f"{_brief(known)}. Pass the same {what}, or fit again."
+                f"The {what} differ from those of fit: got {brief(got)}, fitted on "
+                f"{brief(known)}. Pass the same {what}, or fit again."
             )
         return np.array([position[name] for name in got], dtype=np.intp)
 
@@ -217,7 +217,7 @@ def learn_encoding(y: Any, tasks: Any = None, classes: Any = None) -> LabelEncod
         names = np.asarray(_numbered(len(columns)))
     if len(set(names.tolist())) < len(names):
         raise ValueError(
-            f"The columns of y need distinct names, got {_brief(names.tolist())}. "
+            f"The columns of y need distinct names, got {brief(names.tolist())}. "
             "Rename them or pass y as an array."
         )
     if classes is not None:
@@ -239,7 +239,7 @@ def learn_encoding(y: Any, tasks: Any = None, classes: Any = None) -> LabelEncod
     if len(set(task_names)) < len(task_names):
         raise ValueError(
             "Two tasks would have the same name, because a column of y is named like a "
-            f"class of another one: {_brief(task_names)}. Rename the column."
+            f"class of another one: {brief(task_names)}. Rename the column."
         )
     return encoding
 
@@ -301,21 +301,9 @@ def _numbered(n_tasks: int) -> list[str]:
 
 
 def _read_long(y: Any, tasks: Any) -> tuple[Form, np.ndarray, list[_Column]]:
-    labels, ids = as_array(y), as_array(tasks)
-    for argument, values in (("y", labels), ("tasks", ids)):
-        if values.ndim != 1:
-            raise ValueError(
-                f"With tasks, {argument} should be a 1d array with one entry per row, "
-                f"got an array of shape {values.shape}."
-            )
+    labels, ids = _read_vector(y, "y"), read_task_ids(tasks)
     check_consistent_length(labels, ids)
-    known = _read_column(ids, "tasks")
-    if not known.observed.all():
-        raise ValueError(
-            f"tasks holds {int((~known.observed).sum())} missing ids. Drop these rows "
-            "or name their task."
-        )
-    names, of_row = np.unique(known.values, return_inverse=True)
+    names, of_row = np.unique(ids, return_inverse=True)
     column = _read_column(labels, "y")
     rows = np.flatnonzero(column.observed)
     order = np.argsort(of_row[rows], kind="stable")
@@ -326,6 +314,61 @@ def _read_long(y: Any, tasks: Any) -> tuple[Form, np.ndarray, list[_Column]]:
         observed[rows[members]] = True
         columns.append(_Column(column.values[np.sort(members)], observed))
     return "long", names, columns
+
+
+def _read_vector(values: Any, argument: str) -> np.ndarray:
+    array = as_array(values)
+    if array.ndim != 1:
+        raise ValueError(
+            f"With tasks, {argument} should be a 1d array with one entry per row, got "
+            f"an array of shape {array.shape}."
+        )
+    return array
+
+
+def read_task_ids(tasks: Any) -> np.ndarray:
+    """Task ids of rows, of shape (n_samples,) and a proper dtype; none is missing."""
+    ids = _read_column(_read_vector(tasks, "tasks"), "tasks")
+    if not ids.observed.all():
+        raise ValueError(
+            f"tasks holds {int((~ids.observed).sum())} missing ids. Drop these rows "
+            "or name their task."
+        )
+    return ids.values
+
+
+def read_class_labels(y: Any) -> np.ndarray:
+    """One class label per row, of shape (n_samples,) and a proper dtype; none missing.
+
+    Raises
+    ------
+    ValueError
+        If labels are missing, infinite or of mixed type.
+    """
+    if y is None:
+        raise ValueError(
+            "This estimator requires y to be passed, but the target y is None."
+        )
+    labels = _read_column(column_or_1d(as_array(y), warn=True), "y")
+    if not labels.observed.all():
+        raise ValueError(
+            f"y contains NaN or None in {int((~labels.observed).sum())} of "
+            f"{len(labels.observed)} rows. Drop the rows without a label."
+        )
+    return labels.values
+
+
+def find_classes(labels: np.ndarray) -> np.ndarray:
+    """Sorted distinct labels; continuous values are refused."""
+    return _unique(labels, "y")
+
+
+def find_codes(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Position of each value in sorted known ones, -1 where it is not among them."""
+    if (values.dtype.kind in "UT") != (known.dtype.kind in "UT"):
+        return np.full(len(values), -1)
+    places = np.searchsorted(known, values).clip(max=len(known) - 1)
+    return np.where(known[places] == values, places, -1)
 
 
 def as_array(values: Any) -> np.ndarray:
@@ -405,13 +448,13 @@ def check_usable_tasks(signs: np.ndarray, names: np.ndarray) -> None:
         warnings.warn(
             f"{int(lacking.sum())} of {len(lacking)} tasks show labels of at most 1 "
             "class and have no influence. Drop them, or add labels: "
-            f"{_brief(names[lacking].tolist(), 20)}.",
+            f"{brief(names[lacking].tolist(), 20)}.",
             UserWarning,
             stacklevel=5,
         )
 
 
-def _brief(names: list[Any], limit: int = 6) -> str:
+def brief(names: list[Any], limit: int = 6) -> str:
     """The first names of a long list, and how many there are."""
     shown = ", ".join(repr(name) for name in names[:limit])
     return f"{len(names)} ({shown}{', ...' if len(names) > limit else ''})"

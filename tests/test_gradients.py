@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch.nn.functional import softplus
 
-from mtrl_sklearn._losses import MultiTaskLoss, log_odds, task_weights
-from mtrl_sklearn._modules import TwoLayerReLU, input_statistics
-from mtrl_sklearn._relu_gradients import (
+from mtrl_sklearn._gradients import (
     dropout,
     head_gradients,
     representation_gradients,
 )
+from mtrl_sklearn._losses import MultiTaskLoss, log_odds, task_weights
+from mtrl_sklearn._modules import TwoLayerReLU, input_statistics
 
 
 @pytest.fixture

@@ -1,0 +1,875 @@
+"""ConvMultiTaskClassifier: parameters, validation, documentation."""
+
+import math
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, log_softmax, softmax
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.model_selection import train_test_split
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_consistent_length,
+    check_is_fitted,
+)
+
+from mtrl_sklearn._base import (
+    DescentMixin,
+    last_good_state,
+    resolve_device,
+    validate_rows,
+)
+from mtrl_sklearn._conv_descent import (
+    ClassData,
+    ConvNetwork,
+    ConvOptions,
+    descend_conv,
+    finish_conv,
+    pool_rows,
+    weigh_rows,
+)
+from mtrl_sklearn._inputs import flatten_inputs, resolve_input_shape
+from mtrl_sklearn._patches import PatchGrid, make_patch_grid
+from mtrl_sklearn._solution import to_numpy, to_tensor
+from mtrl_sklearn._tasks import (
+    brief,
+    find_classes,
+    find_codes,
+    read_class_labels,
+    read_task_ids,
+)
+
+# solver="auto" is "gd" for rows of patches with at most this many patches in all.
+FULL_BATCH_PATCHES = 20_000
+
+# max_iter="auto" is this many steps of "gd", or as many epochs as make about this many
+# updates of "adam"; batch_size="auto" is a tenth of the rows. Both within bounds.
+FULL_BATCH_STEPS = 300
+AUTO_UPDATES = 500
+AUTO_EPOCHS = (10, 200)
+AUTO_BATCH_SIZE = (64, 128)
+
+# "auto" of the parameters that depend on the solver
+LEARNING_RATE = {"gd": 10.0, "adam": 3e-3}
+WEIGHT_DECAY = {"gd": 1e-4, "adam": 0.1}
+
+
+class ConvMultiTaskClassifier(
+    DescentMixin,
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    ClassifierMixin,
+    TransformerMixin,
+    BaseEstimator,
+):
+    r"""Two-layer convolutional network trained on tasks that share their labels.
+
+    Tasks are sources of rows: hospitals, instruments, kinds of image. Filters w_r act
+    on all patches x_h of an input, and heads are linear in the pooled responses,
+
+    .. math:: f(x) = \sum_r a_r \sum_h \max(0, \langle w_r, x_h \rangle + b_r)^q.
+
+    After Li et al. [1]_: gradient descent on many tasks learns a weak feature that they
+    share, where one task alone memorises noise instead and guesses on new rows that
+    carry the feature. Data, network with fixed heads and loss are reconstructed from
+    the paper's abstract, its public reviews and its authors' neighbouring papers. The
+    step rule, trained heads, images and grids of cells are additions of this package.
+    What is gained are the other tasks' rows: one task with as many does as well; see
+    `mtrl_sklearn.metrics.signal_to_noise`.
+
+    The defaults of ``kernel_size``, ``power``, ``pooling`` and ``solver`` follow the
+    kind of input: for rows of patches they are those of the theory.
+
+    Parameters
+    ----------
+    n_filters : int, default=64
+        Number of filters, of all classes together.
+
+    input_shape : tuple of int, default=None
+        What the columns of a two-dimensional X are: (channels, height, width) of an
+        image, (n_patches, patch_dim) of a row of patches or (length,) of a signal.
+        None takes the shape of X, whose rows are signals where it has two dimensions.
+
+    kernel_size : int, tuple of int or "auto", default="auto"
+        Extent of a filter along the axes it moves on: height and width of an image,
+        patches of a row, or the length of a signal. "auto" is one patch of a row, else
+        5, at most the axis.
+
+    stride : int, tuple of int or None, default=None
+        Distance of neighbouring positions of a filter. None is half the kernel, at
+        least 1.
+
+    power : float >= 1 or "auto", default="auto"
+        Exponent q of the responses; 1 is the plain ReLU. "auto" is 3 for rows of
+        patches, else 1.
+
+    pooling : {"sum", "mean", "auto"}, int or tuple of int, default="auto"
+        How responses are pooled over positions. Numbers ask for means over a grid of so
+        many cells along each axis, which keep track of place. "auto" is "sum" for rows
+        of patches, else 4 cells along each axis.
+
+    head : {"shared", "fixed", "per_task"}, default="shared"
+        "shared" trains one linear head for all tasks, "per_task" one for each; these
+        predict with the ids of tasks. "fixed" is the head of the theory: each class has
+        its own filters, whose responses count +1, and for two classes -1 for the first
+        one; only filters are trained.
+
+    solver : {"gd", "adam", "auto"}, default="auto"
+        "gd" is gradient descent on all rows: its steps are at most 0.3 long, grow by a
+        tenth after each, and are taken back and halved where the loss would rise.
+        "adam" is AdamW on mini-batches. "auto" is "gd" for rows of patches with at most
+        20000 patches in all, else "adam".
+
+    learning_rate : float or "auto", default="auto"
+        Step size: of "adam", 0.003, and at the start of "gd", 10. Inputs are scaled, so
+        it does not depend on their units.
+
+    weight_decay : float or "auto", default="auto"
+        For "gd" the penalty is ``weight_decay / (2 * n_tasks)`` times the squared norm
+        of filters and trained heads, by default 1e-4. For "adam" it is a decoupled
+        decay of both per unit of learning rate, by default 0.1.
+
+    init_scale : float or "auto", default="auto"
+        Standard deviation of responses to patches of unit norm at the start. "auto" is
+        0.03 where ``power`` exceeds 1, else 3 ** -0.5.
+
+    max_iter : int or "auto", default="auto"
+        Epochs; one is a step for "gd". "auto" is 300 for "gd" and, for "adam", as many
+        as make about 500 updates, between 10 and 200: budgets, without a claim of
+        convergence.
+
+    batch_size : int or "auto", default="auto"
+        Rows of a mini-batch, at most the number of rows. "auto" is a tenth of the rows,
+        between 64 and 128. "gd" always takes all rows.
+
+    tol : float, default=1e-6
+        Training has converged, and stops, when the loss (with ``early_stopping``: 1 -
+        validation score) fell by less than this share in ``n_iter_no_change`` epochs.
+
+    early_stopping : bool, default=False
+        Hold out a share ``validation_fraction`` of the rows, score them after each
+        epoch by the mean log-probability of their labels, and return to the best
+        epoch. `partial_fit` holds nothing out.
+
+    validation_fraction : float, default=0.1
+        Share of rows held out by ``early_stopping``.
+
+    n_iter_no_change : int, default=10
+        Epochs over which ``tol`` is measured.
+
+    class_weight : dict, "balanced" or None, default=None
+        Weights of classes. "balanced" makes them count equally.
+
+    task_weight : {"observed", "equal"}, default="observed"
+        Weight of a task: its share of all rows, so that every row counts once, or the
+        same for all tasks.
+
+    warm_start : bool, default=False
+        Continue from the previous fit: weights, optimiser and random stream.
+
+    callbacks : list of skorch callbacks, default=None
+        Called during training. For scikit-learn's own callbacks see `set_callbacks`.
+
+    device : str, default="auto"
+        Torch device; "auto" is "cuda" where available, else "cpu".
+
+    random_state : int, RandomState instance or None, default=None
+        Initial weights, order of rows, held-out rows. An int repeats a fit bit for bit
+        on the same machine with the same number of threads.
+
+    verbose : bool, default=False
+        Show a progress bar with the loss.
+
+    Attributes
+    ----------
+    filters_ : ndarray of shape (n_filters, ...)
+        W, for inputs divided by ``scale_``: of shape (n_filters, channels, height,
+        width) for images, (n_filters, patch_dim) for patches and (n_filters,
+        kernel_size) for signals. Filters over several patches of a row have shape
+        (n_filters, kernel_size, patch_dim).
+    biases_ : ndarray of shape (n_filters,)
+        b; zeros for ``head="fixed"``.
+    head_coef_ : ndarray of shape (1, n_features_out) or (n_classes, n_features_out)
+        Heads on the features of `transform`, a single row for two classes. With a
+        leading axis of tasks for ``head="per_task"``.
+    head_intercept_ : ndarray of shape (1,) or (n_classes,)
+        Likewise.
+    scale_ : float
+        Root of the mean squared norm of a patch; inputs are divided by it. Where heads
+        are trained, norms are taken after subtraction of the mean of all entries, which
+        ``biases_`` take up.
+    classes_ : ndarray of shape (n_classes,)
+        Labels in the caller's encoding.
+    tasks_ : ndarray of shape (n_tasks,)
+        Sorted ids of tasks; [0] where fit had none.
+    loss_curve_ : ndarray of shape (n_iter_,)
+        Training loss per epoch; for "gd" with its penalty, at the end of a step.
+    validation_scores_ : ndarray of shape (n_iter_,)
+        Mean log-probability of held-out labels. Only with ``early_stopping``.
+    n_iter_ : int
+        Epochs that were run, those before a warm start included.
+    solver_ : {"gd", "adam"}
+        Solver that was used.
+    power_ : float
+        Exponent that was used.
+    input_shape_, kernel_size_, stride_ : tuple of int
+        Geometry that was used.
+    pooling_ : str or tuple of int
+        Pooling that was used.
+    n_features_in_ : int
+        Product of ``input_shape_``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+
+    Notes
+    -----
+    Training runs in the precision of X: convert float64 inputs to float32 where speed
+    matters. Arrays of integers, such as uint8 images, become float32.
+
+    The probe on `transform` wants one global scale, not one per column: filters that
+    never respond become noise when columns are standardised.
+
+    References
+    ----------
+    .. [1] Li, Chen, Deng, Kou, Cao, Gu, "On the Power of Multitask Representation
+       Learning with Gradient Descent", AISTATS 2025.
+
+    Examples
+    --------
+    Sixteen tasks learn the feature that they share, one task cannot:
+
+    >>> from mtrl_sklearn import ConvMultiTaskClassifier
+    >>> from mtrl_sklearn.datasets import make_patch_tasks
+    >>> X, y, tasks, is_shared, *_, problem = make_patch_tasks(random_state=0)
+    >>> X_test, y_test, *_ = problem.sample(100, shared_fraction=1, random_state=1)
+    >>> classifier = ConvMultiTaskClassifier(head="fixed", random_state=0)
+    >>> many = classifier.fit(X, y, tasks).score(X_test, y_test)
+    >>> one = classifier.fit(X[tasks == 0], y[tasks == 0]).score(X_test, y_test)
+    >>> bool(many > 0.99), bool(one < 0.6)
+    (True, True)
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "n_filters": [Interval(Integral, 1, None, closed="left")],
+        "input_shape": ["array-like", None],
+        "kernel_size": [
+            Interval(Integral, 1, None, closed="left"),
+            tuple,
+            list,
+            StrOptions({"auto"}),
+        ],
+        "stride": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
+        "power": [Interval(Real, 1, None, closed="left"), StrOptions({"auto"})],
+        "pooling": [
+            Interval(Integral, 1, None, closed="left"),
+            tuple,
+            list,
+            StrOptions({"sum", "mean", "auto"}),
+        ],
+        "head": [StrOptions({"shared", "fixed", "per_task"})],
+        "solver": [StrOptions({"gd", "adam", "auto"})],
+        "learning_rate": [
+            Interval(Real, 0, None, closed="neither"),
+            StrOptions({"auto"}),
+        ],
+        "weight_decay": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "init_scale": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "batch_size": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "task_weight": [StrOptions({"observed", "equal"})],
+        "warm_start": ["boolean"],
+        "callbacks": [list, tuple, None],
+        "device": [str],
+        "random_state": ["random_state"],
+        "verbose": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        n_filters=64,
+        *,
+        input_shape=None,
+        kernel_size="auto",
+        stride=None,
+        power="auto",
+        pooling="auto",
+        head="shared",
+        solver="auto",
+        learning_rate="auto",
+        weight_decay="auto",
+        init_scale="auto",
+        max_iter="auto",
+        batch_size="auto",
+        tol=1e-6,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        class_weight=None,
+        task_weight="observed",
+        warm_start=False,
+        callbacks=None,
+        device="auto",
+        random_state=None,
+        verbose=False,
+    ):
+        self.n_filters = n_filters
+        self.input_shape = input_shape
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.power = power
+        self.pooling = pooling
+        self.head = head
+        self.solver = solver
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.init_scale = init_scale
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.tol = tol
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.class_weight = class_weight
+        self.task_weight = task_weight
+        self.warm_start = warm_start
+        self.callbacks = callbacks
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, tasks=None, sample_weight=None):
+        """Train the network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), \
+                (n_samples, n_patches, patch_dim) or \
+                (n_samples, channels, height, width)
+            Inputs. float32 and float64 keep their type, arrays of integers or booleans
+            become float32, all else becomes float64.
+        y : array-like of shape (n_samples,)
+            Labels of two or more classes in any encoding.
+        tasks : array-like of shape (n_samples,), default=None
+            Source of each row, as a string or a number. None is a single source.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of rows, on top of those of classes and tasks.
+
+        Returns
+        -------
+        self : ConvMultiTaskClassifier
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit together, labels or ids are missing, y shows a single
+            class, X is not finite, or the loss becomes infinite or NaN. An estimator
+            that was fitted before stays as it was.
+
+        Warns
+        -----
+        UserWarning
+            If Ctrl-C interrupts training: the state so far is kept. If images look as
+            if their channels came last.
+        ConvergenceWarning
+            If ``max_iter`` was given and the loss was still falling at the end.
+        """
+        resume = self.warm_start and hasattr(self, "n_iter_")
+        with last_good_state(self):
+            data = self._read_data(X, y, tasks, None, sample_weight, not resume)
+            seed = self._draw_seed(resume)
+            train, held_out = self._split_rows(data, seed)
+            options = self._resolve_options(len(train.X))
+
+            root = self._init_callback_context(max_subtasks=options.max_epochs)
+            metadata = {"tasks": tasks, "sample_weight": sample_weight}
+            metadata = {k: v for k, v in metadata.items() if v is not None} or None
+            given = {"X": X, "y": y, "metadata": metadata}
+            root.call_on_fit_task_begin(estimator=self, **given)
+            callbacks = self._list_callbacks(held_out, root, given)
+            solution = self._descend(train, resume, options, callbacks, seed)
+            self._store(solution, resume, seed)
+            root.call_on_fit_task_end(
+                estimator=self, **given, reconstruction_attributes={}
+            )
+        self._warn_of_early_end(solution, options.max_epochs)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, tasks=None, classes=None, sample_weight=None):
+        """Train on one more batch of rows: one epoch, which is one step of "gd".
+
+        Parameters
+        ----------
+        X : array-like
+            Inputs, as in `fit`. Their scale is that of the first batch.
+        y : array-like of shape (n_samples,)
+            Labels.
+        tasks : array-like of shape (n_samples,), default=None
+            Source of each row. New ones may come later, but for ``head="per_task"``.
+        classes : array-like of shape (n_classes,), default=None
+            All labels. Needed in the first call where that batch lacks one.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of rows.
+
+        Returns
+        -------
+        self : ConvMultiTaskClassifier
+
+        Raises
+        ------
+        ValueError
+            As in `fit`, for labels that the first batch did not have, and for
+            ``class_weight="balanced"``, which needs all rows.
+        """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' cannot be used with partial_fit, which does "
+                "not know how often classes occur. Pass a dict of weights."
+            )
+        resume = hasattr(self, "n_iter_")
+        with last_good_state(self):
+            data = self._read_data(X, y, tasks, classes, sample_weight, not resume)
+            options = self._resolve_options(len(data.X))._replace(max_epochs=1)
+            seed, callbacks = self._draw_seed(resume), list(self.callbacks or [])
+            solution = self._descend(data, resume, options, callbacks, seed)
+            self._store(solution, resume, seed)
+        return self
+
+    def _read_data(self, X, y, tasks, classes, sample_weight, reset):
+        """Validated rows; sets what describes inputs, labels and tasks."""
+        rows = self._read_rows(X, reset)
+        if not reset:
+            rows = rows.astype(self.filters_.dtype, copy=False)
+        self._resolve_network(len(rows), reset)
+        labels = read_class_labels(y)
+        ids = None if tasks is None else read_task_ids(tasks)
+        check_consistent_length(rows, labels, ids)
+        self._learn_classes(labels, classes, reset)
+        self._learn_tasks(ids, reset)
+        codes = find_codes(labels, self.classes_)
+        if (codes < 0).any():
+            raise ValueError(
+                f"y holds the label {labels[codes < 0].tolist()[0]!r}, which is not "
+                f"among the classes of fit: {self.classes_.tolist()}. Fit on data that "
+                "show all labels; for partial_fit, pass classes= in the first call."
+            )
+        weights = _check_sample_weight(
+            sample_weight, rows, dtype=np.float64, ensure_non_negative=True
+        )
+        positions = np.zeros(len(rows), dtype=np.int64)
+        if ids is not None:
+            positions = find_codes(ids, self.tasks_)
+        return weigh_rows(
+            ClassData(
+                rows, codes, positions, weights, len(self.classes_), len(self.tasks_)
+            ),
+            self._class_weights(codes, weights),
+            self.task_weight,
+        )
+
+    def _read_rows(self, X, reset=False):
+        """Inputs as rows of shape (n_samples, prod(input_shape_))."""
+        known = None if reset else self.input_shape_
+        rows, shape = flatten_inputs(X, self.input_shape, known)
+        rows = validate_rows(self, rows, reset)
+        if reset:
+            self.input_shape_ = resolve_input_shape(
+                self.input_shape, shape, rows.shape[1]
+            )
+        return rows
+
+    def _resolve_network(self, n_samples, reset):
+        """Set the geometry, the power and the solver; refuse to change them later."""
+        grid = make_patch_grid(
+            self.input_shape_, self.kernel_size, self.stride, self.pooling
+        )
+        is_row = len(self.input_shape_) == 2
+        power = self.power
+        if power == "auto":
+            power = 3.0 if is_row else 1.0
+        solver = self.solver
+        if solver == "auto":
+            n_patches = n_samples * grid.n_positions
+            solver = "gd" if is_row and n_patches <= FULL_BATCH_PATCHES else "adam"
+            if not reset:
+                solver = self.solver_
+        network = {
+            "kernel_size_": grid.kernel_size,
+            "stride_": grid.stride,
+            "pooling_": grid.pooling,
+            "power_": float(power),
+            "solver_": solver,
+        }
+        if reset:
+            vars(self).update(network)
+            return
+        network |= {"n_filters_": self.n_filters, "head_": self.head}
+        fitted = {name: getattr(self, name, None) for name in network}
+        fitted |= {"n_filters_": len(self.filters_), "head_": self._fitted_head()}
+        for name, value in network.items():
+            if value != fitted[name]:
+                raise ValueError(
+                    f"{name[:-1]}={value!r} differs from the fit to continue, which "
+                    f"has {fitted[name]!r}. Set it back, or clone the estimator to "
+                    "start anew."
+                )
+
+    def _fitted_head(self):
+        if self.head_coef_.ndim == 3:
+            return "per_task"
+        return "shared" if "optimizer.head_coef" in self._state_ else "fixed"
+
+    def _learn_classes(self, labels, classes, reset):
+        if not reset:
+            return
+        shown = labels if classes is None else read_class_labels(classes)
+        self.classes_ = find_classes(shown)
+        n_classes = len(self.classes_)
+        if n_classes < 2:
+            raise ValueError(
+                f"y shows n_classes={n_classes} class ({self.classes_.tolist()}), but "
+                "a classifier needs at least 2. Add rows of another class."
+            )
+        if self.head == "fixed" and self.n_filters < n_classes:
+            raise ValueError(
+                f"n_filters={self.n_filters} cannot be shared out over {n_classes} "
+                "classes, as head='fixed' does. Raise n_filters."
+            )
+
+    def _learn_tasks(self, ids, reset):
+        if reset:
+            self.tasks_ = np.array([0]) if ids is None else np.unique(ids)
+        elif self.head == "per_task":
+            self._positions_of_tasks(ids)
+        elif ids is not None:
+            known = self.tasks_.astype(np.result_type(self.tasks_, ids), copy=False)
+            self.tasks_ = np.union1d(known, ids)
+
+    def _positions_of_tasks(self, ids):
+        """Which head predicts each row; raises for ids that are not known."""
+        known = brief(self.tasks_.tolist(), 50)
+        if ids is None:
+            raise ValueError(
+                "head='per_task' needs tasks, the source of each row, to choose heads. "
+                f"Pass tasks=; fitted on {known}."
+            )
+        positions = find_codes(ids, self.tasks_)
+        if (positions < 0).any():
+            unknown = np.unique(ids[positions < 0]).tolist()
+            raise ValueError(
+                f"tasks holds ids without a head: {brief(unknown)}; fitted on {known}. "
+                "Pass known ids, or use head='shared', which predicts for any source."
+            )
+        return positions
+
+    def _class_weights(self, codes, weights):
+        """Weight of each class, of shape (n_classes,)."""
+        n_classes = len(self.classes_)
+        if self.class_weight is None:
+            return np.ones(n_classes)
+        if self.class_weight == "balanced":
+            counts = np.bincount(codes, weights, minlength=n_classes)
+            return counts.sum() / (n_classes * np.maximum(counts, 1e-300))
+        names = find_codes(read_class_labels(list(self.class_weight)), self.classes_)
+        if (names < 0).any():
+            raise ValueError(
+                f"class_weight has the keys {list(self.class_weight)}, which are not "
+                f"all among the classes {self.classes_.tolist()}. Remove the others."
+            )
+        of_class = np.ones(n_classes)
+        of_class[names] = list(self.class_weight.values())
+        return of_class
+
+    def _split_rows(self, data, seed):
+        """Rows to train on, and to hold out."""
+        if not self.early_stopping:
+            return data, data.take(slice(0))
+        parts = train_test_split(
+            np.arange(len(data.X)),
+            test_size=self.validation_fraction,
+            random_state=seed,
+        )
+        for rows, what in zip(parts, ("training", "held-out")):
+            n_classes = len(np.unique(data.codes[rows[data.weights[rows] > 0]]))
+            if n_classes < 2:
+                raise ValueError(
+                    f"early_stopping=True with validation_fraction="
+                    f"{self.validation_fraction} leaves {len(rows)} {what} rows, which "
+                    f"show {n_classes} class. Change validation_fraction, or set "
+                    "early_stopping=False."
+                )
+        return [data.take(rows) for rows in parts]
+
+    def _resolve_options(self, n_samples):
+        solver = self.solver_
+        batch_size, max_epochs = self.batch_size, self.max_iter
+        if batch_size == "auto":
+            batch_size = int(np.clip(n_samples // 10, *AUTO_BATCH_SIZE))
+        batch_size = min(batch_size, n_samples)
+        if max_epochs == "auto":
+            updates_per_epoch = -(-n_samples // batch_size)
+            epochs = np.clip(-(-AUTO_UPDATES // updates_per_epoch), *AUTO_EPOCHS)
+            max_epochs = FULL_BATCH_STEPS if solver == "gd" else int(epochs)
+        defaults = {
+            "learning_rate": LEARNING_RATE[solver],
+            "weight_decay": WEIGHT_DECAY[solver],
+            "init_scale": 0.03 if self.power_ > 1 else 1 / math.sqrt(3),
+        }
+        given = {name: getattr(self, name) for name in defaults}
+        defaults |= {name: value for name, value in given.items() if value != "auto"}
+        return ConvOptions(
+            self.n_filters,
+            self.power_,
+            self.head,
+            solver,
+            **defaults,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+        )
+
+    def _list_callbacks(self, held_out, root, given):
+        device = resolve_device(self.device)
+        X_held_out = to_tensor(held_out.X, device)
+
+        def validation_score(module):
+            scores = to_numpy(module(X_held_out))
+            if self.head == "per_task":
+                scores = _own_scores(scores, held_out.tasks, len(self.tasks_))
+            log_probability = log_softmax(_two_columns(scores), axis=1)
+            of_label = log_probability[np.arange(len(scores)), held_out.codes]
+            return float(held_out.weights @ of_label)
+
+        def fitted_attributes(net):
+            return self._network_attributes(finish_conv(net.module_))
+
+        return self._make_callbacks(root, given, validation_score, fitted_attributes)
+
+    def _descend(self, data, resume, options, callbacks, seed):
+        return descend_conv(
+            data,
+            self._patch_grid(),
+            self._state_ if resume else None,
+            options,
+            callbacks=callbacks,
+            seed=seed,
+            device=resolve_device(self.device),
+        )
+
+    def _patch_grid(self):
+        """The geometry that the fitted attributes describe."""
+        return PatchGrid(
+            self.input_shape_, self.kernel_size_, self.stride_, self.pooling_
+        )
+
+    def _store(self, solution, resume, seed):
+        """Set the fitted attributes."""
+        self._store_progress(solution, resume, seed)
+        vars(self).update(self._network_attributes(solution.network))
+
+    def _network_attributes(self, network):
+        """Fitted attributes that hold the network."""
+        coef, intercept = network.head_coef, network.head_intercept
+        if self.head == "per_task":
+            n_tasks = len(self.tasks_)
+            coef = coef.reshape(n_tasks, -1, coef.shape[1])
+            intercept = intercept.reshape(n_tasks, -1)
+        shape = self._patch_grid().filter_shape
+        return {
+            "filters_": network.filters.reshape(-1, *shape),
+            "biases_": network.biases,
+            "head_coef_": coef,
+            "head_intercept_": intercept,
+            "scale_": network.scale,
+        }
+
+    def _network(self):
+        """The network that the fitted attributes hold."""
+        n_pooled = self.head_coef_.shape[-1]
+        return ConvNetwork(
+            self.filters_.reshape(len(self.filters_), -1),
+            self.biases_,
+            self.head_coef_.reshape(-1, n_pooled),
+            self.head_intercept_.ravel(),
+            self.scale_,
+        )
+
+    def transform(self, X):
+        """Pooled responses of the filters.
+
+        Parameters
+        ----------
+        X : array-like
+            Inputs, as in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_cells * n_filters)
+            Of the dtype of X; all filters in the first cell come first.
+        """
+        check_is_fitted(self)
+        rows = self._read_rows(X)
+        device = resolve_device(self.device)
+        return pool_rows(rows, self._network(), self._patch_grid(), self.power_, device)
+
+    def _scores(self, X, tasks):
+        """Scores of shape (n_samples, n_classes), or (n_samples, 1) for two classes."""
+        features = self.transform(X)
+        network = self._network()
+        scores = features @ network.head_coef.T.astype(features.dtype, copy=False)
+        scores += network.head_intercept.astype(features.dtype, copy=False)
+        if self.head_coef_.ndim == 2:
+            return scores
+        if tasks is None and len(self.tasks_) == 1:
+            return scores
+        ids = None if tasks is None else read_task_ids(tasks)
+        check_consistent_length(scores, ids)
+        positions = self._positions_of_tasks(ids)
+        return _own_scores(scores, positions, len(self.tasks_))
+
+    def decision_function(self, X, tasks=None):
+        """Scores of the classes.
+
+        Parameters
+        ----------
+        X : array-like
+            Inputs, as in `fit`.
+        tasks : array-like of shape (n_samples,), default=None
+            Source of each row; only ``head="per_task"`` asks for it.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+            For two classes, positive means the second one.
+        """
+        check_is_fitted(self)
+        scores = self._scores(X, tasks)
+        return scores[:, 0] if scores.shape[1] == 1 else scores
+
+    def predict_proba(self, X, tasks=None):
+        """Probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like
+            Inputs, as in `fit`.
+        tasks : array-like of shape (n_samples,), default=None
+            Source of each row; only ``head="per_task"`` asks for it.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            In the order of ``classes_``.
+
+        Raises
+        ------
+        ValueError
+            If scores are not finite.
+        """
+        check_is_fitted(self)
+        scores = _check_scores(self._scores(X, tasks))
+        if scores.shape[1] == 1:
+            return expit(np.hstack([-scores, scores]))
+        return softmax(scores, axis=1)
+
+    def predict(self, X, tasks=None):
+        """Labels of rows.
+
+        Parameters
+        ----------
+        X : array-like
+            Inputs, as in `fit`.
+        tasks : array-like of shape (n_samples,), default=None
+            Source of each row; only ``head="per_task"`` asks for it.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+
+        Raises
+        ------
+        ValueError
+            If scores are not finite, or ids of tasks are not known.
+        """
+        check_is_fitted(self)
+        scores = _check_scores(self._scores(X, tasks))
+        return self.classes_[_two_columns(scores).argmax(axis=1)]
+
+    def score(self, X, y, tasks=None, sample_weight=None):
+        """Accuracy; a row whose scores are not finite counts as wrong.
+
+        Parameters
+        ----------
+        X : array-like
+            Inputs, as in `fit`.
+        y : array-like of shape (n_samples,)
+            Labels. One that fit did not see is never predicted.
+        tasks : array-like of shape (n_samples,), default=None
+            Source of each row; only ``head="per_task"`` asks for it.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of rows.
+
+        Returns
+        -------
+        float
+            In [0, 1].
+        """
+        check_is_fitted(self)
+        scores = self._scores(X, tasks)
+        labels = read_class_labels(y)
+        check_consistent_length(scores, labels, sample_weight)
+        predicted = _two_columns(scores).argmax(axis=1)
+        right = predicted == find_codes(labels, self.classes_)
+        return float(
+            np.average(right & np.isfinite(scores).all(axis=1), weights=sample_weight)
+        )
+
+    @property
+    def _n_features_out(self):
+        return self.head_coef_.shape[-1]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _own_scores(scores, tasks, n_tasks):
+    """Scores of each row by the head of its task."""
+    return scores.reshape(len(scores), n_tasks, -1)[np.arange(len(scores)), tasks]
+
+
+def _two_columns(scores):
+    """Scores of both classes, where a single column stands for the second one."""
+    if scores.shape[1] > 1:
+        return scores
+    return np.hstack([np.zeros_like(scores), scores])
+
+
+def _check_scores(scores):
+    finite = np.isfinite(scores).all(axis=1)
+    if not finite.all():
+        raise ValueError(
+            f"The scores of {int((~finite).sum())} of {len(scores)} rows are not "
+            "finite, so nothing can be predicted for them. Look for extreme values in "
+            "X, or fit again with a lower learning_rate."
+        )
+    return scores

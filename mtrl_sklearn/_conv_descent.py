@@ -1,0 +1,360 @@
+"""Descent of the convolutional network: "gd" on all rows, "adam" on mini-batches."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from skorch.callbacks import Callback
+from torch import Tensor
+from torch.utils.data import TensorDataset
+
+from mtrl_sklearn._gradients import filter_gradients, head_gradients, pool_responses
+from mtrl_sklearn._losses import ClassLoss
+from mtrl_sklearn._modules import TwoLayerConv, patch_statistics
+from mtrl_sklearn._net import DescentNet, export_state, restore_state, train
+from mtrl_sklearn._patches import PatchGrid
+from mtrl_sklearn._solution import State, to_numpy, to_tensor
+from mtrl_sklearn._step_rule import AdaptiveGradientDescent
+
+
+class ClassData(NamedTuple):
+    """Training rows with their class and their task."""
+
+    X: np.ndarray  # (n_samples, prod(input_shape))
+    codes: np.ndarray  # (n_samples,), int64, from 0 to n_classes - 1
+    tasks: np.ndarray  # (n_samples,), int64, from 0 to n_tasks - 1
+    weights: np.ndarray  # (n_samples,), summing to 1
+    n_classes: int
+    n_tasks: int
+
+    def take(self, rows: np.ndarray | slice) -> "ClassData":
+        """Some of the rows, whose weights sum to 1 again."""
+        weights = self.weights[rows]
+        return self._replace(
+            X=self.X[rows],
+            codes=self.codes[rows],
+            tasks=self.tasks[rows],
+            weights=weights / (weights.sum() or 1),
+        )
+
+
+def weigh_rows(
+    data: ClassData, class_weights: np.ndarray, task_weight: str
+) -> ClassData:
+    """Weights of rows, times those of classes and tasks, made to sum to 1.
+
+    Parameters
+    ----------
+    data : ClassData
+        Its weights need not sum to 1.
+    class_weights : ndarray of shape (n_classes,)
+    task_weight : {"observed", "equal"}
+        "equal" makes the weights of all tasks that have rows sum to the same.
+    """
+    weights = data.weights * class_weights[data.codes]
+    if task_weight == "equal":
+        totals = np.bincount(data.tasks, weights, minlength=data.n_tasks)
+        weights = weights / np.where(totals > 0, totals, 1)[data.tasks]
+    if not weights.sum() > 0:
+        raise ValueError(
+            "All rows have a weight of 0 (sample_weight times class_weight). Give "
+            "some a positive weight."
+        )
+    return data._replace(weights=weights / weights.sum())
+
+
+class ConvOptions(NamedTuple):
+    """Settings of `descend_conv`; names and meaning as in the estimator."""
+
+    n_filters: int
+    power: float
+    head: str
+    solver: str
+    learning_rate: float
+    weight_decay: float
+    init_scale: float
+    max_epochs: int
+    batch_size: int
+
+
+class ConvNetwork(NamedTuple):
+    """A network that acts on inputs divided by ``scale``."""
+
+    filters: np.ndarray  # (n_filters, patch_dim)
+    biases: np.ndarray  # (n_filters,)
+    head_coef: np.ndarray  # (n_heads * n_columns, n_cells * n_filters)
+    head_intercept: np.ndarray  # (n_heads * n_columns,)
+    scale: float
+
+
+class ConvSolution(NamedTuple):
+    """What descent found, and what it needs to go on from there."""
+
+    network: ConvNetwork
+    state: State
+    loss_curve: np.ndarray  # (n_iter,)
+    validation_scores: np.ndarray  # (n_iter,), or empty
+    converged: bool
+    interrupted: bool
+
+
+class Evaluation(NamedTuple):
+    """Loss of a batch, and its gradient in all parameters that are trained."""
+
+    loss: Tensor
+    scores: Tensor
+    gradients: dict[str, Tensor]
+
+
+def evaluate(
+    module: TwoLayerConv,
+    criterion: ClassLoss,
+    patches: Tensor,
+    labels: tuple[Tensor, Tensor, Tensor],
+) -> Evaluation:
+    """Loss and closed-form gradients.
+
+    Parameters
+    ----------
+    module : TwoLayerConv
+    criterion : ClassLoss
+    patches : Tensor of shape (n_samples, n_positions, patch_dim)
+    labels : tuple of Tensors of shape (n_samples,)
+        Codes, tasks and weights of mean 1.
+    """
+    responses, pooled = module.respond(patches)
+    scores = module.scores(pooled)
+    loss = criterion.with_gradient(scores, *labels)
+    of_pooled = loss.gradient @ module.head_coef
+    of_filters = filter_gradients(
+        patches, responses, of_pooled, module.pool, module.power
+    )
+    gradients = {"filters": of_filters.filters}
+    if module.biases.requires_grad:
+        coef, intercept = head_gradients(pooled, loss.gradient)
+        gradients |= {"biases": of_filters.biases}
+        gradients |= {"head_coef": coef, "head_intercept": intercept}
+    return Evaluation(loss.value, scores, gradients)
+
+
+class ConvNet(DescentNet):
+    """skorch net that trains a `TwoLayerConv` with closed-form gradients.
+
+    Parameters
+    ----------
+    module : TwoLayerConv
+    criterion : ClassLoss
+    weight_decay : float
+    learning_rate, batch_size, max_epochs, generator, callbacks, device
+        See `DescentNet`.
+    """
+
+    def __init__(
+        self,
+        module: TwoLayerConv,
+        criterion: ClassLoss,
+        *,
+        weight_decay: float,
+        learning_rate: float,
+        batch_size: int,
+        max_epochs: int,
+        generator: torch.Generator,
+        callbacks: list[Callback],
+        device: str,
+    ):
+        self.weight_decay = weight_decay
+        super().__init__(
+            module,
+            criterion,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            max_epochs=max_epochs,
+            generator=generator,
+            callbacks=callbacks,
+            device=device,
+        )
+
+
+class AdamConvNet(ConvNet):
+    """Mini-batches and AdamW."""
+
+    def initialize_optimizer(self, triggered_directly: Any = None) -> "AdamConvNet":
+        """AdamW that decays matrices only.
+
+        Adam moves every weight by about the learning rate. Patches have unit norm, so
+        their entries shrink with their number: filters move faster to make up for it.
+        """
+        module = self.module_
+        speed = math.sqrt(module.grid.patch_dim)
+        groups = [
+            ([module.filters], speed, self.weight_decay / speed),
+            ([module.head_coef], 1.0, self.weight_decay),
+            ([module.biases, module.head_intercept], 1.0, 0.0),
+        ]
+        self.optimizer_ = torch.optim.AdamW(
+            [
+                {"params": p, "lr": s * self.learning_rate, "weight_decay": decay}
+                for p, s, decay in groups
+            ],
+            fused=True,
+        )
+        return self
+
+    @torch.no_grad()
+    def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
+        """Update all that is trained at once."""
+        X, *labels = batch
+        module = self.module_
+        found = evaluate(module, self.criterion_, module.patches(X), tuple(labels))
+        parameters = [getattr(module, name) for name in found.gradients]
+        self.update(batch, tuple(parameters), tuple(found.gradients.values()))
+        return {"loss": found.loss, "y_pred": found.scores}
+
+
+class FullBatchConvNet(ConvNet):
+    """Gradient descent on all rows, with a penalty ``weight_decay / 2 * ||W||^2``."""
+
+    def initialize_optimizer(
+        self, triggered_directly: Any = None
+    ) -> "FullBatchConvNet":
+        """Steps that find their size; patches are extracted once."""
+        trained = [p for p in self.module_.parameters() if p.requires_grad]
+        self.optimizer_ = AdaptiveGradientDescent(trained, self.learning_rate)
+        self.patches_: Tensor | None = None
+        return self
+
+    @torch.no_grad()
+    def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
+        """One step; the loss that it returns has the penalty in it."""
+        X, *labels = batch
+        module = self.module_
+        if self.patches_ is None:
+            self.patches_ = module.patches(X)
+        patches, scores = self.patches_, X.new_empty(0)
+
+        def closure() -> float:
+            nonlocal scores
+            loss, scores, gradients = evaluate(
+                module, self.criterion_, patches, tuple(labels)
+            )
+            for name, gradient in gradients.items():
+                parameter = getattr(module, name)
+                if parameter.ndim == 2:
+                    gradient.add_(parameter, alpha=self.weight_decay)
+                    loss = loss + self.weight_decay / 2 * parameter.square().sum()
+                parameter.grad = gradient
+            return loss.item()
+
+        loss = self.optimizer_.step(closure)
+        return {"loss": torch.tensor(loss), "y_pred": scores}
+
+
+SOLVERS = {"adam": AdamConvNet, "gd": FullBatchConvNet}
+
+
+def descend_conv(
+    data: ClassData,
+    grid: PatchGrid,
+    state: State | None,
+    options: ConvOptions,
+    *,
+    callbacks: list[Callback],
+    seed: int,
+    device: str,
+) -> ConvSolution:
+    """Train filters, and heads unless they are fixed.
+
+    Parameters
+    ----------
+    data : ClassData
+    grid : PatchGrid
+    state : dict of ndarrays or None
+        Where an earlier call stopped; None starts from ``seed``.
+    options : ConvOptions
+    callbacks : list of skorch callbacks
+        One whose ``converged_`` is true says that the loss had settled.
+    seed : int
+    device : str
+    """
+    arrays = (data.X, data.codes, data.tasks)
+    X, codes, tasks = (to_tensor(array, device) for array in arrays)
+    weights = torch.as_tensor(data.weights * len(X), dtype=X.dtype, device=device)
+    n_heads = data.n_tasks if options.head == "per_task" else 1
+    n_columns = 1 if data.n_classes == 2 else data.n_classes
+    module = TwoLayerConv(
+        grid, options.n_filters, n_heads * n_columns, options.power, X.dtype
+    )
+    generator = torch.Generator(device).manual_seed(seed)
+    module.to(device)
+    module.reset_parameters(generator, options.init_scale)
+    if options.head == "fixed":
+        module.fix_heads()
+    full_batch = options.solver == "gd"
+    net = SOLVERS[options.solver](
+        module,
+        ClassLoss(n_heads),
+        learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay / (data.n_tasks if full_batch else 1),
+        batch_size=len(X) if full_batch else options.batch_size,
+        max_epochs=options.max_epochs,
+        generator=generator,
+        callbacks=callbacks,
+        device=device,
+    ).initialize()
+    if state is None:
+        centre = options.head != "fixed"  # biases take up what is subtracted
+        mean, scale = patch_statistics(data.X, data.weights, grid, centre)
+        module.input_mean.fill_(mean)
+        module.input_scale.fill_(scale)
+    else:
+        restore_state(net, state)
+    operations = 4 * net.batch_size * grid.n_positions * options.n_filters
+    operations *= grid.patch_dim + grid.n_cells
+    log = train(net, TensorDataset(X, codes, tasks, weights), operations)
+    return ConvSolution(
+        finish_conv(module),
+        export_state(net),
+        log.loss_curve,
+        log.validation_scores,
+        any(getattr(callback, "converged_", False) for callback in callbacks),
+        log.interrupted,
+    )
+
+
+@torch.no_grad()
+def finish_conv(module: TwoLayerConv) -> ConvNetwork:
+    """The network as arrays, with the mean of inputs folded into the biases."""
+    mean, scale = module.input_mean, module.input_scale
+    biases = module.biases - module.filters.sum(1) * (mean / scale)
+    parameters = (module.filters, biases, module.head_coef, module.head_intercept)
+    if not all(parameter.isfinite().all() for parameter in parameters):
+        raise ValueError(
+            "The trained weights are not finite. Look for extreme values in X, or "
+            "lower learning_rate. Nothing of this fit is kept."
+        )
+    return ConvNetwork(*map(to_numpy, parameters), float(scale))
+
+
+@torch.no_grad()
+def pool_rows(
+    rows: np.ndarray, network: ConvNetwork, grid: PatchGrid, power: float, device: str
+) -> np.ndarray:
+    """Pooled features of rows, of shape (n_samples, n_cells * n_filters).
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_samples, prod(input_shape))
+    network : ConvNetwork
+    grid : PatchGrid
+    power : float
+    device : str
+    """
+    dtype = rows.dtype
+    filters = to_tensor(network.filters.astype(dtype, copy=False), device)
+    biases = to_tensor(network.biases.astype(dtype, copy=False), device)
+    pool = to_tensor(grid.pooling_matrix().astype(dtype), device)
+    blocks = to_tensor(rows, device).split(grid.block_rows(len(filters)))
+    scaled = (grid.extract(block / network.scale) for block in blocks)
+    pooled = [pool_responses(p, filters, biases, pool, power).pooled for p in scaled]
+    return to_numpy(torch.cat(pooled))
