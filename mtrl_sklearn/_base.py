@@ -142,6 +142,8 @@ def validate_rows(estimator: BaseEstimator, X: Any, reset: bool) -> np.ndarray:
 
 def _fits_float32(X: Any) -> bool:
     """Whether X holds booleans, integers or floats of at most 32 bits."""
+    if not hasattr(X, "shape"):  # a list, or a stranger that turns into an array
+        X = np.asarray(X)
     dtype = getattr(X, "dtype", None)
     if isinstance(dtype, np.dtype):
         return dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize <= 4)

@@ -5,7 +5,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, log_softmax, softmax
+from scipy.special import log_softmax
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
@@ -28,6 +28,7 @@ from mtrl_sklearn._base import (
     resolve_device,
     validate_rows,
 )
+from mtrl_sklearn._class_predictions import ClassPredictionsMixin, class_scores
 from mtrl_sklearn._conv_descent import (
     ClassData,
     ConvNetwork,
@@ -41,8 +42,6 @@ from mtrl_sklearn._inputs import flatten_inputs, resolve_input_shape
 from mtrl_sklearn._patches import PatchGrid, make_patch_grid
 from mtrl_sklearn._solution import to_numpy, to_tensor
 from mtrl_sklearn._tasks import (
-    brief,
-    find_classes,
     find_codes,
     read_class_labels,
     read_task_ids,
@@ -60,10 +59,11 @@ AUTO_BATCH_SIZE = (64, 128)
 
 # "auto" of the parameters that depend on the solver
 LEARNING_RATE = {"gd": 10.0, "adam": 3e-3}
-WEIGHT_DECAY = {"gd": 1e-4, "adam": 0.1}
+WEIGHT_DECAY = {"gd": 1e-4, "adam": 1.0}
 
 
 class ConvMultiTaskClassifier(
+    ClassPredictionsMixin,
     DescentMixin,
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
@@ -101,8 +101,8 @@ class ConvMultiTaskClassifier(
 
     kernel_size : int, tuple of int or "auto", default="auto"
         Extent of a filter along the axes it moves on: height and width of an image,
-        patches of a row, or the length of a signal. "auto" is one patch of a row, else
-        5, at most the axis.
+        patches of a row, or the length of a signal. "auto" is one patch of a row; else
+        5, or 3 where an axis is shorter than 16, at most the axis.
 
     stride : int, tuple of int or None, default=None
         Distance of neighbouring positions of a filter. None is half the kernel, at
@@ -130,13 +130,14 @@ class ConvMultiTaskClassifier(
         20000 patches in all, else "adam".
 
     learning_rate : float or "auto", default="auto"
-        Step size: of "adam", 0.003, and at the start of "gd", 10. Inputs are scaled, so
-        it does not depend on their units.
+        Step size at the start: 10 for "gd"; 0.003 for "adam", where it falls to 0 along
+        a cosine, but not in `partial_fit`. Inputs are scaled, so it does not depend on
+        their units.
 
     weight_decay : float or "auto", default="auto"
         For "gd" the penalty is ``weight_decay / (2 * n_tasks)`` times the squared norm
         of filters and trained heads, by default 1e-4. For "adam" it is a decoupled
-        decay of both per unit of learning rate, by default 0.1.
+        decay of both per unit of learning rate, by default 1.
 
     init_scale : float or "auto", default="auto"
         Standard deviation of responses to patches of unit norm at the start. "auto" is
@@ -389,7 +390,7 @@ class ConvMultiTaskClassifier(
             If Ctrl-C interrupts training: the state so far is kept. If images look as
             if their channels came last.
         ConvergenceWarning
-            If ``max_iter`` was given and the loss was still falling at the end.
+            If ``max_iter`` was given and the loss of "gd" was still falling at the end.
         """
         resume = self.warm_start and hasattr(self, "n_iter_")
         with last_good_state(self):
@@ -447,7 +448,9 @@ class ConvMultiTaskClassifier(
         resume = hasattr(self, "n_iter_")
         with last_good_state(self):
             data = self._read_data(X, y, tasks, classes, sample_weight, not resume)
-            options = self._resolve_options(len(data.X))._replace(max_epochs=1)
+            options = self._resolve_options(len(data.X))._replace(
+                max_epochs=1, anneal=False
+            )
             seed, callbacks = self._draw_seed(resume), list(self.callbacks or [])
             solution = self._descend(data, resume, options, callbacks, seed)
             self._store(solution, resume, seed)
@@ -462,15 +465,11 @@ class ConvMultiTaskClassifier(
         labels = read_class_labels(y)
         ids = None if tasks is None else read_task_ids(tasks)
         check_consistent_length(rows, labels, ids)
-        self._learn_classes(labels, classes, reset)
+        if reset:
+            self._learn_classes(labels if classes is None else classes)
+            self._check_shares()
         self._learn_tasks(ids, reset)
-        codes = find_codes(labels, self.classes_)
-        if (codes < 0).any():
-            raise ValueError(
-                f"y holds the label {labels[codes < 0].tolist()[0]!r}, which is not "
-                f"among the classes of fit: {self.classes_.tolist()}. Fit on data that "
-                "show all labels; for partial_fit, pass classes= in the first call."
-            )
+        codes = self._encode_labels(labels)
         weights = _check_sample_weight(
             sample_weight, rows, dtype=np.float64, ensure_non_negative=True
         )
@@ -484,6 +483,14 @@ class ConvMultiTaskClassifier(
             self._class_weights(codes, weights),
             self.task_weight,
         )
+
+    def _check_shares(self):
+        n_classes = len(self.classes_)
+        if self.head == "fixed" and self.n_filters < n_classes:
+            raise ValueError(
+                f"n_filters={self.n_filters} cannot be shared out over {n_classes} "
+                "classes, as head='fixed' does. Raise n_filters."
+            )
 
     def _read_rows(self, X, reset=False):
         """Inputs as rows of shape (n_samples, prod(input_shape_))."""
@@ -517,86 +524,20 @@ class ConvMultiTaskClassifier(
             "pooling_": grid.pooling,
             "power_": float(power),
             "solver_": solver,
+            "_head_": self.head,
         }
         if reset:
             vars(self).update(network)
             return
-        network |= {"n_filters_": self.n_filters, "head_": self.head}
-        fitted = {name: getattr(self, name, None) for name in network}
-        fitted |= {"n_filters_": len(self.filters_), "head_": self._fitted_head()}
+        fitted = {name: getattr(self, name) for name in network}
+        network["n_filters"], fitted["n_filters"] = self.n_filters, len(self.filters_)
         for name, value in network.items():
             if value != fitted[name]:
                 raise ValueError(
-                    f"{name[:-1]}={value!r} differs from the fit to continue, which "
-                    f"has {fitted[name]!r}. Set it back, or clone the estimator to "
-                    "start anew."
+                    f"{name.strip('_')}={value!r} differs from the fit to continue, "
+                    f"which has {fitted[name]!r}. Set it back, or clone the estimator "
+                    "to start anew."
                 )
-
-    def _fitted_head(self):
-        if self.head_coef_.ndim == 3:
-            return "per_task"
-        return "shared" if "optimizer.head_coef" in self._state_ else "fixed"
-
-    def _learn_classes(self, labels, classes, reset):
-        if not reset:
-            return
-        shown = labels if classes is None else read_class_labels(classes)
-        self.classes_ = find_classes(shown)
-        n_classes = len(self.classes_)
-        if n_classes < 2:
-            raise ValueError(
-                f"y shows n_classes={n_classes} class ({self.classes_.tolist()}), but "
-                "a classifier needs at least 2. Add rows of another class."
-            )
-        if self.head == "fixed" and self.n_filters < n_classes:
-            raise ValueError(
-                f"n_filters={self.n_filters} cannot be shared out over {n_classes} "
-                "classes, as head='fixed' does. Raise n_filters."
-            )
-
-    def _learn_tasks(self, ids, reset):
-        if reset:
-            self.tasks_ = np.array([0]) if ids is None else np.unique(ids)
-        elif self.head == "per_task":
-            self._positions_of_tasks(ids)
-        elif ids is not None:
-            known = self.tasks_.astype(np.result_type(self.tasks_, ids), copy=False)
-            self.tasks_ = np.union1d(known, ids)
-
-    def _positions_of_tasks(self, ids):
-        """Which head predicts each row; raises for ids that are not known."""
-        known = brief(self.tasks_.tolist(), 50)
-        if ids is None:
-            raise ValueError(
-                "head='per_task' needs tasks, the source of each row, to choose heads. "
-                f"Pass tasks=; fitted on {known}."
-            )
-        positions = find_codes(ids, self.tasks_)
-        if (positions < 0).any():
-            unknown = np.unique(ids[positions < 0]).tolist()
-            raise ValueError(
-                f"tasks holds ids without a head: {brief(unknown)}; fitted on {known}. "
-                "Pass known ids, or use head='shared', which predicts for any source."
-            )
-        return positions
-
-    def _class_weights(self, codes, weights):
-        """Weight of each class, of shape (n_classes,)."""
-        n_classes = len(self.classes_)
-        if self.class_weight is None:
-            return np.ones(n_classes)
-        if self.class_weight == "balanced":
-            counts = np.bincount(codes, weights, minlength=n_classes)
-            return counts.sum() / (n_classes * np.maximum(counts, 1e-300))
-        names = find_codes(read_class_labels(list(self.class_weight)), self.classes_)
-        if (names < 0).any():
-            raise ValueError(
-                f"class_weight has the keys {list(self.class_weight)}, which are not "
-                f"all among the classes {self.classes_.tolist()}. Remove the others."
-            )
-        of_class = np.ones(n_classes)
-        of_class[names] = list(self.class_weight.values())
-        return of_class
 
     def _split_rows(self, data, seed):
         """Rows to train on, and to hold out."""
@@ -643,19 +584,21 @@ class ConvMultiTaskClassifier(
             **defaults,
             max_epochs=max_epochs,
             batch_size=batch_size,
+            anneal=True,
         )
 
     def _list_callbacks(self, held_out, root, given):
         device = resolve_device(self.device)
         X_held_out = to_tensor(held_out.X, device)
+        rows = np.arange(len(X_held_out))
+        n_heads, heads = 1, 0
+        if self._head_ == "per_task":
+            n_heads, heads = held_out.n_tasks, held_out.tasks
 
         def validation_score(module):
-            scores = to_numpy(module(X_held_out))
-            if self.head == "per_task":
-                scores = _own_scores(scores, held_out.tasks, len(self.tasks_))
-            log_probability = log_softmax(_two_columns(scores), axis=1)
-            of_label = log_probability[np.arange(len(scores)), held_out.codes]
-            return float(held_out.weights @ of_label)
+            scores = to_numpy(module(X_held_out)).reshape(len(rows), n_heads, -1)
+            log_probability = log_softmax(class_scores(scores[rows, heads]), axis=1)
+            return float(held_out.weights @ log_probability[rows, held_out.codes])
 
         def fitted_attributes(net):
             return self._network_attributes(finish_conv(net.module_))
@@ -687,7 +630,7 @@ class ConvMultiTaskClassifier(
     def _network_attributes(self, network):
         """Fitted attributes that hold the network."""
         coef, intercept = network.head_coef, network.head_intercept
-        if self.head == "per_task":
+        if self._head_ == "per_task":
             n_tasks = len(self.tasks_)
             coef = coef.reshape(n_tasks, -1, coef.shape[1])
             intercept = intercept.reshape(n_tasks, -1)
@@ -729,117 +672,12 @@ class ConvMultiTaskClassifier(
         device = resolve_device(self.device)
         return pool_rows(rows, self._network(), self._patch_grid(), self.power_, device)
 
-    def _scores(self, X, tasks):
-        """Scores of shape (n_samples, n_classes), or (n_samples, 1) for two classes."""
-        features = self.transform(X)
-        network = self._network()
+    def _head_scores(self, X):
+        network, features = self._network(), self.transform(X)
         scores = features @ network.head_coef.T.astype(features.dtype, copy=False)
         scores += network.head_intercept.astype(features.dtype, copy=False)
-        if self.head_coef_.ndim == 2:
-            return scores
-        if tasks is None and len(self.tasks_) == 1:
-            return scores
-        ids = None if tasks is None else read_task_ids(tasks)
-        check_consistent_length(scores, ids)
-        positions = self._positions_of_tasks(ids)
-        return _own_scores(scores, positions, len(self.tasks_))
-
-    def decision_function(self, X, tasks=None):
-        """Scores of the classes.
-
-        Parameters
-        ----------
-        X : array-like
-            Inputs, as in `fit`.
-        tasks : array-like of shape (n_samples,), default=None
-            Source of each row; only ``head="per_task"`` asks for it.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_classes)
-            For two classes, positive means the second one.
-        """
-        check_is_fitted(self)
-        scores = self._scores(X, tasks)
-        return scores[:, 0] if scores.shape[1] == 1 else scores
-
-    def predict_proba(self, X, tasks=None):
-        """Probabilities of the classes.
-
-        Parameters
-        ----------
-        X : array-like
-            Inputs, as in `fit`.
-        tasks : array-like of shape (n_samples,), default=None
-            Source of each row; only ``head="per_task"`` asks for it.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            In the order of ``classes_``.
-
-        Raises
-        ------
-        ValueError
-            If scores are not finite.
-        """
-        check_is_fitted(self)
-        scores = _check_scores(self._scores(X, tasks))
-        if scores.shape[1] == 1:
-            return expit(np.hstack([-scores, scores]))
-        return softmax(scores, axis=1)
-
-    def predict(self, X, tasks=None):
-        """Labels of rows.
-
-        Parameters
-        ----------
-        X : array-like
-            Inputs, as in `fit`.
-        tasks : array-like of shape (n_samples,), default=None
-            Source of each row; only ``head="per_task"`` asks for it.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-
-        Raises
-        ------
-        ValueError
-            If scores are not finite, or ids of tasks are not known.
-        """
-        check_is_fitted(self)
-        scores = _check_scores(self._scores(X, tasks))
-        return self.classes_[_two_columns(scores).argmax(axis=1)]
-
-    def score(self, X, y, tasks=None, sample_weight=None):
-        """Accuracy; a row whose scores are not finite counts as wrong.
-
-        Parameters
-        ----------
-        X : array-like
-            Inputs, as in `fit`.
-        y : array-like of shape (n_samples,)
-            Labels. One that fit did not see is never predicted.
-        tasks : array-like of shape (n_samples,), default=None
-            Source of each row; only ``head="per_task"`` asks for it.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of rows.
-
-        Returns
-        -------
-        float
-            In [0, 1].
-        """
-        check_is_fitted(self)
-        scores = self._scores(X, tasks)
-        labels = read_class_labels(y)
-        check_consistent_length(scores, labels, sample_weight)
-        predicted = _two_columns(scores).argmax(axis=1)
-        right = predicted == find_codes(labels, self.classes_)
-        return float(
-            np.average(right & np.isfinite(scores).all(axis=1), weights=sample_weight)
-        )
+        n_heads = len(self.head_coef_) if self.head_coef_.ndim == 3 else 1
+        return scores.reshape(len(scores), n_heads, -1)
 
     @property
     def _n_features_out(self):
@@ -850,26 +688,3 @@ class ConvMultiTaskClassifier(
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _own_scores(scores, tasks, n_tasks):
-    """Scores of each row by the head of its task."""
-    return scores.reshape(len(scores), n_tasks, -1)[np.arange(len(scores)), tasks]
-
-
-def _two_columns(scores):
-    """Scores of both classes, where a single column stands for the second one."""
-    if scores.shape[1] > 1:
-        return scores
-    return np.hstack([np.zeros_like(scores), scores])
-
-
-def _check_scores(scores):
-    finite = np.isfinite(scores).all(axis=1)
-    if not finite.all():
-        raise ValueError(
-            f"The scores of {int((~finite).sum())} of {len(scores)} rows are not "
-            "finite, so nothing can be predicted for them. Look for extreme values in "
-            "X, or fit again with a lower learning_rate."
-        )
-    return scores

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, LRScheduler
 from torch import Tensor
+from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.utils.data import TensorDataset
 
 from mtrl_sklearn._gradients import filter_gradients, head_gradients, pool_responses
@@ -65,7 +66,10 @@ def weigh_rows(
 
 
 class ConvOptions(NamedTuple):
-    """Settings of `descend_conv`; names and meaning as in the estimator."""
+    """Settings of `descend_conv`; names and meaning as in the estimator.
+
+    ``anneal`` lets the learning rate of "adam" fall to 0 over all epochs.
+    """
 
     n_filters: int
     power: float
@@ -76,6 +80,7 @@ class ConvOptions(NamedTuple):
     init_scale: float
     max_epochs: int
     batch_size: int
+    anneal: bool
 
 
 class ConvNetwork(NamedTuple):
@@ -130,12 +135,12 @@ def evaluate(
     of_filters = filter_gradients(
         patches, responses, of_pooled, module.pool, module.power
     )
-    gradients = {"filters": of_filters.filters}
-    if module.biases.requires_grad:
+    gradients = of_filters._asdict()
+    if module.head_coef.requires_grad:
         coef, intercept = head_gradients(pooled, loss.gradient)
-        gradients |= {"biases": of_filters.biases}
         gradients |= {"head_coef": coef, "head_intercept": intercept}
-    return Evaluation(loss.value, scores, gradients)
+    trained = {k: g for k, g in gradients.items() if getattr(module, k).requires_grad}
+    return Evaluation(loss.value, scores, trained)
 
 
 class ConvNet(DescentNet):
@@ -283,14 +288,23 @@ def descend_conv(
     n_heads = data.n_tasks if options.head == "per_task" else 1
     n_columns = 1 if data.n_classes == 2 else data.n_classes
     module = TwoLayerConv(
-        grid, options.n_filters, n_heads * n_columns, options.power, X.dtype
+        grid, options.n_filters, n_heads, n_columns, options.power, X.dtype
     )
     generator = torch.Generator(device).manual_seed(seed)
     module.to(device)
     module.reset_parameters(generator, options.init_scale)
+    trained = {"filters", "biases", "head_coef", "head_intercept"}
+    if options.power > 1:  # as in the theory
+        trained -= {"biases", "head_intercept"}
     if options.head == "fixed":
-        module.fix_heads()
+        module.assign_filters()
+        trained = {"filters"}
+    module.train_only(trained)
     full_batch = options.solver == "gd"
+    anneal = options.anneal and not full_batch
+    if anneal:
+        schedule = LRScheduler(policy=CosineAnnealingLR, T_max=options.max_epochs)
+        callbacks = [schedule, *callbacks]
     net = SOLVERS[options.solver](
         module,
         ClassLoss(n_heads),
@@ -303,7 +317,7 @@ def descend_conv(
         device=device,
     ).initialize()
     if state is None:
-        centre = options.head != "fixed"  # biases take up what is subtracted
+        centre = "biases" in trained  # they take up what is subtracted
         mean, scale = patch_statistics(data.X, data.weights, grid, centre)
         module.input_mean.fill_(mean)
         module.input_scale.fill_(scale)
@@ -312,12 +326,14 @@ def descend_conv(
     operations = 4 * net.batch_size * grid.n_positions * options.n_filters
     operations *= grid.patch_dim + grid.n_cells
     log = train(net, TensorDataset(X, codes, tasks, weights), operations)
+    settled = any(getattr(callback, "converged_", False) for callback in callbacks)
+    annealed = anneal and len(log.loss_curve) == options.max_epochs
     return ConvSolution(
         finish_conv(module),
         export_state(net),
         log.loss_curve,
         log.validation_scores,
-        any(getattr(callback, "converged_", False) for callback in callbacks),
+        settled or annealed,
         log.interrupted,
     )
 
@@ -327,13 +343,19 @@ def finish_conv(module: TwoLayerConv) -> ConvNetwork:
     """The network as arrays, with the mean of inputs folded into the biases."""
     mean, scale = module.input_mean, module.input_scale
     biases = module.biases - module.filters.sum(1) * (mean / scale)
-    parameters = (module.filters, biases, module.head_coef, module.head_intercept)
-    if not all(parameter.isfinite().all() for parameter in parameters):
+    network = ConvNetwork(
+        to_numpy(module.filters),
+        to_numpy(biases),
+        to_numpy(module.head_coef),
+        to_numpy(module.head_intercept),
+        float(scale),
+    )
+    if not all(np.isfinite(array).all() for array in network):
         raise ValueError(
             "The trained weights are not finite. Look for extreme values in X, or "
             "lower learning_rate. Nothing of this fit is kept."
         )
-    return ConvNetwork(*map(to_numpy, parameters), float(scale))
+    return network
 
 
 @torch.no_grad()
@@ -354,7 +376,8 @@ def pool_rows(
     filters = to_tensor(network.filters.astype(dtype, copy=False), device)
     biases = to_tensor(network.biases.astype(dtype, copy=False), device)
     pool = to_tensor(grid.pooling_matrix().astype(dtype), device)
+    places = to_tensor(grid.places(), device)
     blocks = to_tensor(rows, device).split(grid.block_rows(len(filters)))
-    scaled = (grid.extract(block / network.scale) for block in blocks)
-    pooled = [pool_responses(p, filters, biases, pool, power).pooled for p in scaled]
+    patches = (grid.extract(block / network.scale, places) for block in blocks)
+    pooled = [pool_responses(p, filters, biases, pool, power).pooled for p in patches]
     return to_numpy(torch.cat(pooled))

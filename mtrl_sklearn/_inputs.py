@@ -34,7 +34,7 @@ def flatten_inputs(
     ValueError
         If an input has more than three dimensions, or not the known shape.
     """
-    n_dims = len(X.shape) if hasattr(X, "shape") else np.ndim(X)
+    n_dims = len(X.shape) if hasattr(X, "shape") else np.asarray(X).ndim
     if n_dims <= 2:
         return X, None
     array = np.asarray(X)

@@ -75,82 +75,93 @@ class TwoLayerConv(nn.Module):
     ----------
     grid : PatchGrid
     n_filters : int
-    n_scores : int
-        Rows of A: those of all heads together.
+    n_heads, n_columns : int
+        Number of heads, and of scores of each.
     power : float
     dtype : torch.dtype
 
     Shape
     -----
-    input (n_samples, prod(input_shape)), output (n_samples, n_scores).
+    input (n_samples, prod(input_shape)), output (n_samples, n_heads * n_columns).
     """
 
     input_mean: Tensor
     input_scale: Tensor
+    places: Tensor
     pool: Tensor
 
     def __init__(
         self,
         grid: PatchGrid,
         n_filters: int,
-        n_scores: int,
+        n_heads: int,
+        n_columns: int,
         power: float,
         dtype: torch.dtype,
     ):
         super().__init__()
         self.grid = grid
         self.power = power
-        n_pooled = grid.n_cells * n_filters
+        self.n_columns = n_columns
+        n_scores, n_pooled = n_heads * n_columns, grid.n_cells * n_filters
         self.filters = nn.Parameter(torch.empty(n_filters, grid.patch_dim).to(dtype))
         self.biases = nn.Parameter(torch.empty(n_filters).to(dtype))
         self.head_coef = nn.Parameter(torch.empty(n_scores, n_pooled).to(dtype))
         self.head_intercept = nn.Parameter(torch.empty(n_scores).to(dtype))
         self.register_buffer("input_mean", torch.zeros((), dtype=dtype))
         self.register_buffer("input_scale", torch.ones((), dtype=dtype))
+        places = torch.from_numpy(grid.places())
         pool = torch.from_numpy(grid.pooling_matrix()).to(dtype)
+        self.register_buffer("places", places, persistent=False)
         self.register_buffer("pool", pool, persistent=False)
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator, init_scale: float) -> None:
-        """Gaussian filters and heads, all else 0.
+        """Gaussian filters, biases of 0, heads as the power asks for.
 
         Filters respond to patches of unit norm with the standard deviation
-        ``init_scale``; heads have rows of mean squared norm 1/3.
+        ``init_scale``. With a power above 1 the network starts as that of the theory:
+        each class scores the sum of its own share of the filters, and where one score
+        stands for two classes, filters of the first class count negative. With power
+        1 heads are Gaussian, with rows of mean squared norm 1/3.
         """
-        n_pooled = self.head_coef.shape[1]
-        self.filters.normal_(0, init_scale, generator=generator)
+        fill_normal(self.filters, init_scale, generator)
         self.biases.zero_()
-        self.head_coef.normal_(0, 1 / math.sqrt(3 * n_pooled), generator=generator)
         self.head_intercept.zero_()
+        if self.power > 1:
+            self.assign_filters()
+        else:
+            std = 1 / math.sqrt(3 * self.head_coef.shape[1])
+            fill_normal(self.head_coef, std, generator)
 
     @torch.no_grad()
-    def fix_heads(self) -> None:
-        """Share filters out among the classes, and train nothing but filters.
-
-        A class scores the sum of its own filters. Where one score stands for two
-        classes, the filters of the first class count negative.
-        """
-        n_scores, n_pooled = self.head_coef.shape
-        n_filters, n_classes = len(self.filters), max(n_scores, 2)
+    def assign_filters(self) -> None:
+        """Make heads count the filters of their class."""
+        n_pooled, n_filters = self.head_coef.shape[1], len(self.filters)
+        n_classes = max(self.n_columns, 2)
         groups = torch.arange(n_filters) * n_classes // n_filters
-        signs = torch.eye(n_classes)[:, groups]
-        if n_scores == 1:
-            signs = signs[1:] - signs[:1]
-        self.head_coef.copy_(signs.repeat(1, n_pooled // n_filters))
-        self.head_intercept.zero_()
-        for parameter in (self.biases, self.head_coef, self.head_intercept):
-            parameter.requires_grad_(False)
+        counts = torch.eye(n_classes)[:, groups]
+        if self.n_columns == 1:
+            counts = counts[1:] - counts[:1]
+        n_heads = len(self.head_coef) // self.n_columns
+        self.head_coef.copy_(counts.repeat(n_heads, n_pooled // n_filters))
+
+    def train_only(self, names: set[str]) -> None:
+        """Leave all other parameters at their start."""
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name in names)
 
     def patches(self, X: Tensor) -> Tensor:
         """Scaled patches, of shape (n_samples, n_positions, patch_dim)."""
-        return self.grid.extract((X - self.input_mean).div_(self.input_scale))
+        scaled = (X - self.input_mean).div_(self.input_scale)
+        return self.grid.extract(scaled, self.places)
 
     def respond(self, patches: Tensor) -> PooledResponses:
         """Responses of all filters, and their pooled powers."""
         return pool_responses(patches, self.filters, self.biases, self.pool, self.power)
 
     def scores(self, pooled: Tensor) -> Tensor:
-        """Scores (n_samples, n_scores) of pooled features."""
+        """Scores of pooled features by all heads."""
         return torch.addmm(self.head_intercept, pooled, self.head_coef.T)
 
     def forward(self, X: Tensor) -> Tensor:
@@ -158,6 +169,12 @@ class TwoLayerConv(nn.Module):
         return torch.cat(
             [self.scores(self.respond(self.patches(rows)).pooled) for rows in blocks]
         )
+
+
+def fill_normal(tensor: Tensor, std: float, generator: torch.Generator) -> None:
+    """Gaussian numbers that are the same for every dtype, up to rounding."""
+    draws = torch.empty_like(tensor, dtype=torch.float64)
+    tensor.copy_(draws.normal_(0, std, generator=generator))
 
 
 def input_statistics(X: np.ndarray, signs: np.ndarray) -> tuple[np.ndarray, float]:
@@ -219,8 +236,7 @@ def patch_statistics(
     mean, scale : float
         ``scale`` is 1.0 where patches are constant.
     """
-    places = grid.extract(torch.arange(X.shape[1])[None])
-    coverage = np.bincount(places.ravel().numpy(), minlength=X.shape[1])
+    coverage = np.bincount(grid.places().ravel(), minlength=X.shape[1])
     coverage = (coverage / grid.n_positions).astype(X.dtype)  # sums to patch_dim
     largest = max(float(X.max()), -float(X.min()))
     if largest == 0:

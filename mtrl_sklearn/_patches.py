@@ -7,10 +7,14 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
+# "auto" per axis; inputs with an axis shorter than this are small
 AUTO_KERNEL_SIZE = 5
-AUTO_CELLS = 4  # per axis
+SMALL_KERNEL_SIZE = 3
+SMALL_INPUT = 16
+AUTO_CELLS = 4
 
 # Numbers that are in memory at once where all rows are visited.
 BLOCK_ENTRIES = 2**24
@@ -77,27 +81,37 @@ class PatchGrid:
         of_row = self.n_positions * (self.patch_dim + 2 * n_filters)
         return max(1, BLOCK_ENTRIES // of_row)
 
-    def extract(self, rows: Tensor) -> Tensor:
+    def places(self) -> np.ndarray:
+        """Entry of a flattened input that each weight of a filter meets.
+
+        Of shape (n_positions, patch_dim).
+        """
+        entries = np.arange(math.prod(self.input_shape)).reshape(self.input_shape)
+        if len(self.input_shape) == 3:
+            windows = sliding_window_view(entries, self.kernel_size, axis=(1, 2))
+            rows, columns = self.stride
+            windows = windows[:, ::rows, ::columns].transpose(1, 2, 0, 3, 4)
+        else:
+            windows = sliding_window_view(entries, self.kernel_size[0], axis=0)
+            windows = np.moveaxis(windows[:: self.stride[0]], -1, 1)
+        return np.array(windows.reshape(self.n_positions, self.patch_dim))
+
+    def extract(self, rows: Tensor, places: Tensor) -> Tensor:
         """Patches of flattened inputs.
 
         Parameters
         ----------
         rows : Tensor of shape (n_samples, prod(input_shape))
+        places : int64 Tensor of shape (n_positions, patch_dim)
 
         Returns
         -------
         Tensor of shape (n_samples, n_positions, patch_dim)
-            A view where patches neither overlap nor span several entries of a row.
+            A view where each entry is in one patch, in the order of the row.
         """
-        inputs = rows.view(len(rows), *self.input_shape)
-        if len(self.input_shape) == 3:
-            windows = inputs.unfold(2, self.kernel_size[0], self.stride[0])
-            windows = windows.unfold(3, self.kernel_size[1], self.stride[1])
-            windows = windows.permute(0, 2, 3, 1, 4, 5)
-        else:
-            windows = inputs.unfold(1, self.kernel_size[0], self.stride[0])
-            windows = windows.movedim(-1, 2)
-        return windows.reshape(len(rows), self.n_positions, self.patch_dim)
+        in_order = len(self.input_shape) < 3 and self.kernel_size == self.stride == (1,)
+        entries = rows if in_order else rows.index_select(1, places.ravel())
+        return entries.view(len(rows), self.n_positions, self.patch_dim)
 
     def pooling_matrix(self) -> np.ndarray:
         """Weight of each position in each cell, of shape (n_cells, n_positions).
@@ -136,7 +150,8 @@ def make_patch_grid(
     ----------
     input_shape : tuple of 1 to 3 ints
     kernel_size : int, tuple of int or "auto"
-        "auto" is one patch for a row of patches, else 5, at most the axis.
+        "auto" is one patch for a row of patches; else 5, or 3 where an axis is shorter
+        than 16, at most the axis.
     stride : int, tuple of int or None
         None is half the kernel, at least 1.
     pooling : "sum", "mean", int, tuple of int or "auto"
@@ -152,7 +167,9 @@ def make_patch_grid(
     lengths, names = _moving_axes(input_shape), AXES[len(input_shape)]
     is_row = len(input_shape) == 2
     if isinstance(kernel_size, str):
-        sizes = tuple(1 if is_row else min(AUTO_KERNEL_SIZE, n) for n in lengths)
+        is_small = min(lengths) < SMALL_INPUT
+        size = SMALL_KERNEL_SIZE if is_small else AUTO_KERNEL_SIZE
+        sizes = tuple(1 if is_row else min(size, n) for n in lengths)
     else:
         sizes = _per_axis("kernel_size", kernel_size, names)
     for name, length, size in zip(names, lengths, sizes):

@@ -1,0 +1,223 @@
+"""Classes and tasks of rows as fitted attributes, and predictions of classes."""
+
+from typing import Any
+
+import numpy as np
+from scipy.special import softmax
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from mtrl_sklearn._tasks import (
+    brief,
+    find_classes,
+    find_codes,
+    read_class_labels,
+    read_task_ids,
+)
+
+
+class ClassPredictionsMixin:
+    """One label space for all tasks, and predictions in the caller's encoding.
+
+    A subclass provides ``_head_scores(X)``, which validates X and returns scores of
+    shape (n_samples, n_heads, n_columns), the parameter ``class_weight``, and in
+    ``_head_`` the kind of head that was fitted. A single column is the score of the
+    second of two classes.
+    """
+
+    class_weight: dict | str | None
+    _head_: str
+
+    def _head_scores(self, X: Any) -> np.ndarray:
+        raise NotImplementedError
+
+    def _learn_classes(self, labels: Any) -> None:
+        """Set ``classes_``."""
+        self.classes_ = find_classes(read_class_labels(labels))
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"y shows {len(self.classes_)} class ({self.classes_.tolist()}), but a "
+                "classifier needs at least 2. Add rows of another class."
+            )
+
+    def _encode_labels(self, labels: np.ndarray) -> np.ndarray:
+        """Position of each label in ``classes_``."""
+        codes = find_codes(labels, self.classes_)
+        if (codes < 0).any():
+            raise ValueError(
+                f"y holds the label {labels[codes < 0].tolist()[0]!r}, which is not "
+                f"among the classes of fit: {self.classes_.tolist()}. Fit on data that "
+                "show all labels; for partial_fit, pass classes= in the first call."
+            )
+        return codes
+
+    def _learn_tasks(self, ids: np.ndarray | None, reset: bool) -> None:
+        """Set ``tasks_``, or check and extend it by the ids of further rows."""
+        if reset:
+            self.tasks_ = np.array([0]) if ids is None else np.unique(ids)
+        elif self._head_ == "per_task":
+            self._find_heads(ids)
+        elif ids is not None:
+            self.tasks_ = np.union1d(self.tasks_, ids)
+
+    def _find_heads(self, ids: np.ndarray | None) -> np.ndarray | int:
+        """Position in ``tasks_`` of the ids of rows, where each task has its head."""
+        known = brief(self.tasks_.tolist(), 50)
+        if ids is None:
+            if len(self.tasks_) == 1:
+                return 0
+            raise ValueError(
+                "head='per_task' needs tasks, the source of each row, to choose heads. "
+                f"Pass tasks=; fitted on {known}."
+            )
+        positions = find_codes(ids, self.tasks_)
+        if (positions < 0).any():
+            unknown = np.unique(ids[positions < 0]).tolist()
+            raise ValueError(
+                f"tasks holds ids without a head: {brief(unknown)}; fitted on {known}. "
+                "Pass known ids, or use head='shared', which predicts for any source."
+            )
+        return positions
+
+    def _class_weights(self, codes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Weight of each class, of shape (n_classes,)."""
+        n_classes = len(self.classes_)
+        if self.class_weight is None:
+            return np.ones(n_classes)
+        if isinstance(self.class_weight, str):  # "balanced"
+            counts = np.bincount(codes, weights, minlength=n_classes)
+            shown = counts > 0
+            return np.divide(1, counts, out=np.zeros(n_classes), where=shown)
+        keys = list(self.class_weight)
+        codes = find_codes(read_class_labels(keys), self.classes_)
+        if (codes < 0).any():
+            raise ValueError(
+                f"class_weight has the keys {keys}, which are not all among the "
+                f"classes {self.classes_.tolist()}. Remove the others."
+            )
+        of_class = np.ones(n_classes)
+        of_class[codes] = list(self.class_weight.values())
+        return of_class
+
+    def _scores(self, X: Any, tasks: Any) -> np.ndarray:
+        """Scores of shape (n_samples, n_columns) by the head of each row."""
+        check_is_fitted(self)
+        scores = self._head_scores(X)
+        heads: np.ndarray | int = 0
+        if self._head_ == "per_task":
+            ids = None if tasks is None else read_task_ids(tasks)
+            check_consistent_length(scores, ids)
+            heads = self._find_heads(ids)
+        return scores[np.arange(len(scores)), heads]
+
+    def decision_function(self, X, tasks=None):
+        """Scores of the classes.
+
+        Parameters
+        ----------
+        X : array-like
+            Inputs, as in `fit`.
+        tasks : array-like of shape (n_samples,), default=None
+            Source of each row; only ``head="per_task"`` asks for it.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+            For two classes, positive means the second one.
+        """
+        scores = self._scores(X, tasks)
+        return scores[:, 0] if scores.shape[1] == 1 else scores
+
+    def predict_proba(self, X, tasks=None):
+        """Probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like
+            Inputs, as in `fit`.
+        tasks : array-like of shape (n_samples,), default=None
+            Source of each row; only ``head="per_task"`` asks for it.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            In the order of ``classes_``.
+
+        Raises
+        ------
+        ValueError
+            If scores are not finite.
+        """
+        scores = _check_scores(self._scores(X, tasks))
+        return softmax(class_scores(scores), axis=1)
+
+    def predict(self, X, tasks=None):
+        """Labels of rows.
+
+        Parameters
+        ----------
+        X : array-like
+            Inputs, as in `fit`.
+        tasks : array-like of shape (n_samples,), default=None
+            Source of each row; only ``head="per_task"`` asks for it.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+
+        Raises
+        ------
+        ValueError
+            If scores are not finite, or ids of tasks are not known.
+        """
+        scores = _check_scores(self._scores(X, tasks))
+        return self.classes_[class_scores(scores).argmax(axis=1)]
+
+    def score(self, X, y, tasks=None, sample_weight=None):
+        """Accuracy; a row whose scores are not finite counts as wrong.
+
+        Parameters
+        ----------
+        X : array-like
+            Inputs, as in `fit`.
+        y : array-like of shape (n_samples,)
+            Labels. One that fit did not see is never predicted.
+        tasks : array-like of shape (n_samples,), default=None
+            Source of each row; only ``head="per_task"`` asks for it.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of rows.
+
+        Returns
+        -------
+        float
+            In [0, 1].
+        """
+        scores = self._scores(X, tasks)
+        labels = read_class_labels(y)
+        check_consistent_length(scores, labels, sample_weight)
+        predicted = class_scores(scores).argmax(axis=1)
+        right = predicted == find_codes(labels, self.classes_)
+        right &= np.isfinite(scores).all(axis=1)
+        return float(np.average(right, weights=sample_weight))
+
+
+def class_scores(scores: np.ndarray) -> np.ndarray:
+    """A column for each class, where a single one stands for the second of two.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_samples, n_columns)
+    """
+    if scores.shape[1] > 1:
+        return scores
+    return np.hstack([np.zeros_like(scores), scores])
+
+
+def _check_scores(scores: np.ndarray) -> np.ndarray:
+    finite = np.isfinite(scores).all(axis=1)
+    if not finite.all():
+        raise ValueError(
+            f"The scores of {int((~finite).sum())} of {len(scores)} rows are not "
+            "finite, so nothing can be predicted for them. Look for extreme values in "
+            "X, or fit again with a lower learning_rate."
+        )
+    return scores
