@@ -26,7 +26,6 @@ from mtrl_sklearn._base import (
 )
 from mtrl_sklearn._callbacks import StepCallbacks
 from mtrl_sklearn._onestep import solve_one_step
-from mtrl_sklearn._predictions import TaskPredictionsMixin, mean_roc_auc
 from mtrl_sklearn._relu_descent import DescentOptions, descend, finish_network
 from mtrl_sklearn._solution import (
     FirstLayer,
@@ -35,6 +34,7 @@ from mtrl_sklearn._solution import (
     to_numpy,
     to_tensor,
 )
+from mtrl_sklearn._task_predictions import TaskPredictionsMixin, mean_roc_auc
 from mtrl_sklearn._tasks import check_usable_tasks
 
 # batch_size="auto" is a tenth of the rows within these bounds; max_iter="auto" makes

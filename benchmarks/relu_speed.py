@@ -1,8 +1,8 @@
 """Time of a full fit against a plain torch loop over tensor slices, same work.
 
-Run as ``python benchmarks/speed.py``. Contenders take turns in one process; the figures
-are medians over rounds, and the ratio is that of each round to the plain loop in the
-same round. Writes ``speed.json``.
+Run as ``python benchmarks/relu_speed.py``. Contenders take turns in one process; the
+figures are medians over rounds, and the ratio is that of each round to the plain loop
+in the same round. Writes ``relu_speed.json``.
 """
 
 import argparse
@@ -93,7 +93,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--epochs", type=int, default=None)
-    parser.add_argument("--output", type=Path, default=Path("speed.json"))
+    parser.add_argument("--output", type=Path, default=Path("relu_speed.json"))
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
     results = {}

@@ -1,7 +1,7 @@
 """Quality of representations with default settings, on synthetic and on assay data.
 
-Run as ``python benchmarks/quality.py``. Prints one table per problem and writes
-``quality.json``. The assay part reads ``toxcast.npz`` from the folder named by the
+Run as ``python benchmarks/relu_quality.py``. Prints one table per problem and writes
+``relu_quality.json``. The assay part reads ``toxcast.npz`` from the folder named by the
 environment variable MTRL_DATA and is skipped where that is unset.
 """
 
@@ -187,7 +187,7 @@ def report(title, rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--output", type=Path, default=Path("quality.json"))
+    parser.add_argument("--output", type=Path, default=Path("relu_quality.json"))
     arguments = parser.parse_args()
     seeds = range(arguments.seeds)
     results = {}
