@@ -105,6 +105,12 @@ def law(seed):
     return signal_to_noise(**setting).shared, 1 - network.score(single(test.X), test.y)
 
 
+def balanced(few, n_labels):
+    """The first rows of a sample, as many of each class."""
+    rows = [np.flatnonzero(few.y == label)[: n_labels // 2] for label in (-1, 1)]
+    return np.concatenate(rows)
+
+
 def probe_error(features, y, features_test, y_test):
     """Error of a linear probe on features with one global scale."""
     scale = features.std() or 1
@@ -118,7 +124,7 @@ def transfer(seed):
         n_tasks=16, random_state=seed, **SETTINGS["symmetric"]
     )
     new = problem.new_tasks(1, random_state=seed)
-    few = new.sample(max(SHOTS), shared_fraction=1, random_state=seed)
+    few = new.sample(2 * max(SHOTS), shared_fraction=1, random_state=seed)
     test = new.sample(1000, shared_fraction=1, random_state=seed + 1)
     W = np.random.default_rng(seed).standard_normal((64, X.shape[2]))
     one = tasks == 0
@@ -128,8 +134,9 @@ def transfer(seed):
         "random filters": lambda X: (np.maximum(X @ W.T, 0) ** 3).sum(axis=1),
         "raw": lambda X: X.reshape(len(X), -1),
     }
+    rows = [balanced(few, k) for k in SHOTS]
     return {
-        name: [probe_error(f(few.X[:k]), few.y[:k], f(test.X), test.y) for k in SHOTS]
+        name: [probe_error(f(few.X[r]), few.y[r], f(test.X), test.y) for r in rows]
         for name, f in maps.items()
     }
 

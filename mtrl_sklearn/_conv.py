@@ -387,8 +387,8 @@ class ConvMultiTaskClassifier(
         Warns
         -----
         UserWarning
-            If Ctrl-C interrupts training: the state so far is kept. If images look as
-            if their channels came last.
+            If Ctrl-C interrupts training: the state so far is kept. If X looks like
+            images with channels last or without an axis of channels.
         ConvergenceWarning
             If ``max_iter`` was given and the loss of "gd" was still falling at the end.
         """

@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+# Square inputs of two axes, from this side on, are more likely images than patches.
+SMALLEST_IMAGE = 8
+
 KINDS = {1: "(length,)", 2: "(n_patches, patch_dim)", 3: "(channels, height, width)"}
 
 
@@ -49,8 +52,8 @@ def flatten_inputs(
             f"X has inputs of shape {shape}, but the estimator was fitted on inputs of "
             f"shape {known}, which is {KINDS[len(known)]}. Pass inputs of that shape."
         )
-    if known is None and input_shape is None and len(shape) == 3:
-        _warn_of_channels_last(shape)
+    if known is None and input_shape is None:
+        _warn_of_likely_mistakes(shape)
     return array.reshape(len(array), math.prod(shape)), shape
 
 
@@ -58,13 +61,22 @@ def _without_ones(shape: tuple[int, ...]) -> list[int]:
     return [length for length in shape if length > 1]
 
 
-def _warn_of_channels_last(shape: tuple[int, ...]) -> None:
-    channels, _, width = shape
-    if width in (1, 3, 4) and channels > 4:
+def _warn_of_likely_mistakes(shape: tuple[int, ...]) -> None:
+    """Warn of images whose channels come last, or that have no axis of channels."""
+    first, last = shape[0], shape[-1]
+    if len(shape) == 3 and last in (1, 3, 4) and first > 4:
         warnings.warn(
-            f"X has inputs of shape {shape}, read as {channels} channels of images "
-            f"{width} pixels wide. If channels come last, pass np.moveaxis(X, -1, 1).",
-            stacklevel=7,
+            f"X has inputs of shape {shape}, read as {first} channels of images "
+            f"{last} pixels wide. If channels come last, pass np.moveaxis(X, -1, 1); "
+            f"if not, input_shape={shape}.",
+            stacklevel=8,
+        )
+    elif len(shape) == 2 and first == last >= SMALLEST_IMAGE:
+        warnings.warn(
+            f"X has inputs of shape {shape}, read as {first} patches of {last} "
+            f"entries. For images of one channel pass input_shape={(1, *shape)}; for "
+            f"patches, input_shape={shape}.",
+            stacklevel=8,
         )
 
 
