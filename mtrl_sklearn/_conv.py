@@ -178,7 +178,9 @@ class ConvMultiTaskClassifier(
         Continue from the previous fit: weights, optimiser and random stream.
 
     callbacks : list of skorch callbacks, default=None
-        Called during training. For scikit-learn's own callbacks see `set_callbacks`.
+        Called during training; they find the torch module, with its ``filters`` of
+        shape (n_filters, n_weights), in ``net.module_``. For scikit-learn's own
+        callbacks see `set_callbacks`.
 
     device : str, default="auto"
         Torch device; "auto" is "cuda" where available, else "cpu".

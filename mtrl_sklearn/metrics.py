@@ -114,7 +114,8 @@ def feature_alignment(filters: ArrayLike, directions: ArrayLike) -> float | np.n
     """Largest cosine between each direction and any filter.
 
     It is near 1 for a direction that some filter has learned. The sign counts: a
-    filter along the opposite direction has the cosine -1.
+    filter along the opposite direction has the cosine -1. Pass the negative directions
+    as well where a feature comes with either sign.
 
     Parameters
     ----------

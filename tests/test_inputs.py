@@ -73,6 +73,17 @@ def test_channels_that_seem_to_come_last_are_told(channels):
         flatten_inputs(X, None, (9, 8, channels))
 
 
+def test_square_inputs_that_may_be_images_are_told():
+    with pytest.warns(UserWarning, match=r"8 patches of 8.*input_shape=\(1, 8, 8\)"):
+        flatten_inputs(np.ones((2, 8, 8)), None, None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        flatten_inputs(np.ones((2, 7, 7)), None, None)
+        flatten_inputs(np.ones((2, 8, 9)), None, None)
+        flatten_inputs(np.ones((2, 8, 8)), (8, 8), None)
+        flatten_inputs(np.ones((2, 8, 8)), None, (1, 8, 8))
+
+
 def test_rows_are_signals_unless_a_shape_says_more():
     assert resolve_input_shape(None, None, 12) == (12,)
     assert resolve_input_shape(None, (3, 4), 12) == (3, 4)

@@ -6,7 +6,14 @@ import polars as pl
 import pytest
 from scipy.sparse import csr_array
 
-from mtrl_sklearn._tasks import check_usable_tasks, learn_encoding
+from mtrl_sklearn._tasks import (
+    check_usable_tasks,
+    find_classes,
+    find_codes,
+    learn_encoding,
+    read_class_labels,
+    read_task_ids,
+)
 
 NAN = np.nan
 WIDE = [[0, 1, NAN], [1, NAN, 0], [0, 0, 1]]
@@ -264,3 +271,66 @@ def test_names_that_collide_after_one_vs_rest_are_refused():
 def test_classes_may_be_given_for_a_batch_without_labels():
     encoding = learn_encoding([[None], [None]], classes=["a", "b"])
     np.testing.assert_array_equal(encoding.encode([["b"], [None]]), [[1], [0]])
+
+
+@pytest.mark.parametrize(
+    ("values", "known", "codes"),
+    [
+        ([3, 1, 2, 1], [1, 2, 3], [2, 0, 1, 0]),
+        ([0, 4, 2], [1, 3], [-1, -1, -1]),
+        ([True, False], [0, 1], [1, 0]),
+        ([1.0, -1.0, 0.5], [-1, 1], [1, 0, -1]),
+        (["b", "a", "bb", ""], ["a", "b"], [1, 0, -1, -1]),
+        (["1", "2"], [1, 2], [-1, -1]),
+        ([1, 2], ["1", "2"], [-1, -1]),
+        ([-1, 255], np.array([0, 255], dtype=np.uint8), [-1, 1]),
+        ([], [1, 2], []),
+    ],
+)
+def test_codes_are_places_among_the_known_values(values, known, codes):
+    found = find_codes(np.array(values), np.array(known))
+    assert found.tolist() == codes
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        ([2, 0, 2], [0, 2]),
+        ([1.5, 0.5, 1.5], [0.5, 1.5]),
+        ([3.0, 1.0, 2.0], [1, 2, 3]),
+        (["b", "c", "a", "b"], ["a", "b", "c"]),
+        ([True, True, False], [False, True]),
+        (np.array(["x", "y"], dtype=object), ["x", "y"]),
+        (pd.Series([1, 0], dtype="boolean"), [False, True]),
+    ],
+)
+def test_labels_of_rows_are_read_and_sorted(labels, classes):
+    read = read_class_labels(labels)
+    assert read.tolist() == list(labels)
+    assert read.dtype.kind != "O"
+    assert find_classes(read).tolist() == classes
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (None, "requires y to be passed"),
+        ([1, None, NAN, 0], r"NaN or None in 2 of 4 rows"),
+        (pd.Series([1, pd.NA], dtype="Int64"), r"in 1 of 2 rows"),
+        ([0, 1, -np.inf], "infinity"),
+        (["a", 1], "mix strings and numbers"),
+        (np.zeros((3, 2)), "1d array"),
+        ([object(), object()], "should be numbers"),
+    ],
+)
+def test_labels_that_are_not_one_per_row_are_refused(labels, message):
+    with pytest.raises(ValueError, match=message):
+        read_class_labels(labels)
+
+
+@pytest.mark.parametrize("ids", [["u", "v", "u"], [3, 1, 3], [True, False, True]])
+def test_task_ids_are_read_as_they_are(ids):
+    for form in (list, np.array, pd.Series, pl.Series):
+        read = read_task_ids(form(ids))
+        assert read.tolist() == ids
+        assert read.dtype.kind != "O"
