@@ -65,9 +65,10 @@ class DescentMixin:
         given: dict[str, Any],
         validation_score: Callable[[Any], float],
         fitted_attributes: Callable[[NeuralNet], dict[str, Any]],
+        min_fall: float = 0.0,
     ) -> list[Callback]:
         """List the skorch callbacks of a fit, in the order in which they are called."""
-        plateau = StopOnPlateau("train_loss", self.tol, self.n_iter_no_change)
+        plateau = StopOnPlateau("train_loss", self.tol, self.n_iter_no_change, min_fall)
         callbacks = [ScikitLearnCallbacks(root, self, given, fitted_attributes)]
         if self.early_stopping:
             plateau.monitor = "validation_error"
@@ -142,7 +143,7 @@ def validate_rows(estimator: BaseEstimator, X: Any, reset: bool) -> np.ndarray:
 
 def _fits_float32(X: Any) -> bool:
     """Whether X holds booleans, integers or floats of at most 32 bits."""
-    if not hasattr(X, "shape"):  # a list, or a stranger that turns into an array
+    if hasattr(X, "__array__") and not hasattr(X, "shape"):
         X = np.asarray(X)
     dtype = getattr(X, "dtype", None)
     if isinstance(dtype, np.dtype):

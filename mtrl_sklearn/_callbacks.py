@@ -29,9 +29,15 @@ class StopOnPlateau(Callback):
         Entry of the history, lower is better.
     tol : float
     n_iter_no_change : int
+    min_fall : float, default=0
+        Share of its first value by which the loss has to fall before it can settle:
+        small weights start on a plateau.
     """
 
-    def __init__(self, monitor: str, tol: float, n_iter_no_change: int):
+    def __init__(
+        self, monitor: str, tol: float, n_iter_no_change: int, min_fall: float = 0.0
+    ):
+        self.min_fall = min_fall
         self.monitor = monitor
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
@@ -46,7 +52,8 @@ class StopOnPlateau(Callback):
             return
         before = min(losses[: -self.n_iter_no_change])
         recent = min(losses[-self.n_iter_no_change :])
-        self.converged_ = recent >= (1 - self.tol) * before
+        has_fallen = before <= (1 - self.min_fall) * losses[0]
+        self.converged_ = has_fallen and recent >= (1 - self.tol) * before
         net.stop_requested |= self.converged_
 
 

@@ -57,6 +57,12 @@ class ClassPredictionsMixin:
         elif self._head_ == "per_task":
             self._find_heads(ids)
         elif ids is not None:
+            if (ids.dtype.kind in "UT") != (self.tasks_.dtype.kind in "UT"):
+                raise ValueError(
+                    f"tasks holds ids such as {ids.tolist()[0]!r}, but the ids of fit "
+                    f"were {brief(self.tasks_.tolist())}. Use strings or numbers "
+                    "throughout, from the first batch on."
+                )
             self.tasks_ = np.union1d(self.tasks_, ids)
 
     def _find_heads(self, ids: np.ndarray | None) -> np.ndarray | int:
@@ -96,6 +102,11 @@ class ClassPredictionsMixin:
             )
         of_class = np.ones(n_classes)
         of_class[codes] = list(self.class_weight.values())
+        if not (np.isfinite(of_class) & (of_class >= 0)).all():
+            raise ValueError(
+                f"class_weight={self.class_weight} holds weights that are negative or "
+                "not finite. Pass weights of at least 0."
+            )
         return of_class
 
     def _scores(self, X: Any, tasks: Any) -> np.ndarray:

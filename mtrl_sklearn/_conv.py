@@ -1,6 +1,7 @@
 """ConvMultiTaskClassifier: parameters, validation, documentation."""
 
 import math
+import warnings
 from numbers import Integral, Real
 from typing import Any
 
@@ -14,6 +15,7 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
@@ -38,7 +40,11 @@ from mtrl_sklearn._conv_descent import (
     pool_rows,
     weigh_rows,
 )
-from mtrl_sklearn._inputs import flatten_inputs, resolve_input_shape
+from mtrl_sklearn._inputs import (
+    flatten_inputs,
+    read_input_shape,
+    resolve_input_shape,
+)
 from mtrl_sklearn._patches import PatchGrid, make_patch_grid
 from mtrl_sklearn._solution import to_numpy, to_tensor
 from mtrl_sklearn._tasks import (
@@ -56,6 +62,9 @@ FULL_BATCH_STEPS = 300
 AUTO_UPDATES = 500
 AUTO_EPOCHS = (10, 200)
 AUTO_BATCH_SIZE = (64, 128)
+
+# Share of its first value by which the loss of "gd" has to fall before it can settle.
+MIN_FALL = 0.01
 
 # "auto" of the parameters that depend on the solver
 LEARNING_RATE = {"gd": 10.0, "adam": 3e-3}
@@ -109,8 +118,9 @@ class ConvMultiTaskClassifier(
         least 1.
 
     power : float >= 1 or "auto", default="auto"
-        Exponent q of the responses; 1 is the plain ReLU. "auto" is 3 for rows of
-        patches, else 1.
+        Exponent q of the responses; 1 is the plain ReLU. Above 1 the network is that of
+        the theory: biases and intercepts stay 0, and heads start as the fixed ones.
+        "auto" is 3 for rows of patches, else 1.
 
     pooling : {"sum", "mean", "auto"}, int or tuple of int, default="auto"
         How responses are pooled over positions. Numbers ask for means over a grid of so
@@ -154,7 +164,8 @@ class ConvMultiTaskClassifier(
 
     tol : float, default=1e-6
         Training has converged, and stops, when the loss (with ``early_stopping``: 1 -
-        validation score) fell by less than this share in ``n_iter_no_change`` epochs.
+        validation score) fell by less than this share in ``n_iter_no_change`` epochs;
+        for "gd", which starts on a plateau, only after it fell by 1 % in all.
 
     early_stopping : bool, default=False
         Hold out a share ``validation_fraction`` of the rows, score them after each
@@ -200,15 +211,15 @@ class ConvMultiTaskClassifier(
         kernel_size) for signals. Filters over several patches of a row have shape
         (n_filters, kernel_size, patch_dim).
     biases_ : ndarray of shape (n_filters,)
-        b; zeros for ``head="fixed"``.
+        b; zeros for ``head="fixed"`` and for powers above 1.
     head_coef_ : ndarray of shape (1, n_features_out) or (n_classes, n_features_out)
         Heads on the features of `transform`, a single row for two classes. With a
         leading axis of tasks for ``head="per_task"``.
     head_intercept_ : ndarray of shape (1,) or (n_classes,)
         Likewise.
     scale_ : float
-        Root of the mean squared norm of a patch; inputs are divided by it. Where heads
-        are trained, norms are taken after subtraction of the mean of all entries, which
+        Root of the mean squared norm of a patch; inputs are divided by it. Where there
+        are biases, norms are taken after subtraction of the mean of all entries, which
         ``biases_`` take up.
     classes_ : ndarray of shape (n_classes,)
         Labels in the caller's encoding.
@@ -392,7 +403,8 @@ class ConvMultiTaskClassifier(
             If Ctrl-C interrupts training: the state so far is kept. If X looks like
             images with channels last or without an axis of channels.
         ConvergenceWarning
-            If ``max_iter`` was given and the loss of "gd" was still falling at the end.
+            If ``max_iter`` was given and the loss of "gd" was still falling at the end,
+            or if it never left its start.
         """
         resume = self.warm_start and hasattr(self, "n_iter_")
         with last_good_state(self):
@@ -413,6 +425,7 @@ class ConvMultiTaskClassifier(
                 estimator=self, **given, reconstruction_attributes={}
             )
         self._warn_of_early_end(solution, options.max_epochs)
+        self._warn_of_standstill(solution, options)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -450,9 +463,7 @@ class ConvMultiTaskClassifier(
         resume = hasattr(self, "n_iter_")
         with last_good_state(self):
             data = self._read_data(X, y, tasks, classes, sample_weight, not resume)
-            options = self._resolve_options(len(data.X))._replace(
-                max_epochs=1, anneal=False
-            )
+            options = self._resolve_options(len(data.X))._replace(max_epochs=1)
             seed, callbacks = self._draw_seed(resume), list(self.callbacks or [])
             solution = self._descend(data, resume, options, callbacks, seed)
             self._store(solution, resume, seed)
@@ -531,6 +542,8 @@ class ConvMultiTaskClassifier(
         if reset:
             vars(self).update(network)
             return
+        if self.input_shape is not None:
+            network["input_shape_"] = read_input_shape(self.input_shape)
         fitted = {name: getattr(self, name) for name in network}
         network["n_filters"], fitted["n_filters"] = self.n_filters, len(self.filters_)
         for name, value in network.items():
@@ -586,7 +599,6 @@ class ConvMultiTaskClassifier(
             **defaults,
             max_epochs=max_epochs,
             batch_size=batch_size,
-            anneal=True,
         )
 
     def _list_callbacks(self, held_out, root, given):
@@ -605,7 +617,10 @@ class ConvMultiTaskClassifier(
         def fitted_attributes(net):
             return self._network_attributes(finish_conv(net.module_))
 
-        return self._make_callbacks(root, given, validation_score, fitted_attributes)
+        min_fall = MIN_FALL if self.solver_ == "gd" else 0.0
+        return self._make_callbacks(
+            root, given, validation_score, fitted_attributes, min_fall
+        )
 
     def _descend(self, data, resume, options, callbacks, seed):
         return descend_conv(
@@ -656,6 +671,23 @@ class ConvMultiTaskClassifier(
             self.scale_,
         )
 
+    def _warn_of_standstill(self, solution, options):
+        curve = solution.loss_curve
+        if (
+            options.solver == "gd"
+            and self.max_iter == "auto"
+            and len(curve) == options.max_epochs
+            and curve[-1] > (1 - MIN_FALL) * self.loss_curve_[0]
+        ):
+            warnings.warn(
+                f"The loss fell from {self.loss_curve_[0]:.4g} to {curve[-1]:.4g} in "
+                f"{len(curve)} steps: training has not left its start. Raise "
+                f"init_scale (now {options.init_scale:.3g}) or max_iter, or lower "
+                "power.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+
     def transform(self, X):
         """Pooled responses of the filters.
 
@@ -670,14 +702,17 @@ class ConvMultiTaskClassifier(
             Of the dtype of X; all filters in the first cell come first.
         """
         check_is_fitted(self)
-        rows = self._read_rows(X)
-        device = resolve_device(self.device)
+        return self._pool(X)
+
+    def _pool(self, X):
+        rows, device = self._read_rows(X), resolve_device(self.device)
         return pool_rows(rows, self._network(), self._patch_grid(), self.power_, device)
 
     def _head_scores(self, X):
-        network, features = self._network(), self.transform(X)
-        scores = features @ network.head_coef.T.astype(features.dtype, copy=False)
-        scores += network.head_intercept.astype(features.dtype, copy=False)
+        network, features = self._network(), self._pool(X)
+        with np.errstate(over="ignore", invalid="ignore"):  # NaN never counts as right
+            scores = features @ network.head_coef.T.astype(features.dtype, copy=False)
+            scores += network.head_intercept.astype(features.dtype, copy=False)
         n_heads = len(self.head_coef_) if self.head_coef_.ndim == 3 else 1
         return scores.reshape(len(scores), n_heads, -1)
 

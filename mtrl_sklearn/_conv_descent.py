@@ -53,7 +53,7 @@ def weigh_rows(
     task_weight : {"observed", "equal"}
         "equal" makes the weights of all tasks that have rows sum to the same.
     """
-    weights = data.weights * class_weights[data.codes]
+    weights = data.weights / (data.weights.max() or 1) * class_weights[data.codes]
     if task_weight == "equal":
         totals = np.bincount(data.tasks, weights, minlength=data.n_tasks)
         weights = weights / np.where(totals > 0, totals, 1)[data.tasks]
@@ -66,10 +66,7 @@ def weigh_rows(
 
 
 class ConvOptions(NamedTuple):
-    """Settings of `descend_conv`; names and meaning as in the estimator.
-
-    ``anneal`` lets the learning rate of "adam" fall to 0 over all epochs.
-    """
+    """Settings of `descend_conv`; names and meaning as in the estimator."""
 
     n_filters: int
     power: float
@@ -80,7 +77,6 @@ class ConvOptions(NamedTuple):
     init_scale: float
     max_epochs: int
     batch_size: int
-    anneal: bool
 
 
 class ConvNetwork(NamedTuple):
@@ -252,7 +248,7 @@ class FullBatchConvNet(ConvNet):
             return loss.item()
 
         loss = self.optimizer_.step(closure)
-        return {"loss": torch.tensor(loss), "y_pred": scores}
+        return {"loss": torch.tensor(loss, dtype=torch.float64), "y_pred": scores}
 
 
 SOLVERS = {"adam": AdamConvNet, "gd": FullBatchConvNet}
@@ -301,8 +297,7 @@ def descend_conv(
         trained = {"filters"}
     module.train_only(trained)
     full_batch = options.solver == "gd"
-    anneal = options.anneal and not full_batch
-    if anneal:
+    if not full_batch:
         schedule = LRScheduler(policy=CosineAnnealingLR, T_max=options.max_epochs)
         callbacks = [schedule, *callbacks]
     net = SOLVERS[options.solver](
@@ -327,7 +322,7 @@ def descend_conv(
     operations *= grid.patch_dim + grid.n_cells
     log = train(net, TensorDataset(X, codes, tasks, weights), operations)
     settled = any(getattr(callback, "converged_", False) for callback in callbacks)
-    annealed = anneal and len(log.loss_curve) == options.max_epochs
+    annealed = not full_batch and len(log.loss_curve) == options.max_epochs
     return ConvSolution(
         finish_conv(module),
         export_state(net),

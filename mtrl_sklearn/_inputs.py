@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -101,15 +102,28 @@ def resolve_input_shape(
     """
     if input_shape is None:
         return (n_features,) if shape is None else shape
-    asked = tuple(int(length) for length in np.ravel(input_shape))
-    if not 1 <= len(asked) <= 3 or min(asked) < 1:
-        raise ValueError(
-            f"input_shape={input_shape} should be one to three positive ints: "
-            f"{', '.join(KINDS.values())}."
-        )
+    asked = read_input_shape(input_shape)
     if math.prod(asked) != n_features:
         raise ValueError(
             f"input_shape={asked} has {math.prod(asked)} entries, but rows of X have "
             f"{n_features}. Pass a shape whose product is {n_features}."
         )
+    if shape is not None and _without_ones(shape) != _without_ones(asked):
+        raise ValueError(
+            f"input_shape={asked} does not describe inputs of shape {shape}. Pass that "
+            "shape, with axes of length 1 added where one is lacking."
+        )
     return asked
+
+
+def read_input_shape(input_shape: Any) -> tuple[int, ...]:
+    """The parameter ``input_shape`` as one to three positive ints."""
+    lengths = list(input_shape)
+    if not 1 <= len(lengths) <= 3 or any(
+        not isinstance(length, Integral) or length < 1 for length in lengths
+    ):
+        raise ValueError(
+            f"input_shape={input_shape} should be one to three positive ints: "
+            f"{', '.join(KINDS.values())}."
+        )
+    return tuple(map(int, lengths))

@@ -252,5 +252,5 @@ def patch_statistics(
         squares = np.square(X[rows] / bound - X.dtype.type(mean))
         squared_norm += weights[rows] @ (squares @ coverage)
     scale = math.sqrt(squared_norm)
-    rounding = np.finfo(X.dtype).eps * abs(mean) * math.sqrt(grid.patch_dim)
+    rounding = 4 * np.finfo(X.dtype).eps * abs(mean) * grid.patch_dim
     return float(bound) * mean, float(bound) * scale if scale > rounding else 1.0

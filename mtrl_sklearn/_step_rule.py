@@ -49,9 +49,13 @@ class AdaptiveGradientDescent(torch.optim.Optimizer):
         norm = torch.stack([g.norm() for g in self._gradients]).norm().item()
         step = min(state["step_size"].item(), LONGEST_UPDATE / max(norm, 1e-300))
         before = [p.clone() for p in parameters]
-        for parameter, gradient in zip(parameters, self._gradients):
-            parameter.sub_(gradient, alpha=step)
-        loss, gradients = self._evaluate(closure, parameters)
+        try:
+            for parameter, gradient in zip(parameters, self._gradients):
+                parameter.sub_(gradient, alpha=step)
+            loss, gradients = self._evaluate(closure, parameters)
+        except BaseException:  # Ctrl-C: do not end where nothing was evaluated
+            self._restore(parameters, before)
+            raise
         if loss <= self._loss:
             self._loss, self._gradients = loss, gradients
             step_size = min(
@@ -61,10 +65,14 @@ class AdaptiveGradientDescent(torch.optim.Optimizer):
             )
         else:  # also where the loss is NaN
             step_size = step / 2
-            for parameter, value in zip(parameters, before):
-                parameter.copy_(value)
+            self._restore(parameters, before)
         state["step_size"].fill_(step_size)
         return self._loss
+
+    @staticmethod
+    def _restore(parameters: list[Tensor], values: list[Tensor]) -> None:
+        for parameter, value in zip(parameters, values):
+            parameter.copy_(value)
 
     @staticmethod
     def _evaluate(

@@ -365,8 +365,12 @@ def find_classes(labels: np.ndarray) -> np.ndarray:
 
 def find_codes(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Position of each value in sorted known ones, -1 where it is not among them."""
-    if (values.dtype.kind in "UT") != (known.dtype.kind in "UT"):
-        return np.full(len(values), -1)
+    are_strings = [array.dtype.kind in "UT" for array in (values, known)]
+    if any(are_strings):
+        if not all(are_strings):
+            return np.full(len(values), -1)
+        # a dtype that searchsorted can compare with any other one of strings
+        values, known = (a.astype(object).astype(str) for a in (values, known))
     places = np.searchsorted(known, values).clip(max=len(known) - 1)
     return np.where(known[places] == values, places, -1)
 

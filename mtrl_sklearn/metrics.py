@@ -251,7 +251,7 @@ def signal_to_noise(
     its own, both were about twice as high. With power 1, the plain ReLU, one task
     alone learned the shared feature about as well. The bounds presume enough
     features: ``n_features - n_tasks - 1`` above
-    ``4 * sqrt(n * K)``.
+    ``6 * sqrt(n * K)``; with 4 for 6 a few configurations between 4 and 6 failed.
 
     Examples
     --------

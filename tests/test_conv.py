@@ -967,10 +967,9 @@ def test_a_network_that_overflows_is_never_right(data, value, n_classes):
     model = make().fit(X, y)
     huge = np.sign(model.filters_) * value
     broken = copy_with(model, filters_=huge, head_coef_=np.ones_like(model.head_coef_))
-    with np.errstate(all="ignore"):
-        assert broken.score(X, y) == 0
-        with pytest.raises(ValueError, match="80 of 80 rows are not finite"):
-            broken.predict(X)
+    assert broken.score(X, y) == 0
+    with pytest.raises(ValueError, match="80 of 80 rows are not finite"):
+        broken.predict(X)
 
 
 def test_only_the_rows_that_overflow_are_wrong(data):
@@ -979,10 +978,9 @@ def test_only_the_rows_that_overflow_are_wrong(data):
     assert model.score(X, y) > 0.9
     mixed = X.copy()
     mixed[:20] *= 1e250
-    with np.errstate(all="ignore"):
-        assert model.score(mixed, y) == 0.75 * model.score(X[20:], y[20:])
-        with pytest.raises(ValueError, match="20 of 80 rows are not finite"):
-            model.predict(mixed)
+    assert model.score(mixed, y) == 0.75 * model.score(X[20:], y[20:])
+    with pytest.raises(ValueError, match="20 of 80 rows are not finite"):
+        model.predict(mixed)
 
 
 @pytest.mark.parametrize(
@@ -1093,6 +1091,10 @@ IMAGES_BAD = np.random.default_rng(0).random((6, 3, 8, 6))
         ({"class_weight": {0: 1, 2: 1}}, X_BAD, r"\[0, 2\].*\[0, 1\].*Remove"),
         ({"class_weight": {"a": 1}}, X_BAD, r"\['a'\].*\[0, 1\].*Remove"),
         ({"class_weight": {0: 0, 1: 0}}, X_BAD, r"weight of 0.*class_weight"),
+        ({"class_weight": {0: -1, 1: 3}}, X_BAD, r"class_weight=.* negative"),
+        ({"input_shape": (8, 6, 3)}, IMAGES_BAD, r"\(8, 6, 3\).*shape \(3, 8, 6\)"),
+        ({"input_shape": (144,)}, IMAGES_BAD, r"\(144,\).*shape \(3, 8, 6\)"),
+        ({"input_shape": (2.5, 6)}, X_BAD, r"one to three positive ints"),
         ({"device": "abacus"}, X_BAD, r"device='abacus' cannot be used here"),
     ],
 )
@@ -1437,3 +1439,61 @@ def test_scikit_learn_callbacks_may_stop_a_fit(data, solver):
 
     model = make(solver=solver).set_callbacks(StopAfterTwo()).fit(*data)
     assert model.n_iter_ == 2
+
+
+def test_predictions_stay_arrays_when_features_do_not(data):
+    X, y, _ = data
+    model = make().fit(X, y)
+    expected = model.predict_proba(X)
+    score = model.set_output(transform="pandas").score(X, y)
+    np.testing.assert_array_equal(model.predict_proba(X), expected)
+    assert score == (model.predict(X) == y).mean()
+
+
+def test_ids_stay_strings_or_numbers(data):
+    X, y, tasks = data
+    model = make().partial_fit(X, y, tasks)
+    with pytest.raises(ValueError, match=r"ids such as 3,.*'ape'"):
+        model.partial_fit(X, y, np.full(len(y), 3))
+    assert model.tasks_.tolist() == ["ape", "bat", "cat", "dog"]
+    assert model.n_iter_ == 1
+
+
+def test_labels_of_numpy_strings():
+    X, y, *_ = make_patch_tasks(20, 4, n_features=12, random_state=0)
+    names = np.where(y > 0, "yes", "no")
+    model = make().fit(X, names)
+    variable = names.astype(np.dtypes.StringDType())
+    assert model.score(X, variable) == model.score(X, names)
+    again = make().fit(X, variable)
+    assert again.predict(X).tolist() == model.predict(X).tolist()
+
+
+def test_gd_is_patient_where_it_starts():
+    X, y, tasks, *_ = make_patch_tasks(random_state=0)
+    model = ConvMultiTaskClassifier(head="fixed", init_scale=0.003, random_state=0)
+    model.fit(X.astype(np.float32), y, tasks)
+    assert model.n_iter_ > 100
+    assert model.loss_curve_[-1] < 0.1
+
+
+@pytest.mark.filterwarnings("error")
+def test_gd_says_that_it_never_left_its_start(data):
+    X, y, _ = data
+    with pytest.warns(ConvergenceWarning, match="not left its start. Raise init_scale"):
+        make(solver="gd", max_iter="auto", power=6).fit(X, y)
+
+
+def test_constant_inputs_have_no_scale():
+    for value, n_rows in ((0.1, 20), (0.1, 200), (7.3, 12)):
+        X = np.full((n_rows, 3, 8, 8), value)
+        model = make().fit(X, np.arange(n_rows) % 2)
+        assert model.scale_ == 1
+        assert np.abs(model.biases_).max() < 100
+
+
+def test_sample_weights_as_large_as_floats_go(data):
+    X, y, _ = data
+    even = without_chance().fit(X, y)
+    large = without_chance().fit(X, y, sample_weight=np.full(len(y), 1e308))
+    np.testing.assert_array_equal(large.filters_, even.filters_)

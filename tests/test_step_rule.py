@@ -164,3 +164,17 @@ def test_the_step_size_survives_in_the_state():
     for _ in range(7):
         assert whole.step() == resumed.step()
     assert torch.equal(whole.point, resumed.point)
+
+
+def test_an_interrupted_step_is_taken_back():
+    descent = Descent(quadratic, [1.0, -2.0, 3.0, 0.5])
+    descent.step()
+    before = descent.point
+
+    def interrupt(point):
+        raise KeyboardInterrupt
+
+    descent.function = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        descent.step()
+    assert torch.equal(descent.point, before)
