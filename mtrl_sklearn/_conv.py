@@ -1,6 +1,5 @@
 """ConvMultiTaskClassifier: parameters, validation, documentation."""
 
-import math
 import warnings
 from numbers import Integral, Real
 from typing import Any
@@ -34,12 +33,12 @@ from mtrl_sklearn._class_predictions import ClassPredictionsMixin, class_scores
 from mtrl_sklearn._conv_descent import (
     ClassData,
     ConvNetwork,
-    ConvOptions,
     descend_conv,
     finish_conv,
     pool_rows,
     weigh_rows,
 )
+from mtrl_sklearn._conv_options import resolve_options, resolve_power, resolve_solver
 from mtrl_sklearn._inputs import (
     flatten_inputs,
     read_input_shape,
@@ -53,22 +52,8 @@ from mtrl_sklearn._tasks import (
     read_task_ids,
 )
 
-# solver="auto" is "gd" for rows of patches with at most this many patches in all.
-FULL_BATCH_PATCHES = 20_000
-
-# max_iter="auto" is this many steps of "gd", or as many epochs as make about this many
-# updates of "adam"; batch_size="auto" is a tenth of the rows. Both within bounds.
-FULL_BATCH_STEPS = 300
-AUTO_UPDATES = 500
-AUTO_EPOCHS = (10, 200)
-AUTO_BATCH_SIZE = (64, 128)
-
 # Share of its first value by which the loss of "gd" has to fall before it can settle.
 MIN_FALL = 0.01
-
-# "auto" of the parameters that depend on the solver
-LEARNING_RATE = {"gd": 10.0, "adam": 3e-3}
-WEIGHT_DECAY = {"gd": 1e-4, "adam": 1.0}
 
 
 class ConvMultiTaskClassifier(
@@ -521,21 +506,14 @@ class ConvMultiTaskClassifier(
         grid = make_patch_grid(
             self.input_shape_, self.kernel_size, self.stride, self.pooling
         )
-        is_row = len(self.input_shape_) == 2
-        power = self.power
-        if power == "auto":
-            power = 3.0 if is_row else 1.0
-        solver = self.solver
-        if solver == "auto":
-            n_patches = n_samples * grid.n_positions
-            solver = "gd" if is_row and n_patches <= FULL_BATCH_PATCHES else "adam"
-            if not reset:
-                solver = self.solver_
+        solver = resolve_solver(self.solver, grid, n_samples)
+        if self.solver == "auto" and not reset:
+            solver = self.solver_
         network = {
             "kernel_size_": grid.kernel_size,
             "stride_": grid.stride,
             "pooling_": grid.pooling,
-            "power_": float(power),
+            "power_": resolve_power(self.power, grid),
             "solver_": solver,
             "_head_": self.head,
         }
@@ -575,42 +553,18 @@ class ConvMultiTaskClassifier(
         return [data.take(rows) for rows in parts]
 
     def _resolve_options(self, n_samples):
-        solver = self.solver_
-        batch_size, max_epochs = self.batch_size, self.max_iter
-        if batch_size == "auto":
-            batch_size = int(np.clip(n_samples // 10, *AUTO_BATCH_SIZE))
-        batch_size = min(batch_size, n_samples)
-        if max_epochs == "auto":
-            updates_per_epoch = -(-n_samples // batch_size)
-            epochs = np.clip(-(-AUTO_UPDATES // updates_per_epoch), *AUTO_EPOCHS)
-            max_epochs = FULL_BATCH_STEPS if solver == "gd" else int(epochs)
-        defaults = {
-            "learning_rate": LEARNING_RATE[solver],
-            "weight_decay": WEIGHT_DECAY[solver],
-            "init_scale": 0.03 if self.power_ > 1 else 1 / math.sqrt(3),
-        }
-        given = {name: getattr(self, name) for name in defaults}
-        defaults |= {name: value for name, value in given.items() if value != "auto"}
-        return ConvOptions(
-            self.n_filters,
-            self.power_,
-            self.head,
-            solver,
-            **defaults,
-            max_epochs=max_epochs,
-            batch_size=batch_size,
-        )
+        parameters = self.get_params(deep=False)
+        return resolve_options(parameters, self.power_, self.solver_, n_samples)
 
     def _list_callbacks(self, held_out, root, given):
         device = resolve_device(self.device)
         X_held_out = to_tensor(held_out.X, device)
         rows = np.arange(len(X_held_out))
-        n_heads, heads = 1, 0
-        if self._head_ == "per_task":
-            n_heads, heads = held_out.n_tasks, held_out.tasks
+        heads = held_out.tasks if self._head_ == "per_task" else 0
 
         def validation_score(module):
-            scores = to_numpy(module(X_held_out)).reshape(len(rows), n_heads, -1)
+            scores = to_numpy(module(X_held_out))
+            scores = scores.reshape(len(rows), -1, module.n_columns)
             log_probability = log_softmax(class_scores(scores[rows, heads]), axis=1)
             return float(held_out.weights @ log_probability[rows, held_out.codes])
 
@@ -713,8 +667,7 @@ class ConvMultiTaskClassifier(
         with np.errstate(over="ignore", invalid="ignore"):  # NaN never counts as right
             scores = features @ network.head_coef.T.astype(features.dtype, copy=False)
             scores += network.head_intercept.astype(features.dtype, copy=False)
-        n_heads = len(self.head_coef_) if self.head_coef_.ndim == 3 else 1
-        return scores.reshape(len(scores), n_heads, -1)
+        return scores.reshape(len(scores), -1, self.head_coef_.shape[-2])
 
     @property
     def _n_features_out(self):

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.utils.data import TensorDataset
 
+from mtrl_sklearn._conv_options import ConvOptions
 from mtrl_sklearn._gradients import filter_gradients, head_gradients, pool_responses
 from mtrl_sklearn._losses import ClassLoss
 from mtrl_sklearn._modules import TwoLayerConv, patch_statistics
@@ -63,20 +64,6 @@ def weigh_rows(
             "some a positive weight."
         )
     return data._replace(weights=weights / weights.sum())
-
-
-class ConvOptions(NamedTuple):
-    """Settings of `descend_conv`; names and meaning as in the estimator."""
-
-    n_filters: int
-    power: float
-    head: str
-    solver: str
-    learning_rate: float
-    weight_decay: float
-    init_scale: float
-    max_epochs: int
-    batch_size: int
 
 
 class ConvNetwork(NamedTuple):
@@ -139,46 +126,8 @@ def evaluate(
     return Evaluation(loss.value, scores, trained)
 
 
-class ConvNet(DescentNet):
-    """skorch net that trains a `TwoLayerConv` with closed-form gradients.
-
-    Parameters
-    ----------
-    module : TwoLayerConv
-    criterion : ClassLoss
-    weight_decay : float
-    learning_rate, batch_size, max_epochs, generator, callbacks, device
-        See `DescentNet`.
-    """
-
-    def __init__(
-        self,
-        module: TwoLayerConv,
-        criterion: ClassLoss,
-        *,
-        weight_decay: float,
-        learning_rate: float,
-        batch_size: int,
-        max_epochs: int,
-        generator: torch.Generator,
-        callbacks: list[Callback],
-        device: str,
-    ):
-        self.weight_decay = weight_decay
-        super().__init__(
-            module,
-            criterion,
-            learning_rate=learning_rate,
-            batch_size=batch_size,
-            max_epochs=max_epochs,
-            generator=generator,
-            callbacks=callbacks,
-            device=device,
-        )
-
-
-class AdamConvNet(ConvNet):
-    """Mini-batches and AdamW."""
+class AdamConvNet(DescentNet):
+    """Trains a `TwoLayerConv` with AdamW on mini-batches."""
 
     def initialize_optimizer(self, triggered_directly: Any = None) -> "AdamConvNet":
         """AdamW that decays matrices only.
@@ -213,8 +162,8 @@ class AdamConvNet(ConvNet):
         return {"loss": found.loss, "y_pred": found.scores}
 
 
-class FullBatchConvNet(ConvNet):
-    """Gradient descent on all rows, with a penalty ``weight_decay / 2 * ||W||^2``."""
+class FullBatchConvNet(DescentNet):
+    """The same on all rows, with a penalty ``weight_decay / 2 * ||W||^2``."""
 
     def initialize_optimizer(
         self, triggered_directly: Any = None

@@ -77,7 +77,7 @@ class DescentNet(NeuralNet):
     ----------
     module : nn.Module
     criterion : nn.Module
-    learning_rate : float
+    learning_rate, weight_decay : float
     batch_size, max_epochs : int
     generator : torch.Generator
         Source of row order and dropout.
@@ -96,6 +96,7 @@ class DescentNet(NeuralNet):
         criterion: nn.Module,
         *,
         learning_rate: float,
+        weight_decay: float,
         batch_size: int,
         max_epochs: int,
         generator: torch.Generator,
@@ -103,6 +104,7 @@ class DescentNet(NeuralNet):
         device: str,
     ):
         self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
         self.generator = generator
         self.stop_requested = False
         super().__init__(

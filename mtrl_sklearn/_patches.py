@@ -43,6 +43,11 @@ class PatchGrid:
     pooling: str | tuple[int, ...]
 
     @property
+    def is_row(self) -> bool:
+        """Whether an input is a row of patches."""
+        return len(self.input_shape) == 2
+
+    @property
     def axes(self) -> tuple[int, ...]:
         """Lengths of the axes along which filters move."""
         return _moving_axes(self.input_shape)

@@ -69,12 +69,12 @@ class MultiTaskNet(DescentNet):
     ):
         self.algorithm = algorithm
         self.head_steps = head_steps
-        self.weight_decay = weight_decay
         self.dropout = dropout
         super().__init__(
             module,
             criterion,
             learning_rate=learning_rate,
+            weight_decay=weight_decay,
             batch_size=batch_size,
             max_epochs=max_epochs,
             generator=generator,

@@ -30,6 +30,7 @@ class AdaptiveGradientDescent(torch.optim.Optimizer):
         self._loss: float | None = None
         self._gradients: list[Tensor] = []
 
+    # torch lets callers leave the closure out; nothing can be stepped without it here
     @torch.no_grad()
     def step(self, closure: Callable[[], float]) -> float:  # type: ignore[override]
         """Take one step and return the loss where it ends.
