@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
+from scipy.special import expit, softmax
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from mtrl_sklearn._tasks import (
@@ -160,6 +160,13 @@ class ClassPredictionsMixin:
         """
         scores = _check_scores(self._scores(X, tasks))
         return softmax(class_scores(scores), axis=1)
+
+    def _source_probabilities(self, X: Any) -> np.ndarray:
+        """Features for a probe: (n_samples, n_heads * n_classes), or one for two."""
+        scores = self._head_scores(X)
+        if scores.shape[2] == 1:
+            return expit(scores[:, :, 0])
+        return softmax(scores, axis=2).reshape(len(scores), -1)
 
     def predict(self, X, tasks=None):
         """Labels of rows.

@@ -32,6 +32,9 @@ class TaskPredictionsMixin:
     shape (n_samples, n_tasks), and the parameter ``loss``.
     """
 
+    def _task_scores(self, X: Any) -> np.ndarray:
+        raise NotImplementedError
+
     def _learn_labels(self, y: Any, tasks: Any, classes: Any) -> None:
         """Set the fitted attributes that describe labels."""
         encoding = learn_encoding(y, tasks, classes)
@@ -88,6 +91,10 @@ class TaskPredictionsMixin:
         if self.n_tasks_ == 1:
             return expit(np.hstack([-scores, scores]))
         return softmax(log_expit(scores), axis=1)  # one-vs-rest, normalised
+
+    def _source_probabilities(self, X: Any) -> np.ndarray:
+        """Features for a probe, of shape (n_samples, n_tasks)."""
+        return expit(self._task_scores(X))
 
     def predict(self, X):
         """Labels of the source tasks in the encoding of ``y``.

@@ -1,0 +1,108 @@
+"""What all displays share: axes, the check of an estimator, colours, ticks."""
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+
+# The palette of Okabe and Ito without its yellow, which is too pale for a line.
+BLUE = "#0072B2"
+VERMILLION = "#D55E00"
+BLACK = "#000000"
+GREEN = "#009E73"
+PURPLE = "#CC79A7"
+ORANGE = "#E69F00"
+SKY = "#56B4E9"
+GREY = "#767676"
+
+# Purple and orange differ in hue for every kind of colour vision, and white is 0.
+DIVERGING = "PuOr"
+
+
+def require_matplotlib(caller: str) -> None:
+    """Raise the ImportError that says how to get matplotlib."""
+    try:
+        import matplotlib.pyplot  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f"{caller} requires matplotlib. Install it with "
+            "`pip install mtrl-sklearn[plot]`."
+        ) from error
+
+
+def get_axes(
+    ax: "Axes | None",
+    display: object,
+    figsize: tuple[float, float] | None = None,
+    layout: Literal["constrained", "compressed"] = "constrained",
+) -> "Axes":
+    """The caller's axes, or those of a new figure that leaves room for all text.
+
+    The layout "compressed" is for axes whose scales have to be equal.
+    """
+    require_matplotlib(f"{type(display).__name__}.plot")
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=figsize, layout=layout)[1]
+
+
+def check_estimator(estimator: Any, name: str, *kinds: type) -> None:
+    """Raise where an estimator is of another kind, or not fitted."""
+    if not isinstance(estimator, kinds):
+        came = type(estimator).__name__
+        if isinstance(estimator, type):
+            came = f"the class {estimator.__name__}"
+        raise TypeError(
+            f"{name} should be a {' or a '.join(kind.__name__ for kind in kinds)}, got "
+            f"{came}. Pass the fitted estimator itself: of a pipeline its step, such "
+            "as pipeline[0], of a FrozenEstimator its .estimator, of a search its "
+            ".best_estimator_."
+        )
+    check_is_fitted(estimator)
+
+
+def settle_layout(ax: "Axes") -> None:
+    """Give axes and texts the places that they have when the figure is drawn."""
+    assert ax.figure is not None
+    ax.figure.canvas.figure.draw_without_rendering()
+
+
+def tidy(ax: "Axes") -> None:
+    """Horizontal grid lines behind the data, no frame above and to the right."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(axis="y", alpha=0.3)
+    ax.set_axisbelow(True)
+
+
+def set_count_ticks(axis: "Axis", n: int) -> None:
+    """Ticks for things counted from 1 to n: 1 and round numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    locator = MaxNLocator(7, steps=[1, 2, 5, 10], integer=True)
+    ticks = np.asarray(locator.tick_values(0, n))
+    axis.set_ticks([1, *ticks[(ticks > 1) & (ticks <= n)]])
+
+
+def set_x_ticks(ax: "Axes", positions: np.ndarray) -> None:
+    """Ticks at given positions, and labels as far as they do not touch each other.
+
+    Call it last: it measures labels in the final layout.
+    """
+    texts = np.array([f"{position:.12g}" for position in positions])
+    ax.minorticks_off()
+    ax.set_xticks(positions, texts)
+    settle_layout(ax)
+    end = -np.inf
+    for k, label in enumerate(ax.get_xticklabels()):
+        box = label.get_window_extent()
+        if box.x0 > end:
+            end = box.x1 + box.height / 2
+        else:
+            texts[k] = ""
+    ax.set_xticks(positions, texts)

@@ -1,0 +1,264 @@
+"""calibrate: settings of a probe, learned on few-shot problems made of source tasks."""
+
+from collections.abc import Iterator
+from itertools import product
+from numbers import Integral
+
+import numpy as np
+from joblib import Parallel, delayed
+from scipy.stats import rankdata
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, validate_params
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from mtrl_sklearn.probing._blocks import (
+    BLOCKS,
+    Blocks,
+    compute_blocks,
+    open_representation,
+)
+from mtrl_sklearn.probing._draws import Draw, RandomSplit, draw_rows, read_shots
+from mtrl_sklearn.probing._settings import ProbeSettings
+from mtrl_sklearn.probing._sources import read_groups, read_sources
+
+WEIGHT_STEPS = 4  # weights are multiples of a quarter
+STRENGTHS = np.array([0.1, 0.2, 0.4, 0.8, 2.0, 4.0, 8.0])
+# Settings are averaged, with weights that fall by e for each such loss of ROC-AUC: the
+# best one on few noisy problems is a worse choice than the mean of the good ones.
+TEMPERATURE = 0.01
+MAX_TASKS = 40  # of each group
+MAX_TEST_ROWS = 500  # of each problem
+TEST_SIZE = 0.25
+
+
+@validate_params(
+    {
+        "n_groups": [Interval(Integral, 2, None, closed="left")],
+        "n_draws": [Interval(Integral, 1, None, closed="left")],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "verbose": ["boolean"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def calibrate(
+    representation,
+    X,
+    Y,
+    groups_of_tasks=None,
+    *,
+    tasks=None,
+    n_groups=3,
+    shots=(16, 32, 64, 128),
+    n_draws=2,
+    n_jobs=None,
+    random_state=None,
+    verbose=False,
+):
+    r"""Learn from the source tasks how a probe should weigh its features.
+
+    Which blocks of features help a new task, and how strong the penalty should be,
+    depends on the data and on the number of labels, and few labels cannot tell. So the
+    representation is trained anew without a group of source tasks, for each group in
+    turn; few-shot problems are drawn from the tasks left out; and the settings that do
+    well on them are averaged, for each number of labels, with weights
+
+    .. math:: p_s \propto \exp((\mathrm{AUC}_s - \max_u \mathrm{AUC}_u) / 0.01)
+
+    over weights of the blocks in quarters and seven strengths. While it searches, the
+    squared loss stands in for the logistic one: with their curvatures made equal at a
+    score of 0 they rank rows alike, and it has a closed form.
+
+    Parameters
+    ----------
+    representation : estimator or pipeline
+        Its clones are fitted; it need not be fitted itself.
+    X : array-like of shape (n_samples, ...)
+        Inputs of the source tasks.
+    Y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        Labels of the source tasks, as in fit of the representation.
+    groups_of_tasks : array-like of shape (n_outputs,) or list of lists, default=None
+        The group of each column of ``Y``, or of each sorted id of ``tasks``; or lists
+        of names or positions. None finds groups that keep tasks with similar labels
+        together.
+    tasks : array-like of shape (n_samples,), default=None
+        The long form: ``Y`` holds one label per row, of this task.
+    n_groups : int, default=3
+        Number of groups to find, and so of fits.
+    shots : tuple of int, default=(16, 32, 64, 128)
+        Numbers of labels to learn settings for. Those for which no source task has
+        enough labels are left out.
+    n_draws : int, default=2
+        Few-shot problems of each task, of at most 40 tasks of a group.
+    n_jobs : int, default=None
+        Processes, over few-shot problems. The result does not depend on it.
+    random_state : int, RandomState instance or None, default=None
+        Groups, tasks and rows.
+    verbose : bool, default=False
+        Show a progress bar.
+
+    Returns
+    -------
+    ProbeSettings
+        For ``LinearProbe(representation, settings=...)``.
+
+    Raises
+    ------
+    ValueError
+        If no source task has enough labels for a few-shot problem, there is a single
+        task, or groups leave nothing to train on.
+
+    Examples
+    --------
+    >>> from mtrl_sklearn import MultiTaskReLURepresentation
+    >>> from mtrl_sklearn.datasets import make_subspace_tasks
+    >>> from mtrl_sklearn.probing import LinearProbe, calibrate
+    >>> X, Y, *_ = make_subspace_tasks(1000, 50, n_tasks=24, random_state=0)
+    >>> representation = MultiTaskReLURepresentation(64, random_state=0).fit(X, Y)
+    >>> settings = calibrate(
+    ...     representation, X, Y, n_groups=2, shots=(16, 32), n_draws=1, random_state=0
+    ... )
+    >>> settings.n_labels
+    (16, 32)
+    >>> probe = LinearProbe(representation, settings=settings)
+    """
+    shots = read_shots(shots)
+    sources = read_sources(X, Y, tasks)
+    random_state = check_random_state(random_state)
+    seed = int(random_state.randint(2**31 - 1))
+    rng = np.random.default_rng(seed)
+    left_out = read_groups(groups_of_tasks, n_groups, sources, seed)
+    rows = np.arange(len(sources.signs))
+    scores = {k: [] for k in shots}
+    for outputs in tqdm(left_out, desc="groups of tasks", disable=not verbose):
+        fitted = sources.fit_without(representation, outputs, rows)
+        blocks = compute_blocks(*open_representation(fitted, X))
+        probed = rng.permutation(np.flatnonzero(outputs[sources.output_of_task]))
+        jobs = (
+            delayed(_score_settings)(blocks, sources.signs[:, task], draw)
+            for task, draw in _draw_problems(sources.signs, probed, shots, n_draws, rng)
+        )
+        for found in Parallel(n_jobs=n_jobs)(jobs):
+            for k, of_settings in found.items():
+                scores[k].append(of_settings)
+    return _average_settings(scores, list(blocks.present))
+
+
+def _draw_problems(
+    signs: np.ndarray,
+    tasks: np.ndarray,
+    shots: tuple[int, ...],
+    n_draws: int,
+    rng: np.random.Generator,
+) -> Iterator[tuple[int, Draw]]:
+    """Few-shot problems of the first tasks that have labels for any."""
+    n_found = 0
+    for task in tasks:
+        if n_found == MAX_TASKS:
+            return
+        draws = [
+            draw_rows(signs[:, task], shots, RandomSplit(TEST_SIZE), rng)
+            for _ in range(n_draws)
+        ]
+        usable = [draw for draw in draws if draw.few]
+        n_found += bool(usable)
+        for draw in usable:
+            test = rng.permutation(draw.test)[:MAX_TEST_ROWS]
+            if len(np.unique(signs[test, task])) == 2:
+                yield task, draw._replace(test=test)
+
+
+def _grid(n_blocks: int) -> tuple[np.ndarray, np.ndarray]:
+    """Settings to try: weights (n_settings, n_blocks) and strengths (n_settings,)."""
+    steps = range(WEIGHT_STEPS + 1)
+    weights = [w for w in product(steps, repeat=n_blocks) if sum(w) == WEIGHT_STEPS]
+    pairs = product(np.array(weights) / WEIGHT_STEPS, STRENGTHS)
+    of_blocks, strengths = zip(*pairs)
+    return np.array(of_blocks), np.array(strengths)
+
+
+def _score_settings(
+    blocks: Blocks, signs: np.ndarray, draw: Draw
+) -> dict[int, np.ndarray]:
+    """ROC-AUC of all settings on one problem, by number of labels.
+
+    With products K between the rows of a block, divided by its mean squared norm, the
+    scores of setting (u, C) are ``sum_b u_b K_b a + c``, where
+    ``(sum_b u_b K_b + 4 / C) a + c = y`` and the entries of a sum to 0.
+    """
+    largest = draw.few[max(draw.few)]
+    with threadpool_limits(1):
+        among, between = [], []
+        for block in blocks.present.values():
+            few = block[largest].astype(np.float64)
+            among.append(few @ few.T)
+            between.append(block[draw.test] @ few.T)
+        place = {row: k for k, row in enumerate(largest.tolist())}
+        return {
+            k: _rank_settings(
+                np.array(among)[:, p][:, :, p],
+                np.array(between)[:, :, p],
+                signs[rows].astype(np.float64),
+                signs[draw.test] > 0,
+            )
+            for k, rows in draw.few.items()
+            for p in [[place[row] for row in rows.tolist()]]
+        }
+
+
+def _rank_settings(
+    among: np.ndarray, between: np.ndarray, y: np.ndarray, positive: np.ndarray
+) -> np.ndarray:
+    """ROC-AUC of all settings with one number of labels, of shape (n_settings,).
+
+    Parameters
+    ----------
+    among : ndarray of shape (n_blocks, n_labels, n_labels)
+        Products of training rows.
+    between : ndarray of shape (n_blocks, n_test, n_labels)
+        Products of test rows with training rows.
+    y : ndarray of shape (n_labels,)
+    positive : ndarray of shape (n_test,), bool
+    """
+    weights, strengths = _grid(len(among))
+    spread = np.trace(among, axis1=1, axis2=2) / len(y) - among.mean(axis=(1, 2))
+    weights = weights / np.where(spread > 0, spread, 1)
+    systems = np.tensordot(weights, among, axes=1)
+    systems[:, range(len(y)), range(len(y))] += 4 / strengths[:, None]
+    right = np.broadcast_to(
+        np.stack([y, np.ones_like(y)], axis=1), (len(systems), len(y), 2)
+    )
+    solved = np.linalg.solve(systems, right)
+    intercepts = solved[:, :, 0].sum(axis=1) / solved[:, :, 1].sum(axis=1)
+    dual = solved[:, :, 0] - intercepts[:, None] * solved[:, :, 1]
+    scores = sum(
+        (weights[:, b, None] * dual) @ products.T for b, products in enumerate(between)
+    )
+    ranks = rankdata(scores, axis=1)[:, positive].sum(axis=1)
+    n_positive = positive.sum()
+    above = ranks - n_positive * (n_positive + 1) / 2
+    return above / (n_positive * (len(positive) - n_positive))
+
+
+def _average_settings(
+    scores: dict[int, list[np.ndarray]], names: list[str]
+) -> ProbeSettings:
+    """The mean of good settings, for each number of labels."""
+    scores = {k: of_problems for k, of_problems in scores.items() if of_problems}
+    if not scores:
+        raise ValueError(
+            "No source task has enough labels of both classes for a few-shot problem. "
+            "Pass smaller numbers in shots, or more labels."
+        )
+    weights, strengths = _grid(len(names))
+    chosen_weights: list[tuple[float, ...]] = []
+    chosen_C: list[float] = []
+    for of_problems in scores.values():
+        mean = np.mean(of_problems, axis=0)
+        share = np.exp((mean - mean.max()) / TEMPERATURE)
+        share /= share.sum()
+        by_name = dict(zip(names, share @ weights))
+        chosen_weights.append(tuple(float(by_name.get(name, 0)) for name in BLOCKS))
+        chosen_C.append(float(np.exp(share @ np.log(strengths))))
+    return ProbeSettings(tuple(scores), tuple(chosen_weights), tuple(chosen_C))

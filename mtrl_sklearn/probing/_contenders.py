@@ -1,0 +1,195 @@
+"""Kinds of features that compete in a probe, and their scores."""
+
+from collections.abc import Iterable
+from copy import copy
+from typing import Any, NamedTuple
+
+import numpy as np
+from joblib import Parallel, delayed
+from sklearn.base import clone
+from sklearn.metrics import get_scorer
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from mtrl_sklearn._conv import ConvMultiTaskClassifier
+from mtrl_sklearn.probing._blocks import (
+    Blocks,
+    as_rows,
+    compute_blocks,
+    open_representation,
+)
+from mtrl_sklearn.probing._draws import Split, draw_rows
+from mtrl_sklearn.probing._linear_probe import LinearProbe
+
+BASELINES = ("raw", "random")
+
+
+class Contender(NamedTuple):
+    """A kind of features and the unfitted probe that sees them."""
+
+    name: str
+    features: Blocks | np.ndarray  # of all rows
+    probe: Any
+
+
+class Scores(NamedTuple):
+    """Records of a table, and what could not be scored."""
+
+    records: list[dict[str, Any]]
+    skipped: list[dict[str, Any]]
+
+
+def list_contenders(
+    representation: Any, X: Any, probe: Any, baselines: Iterable[str], seed: int
+) -> list[Contender]:
+    """The representation and its baselines, with features of all rows.
+
+    Parameters
+    ----------
+    representation : fitted transformer
+    X : array-like
+        What it accepts.
+    probe : classifier or None
+        A `LinearProbe` sees all blocks of features of the representation, any other
+        classifier sees what `transform` returns. None is a `LinearProbe`.
+    baselines : iterable of {"raw", "random"}
+    seed : int
+        Of random features.
+    """
+    probe = LinearProbe() if probe is None else probe
+    estimator, inputs = open_representation(representation, X)
+    ours, plain = probe, probe
+    features: Blocks | np.ndarray
+    if isinstance(probe, LinearProbe):
+        ours = clone(probe).set_params(representation=representation)
+        plain = LinearProbe(C=probe.C)
+        features = (
+            np.asarray(X) if probe.fine_tune else compute_blocks(estimator, inputs)
+        )
+    else:
+        features = as_rows(estimator.transform(inputs))
+    contenders = [Contender("representation", features, ours)]
+    for name in baselines:
+        if name == "raw":
+            features = as_rows(inputs)
+        else:
+            features = random_features(estimator, inputs, seed)
+        contenders.append(Contender(name, features, plain))
+    return contenders
+
+
+def random_features(estimator: Any, X: Any, seed: int) -> np.ndarray:
+    """Features of the same network, or of a ReLU layer as wide, that was never trained.
+
+    Weights are Gaussian. Inputs are centred, each by its mean over all rows or, for
+    filters of power 1, all by one number.
+    """
+    rng = np.random.default_rng(seed)
+    rows = as_rows(X)
+    if isinstance(estimator, ConvMultiTaskClassifier):
+        twin = copy(estimator)
+        twin.filters_ = rng.standard_normal(estimator.filters_.shape)
+        mean = rows.mean(dtype=float) / estimator.scale_ if estimator.power_ == 1 else 0
+        twin.biases_ = -mean * twin.filters_.reshape(len(twin.filters_), -1).sum(axis=1)
+        return twin.transform(X)
+    n_hidden = getattr(estimator, "n_hidden", 512)
+    W = rng.standard_normal((n_hidden, rows.shape[1])).astype(rows.dtype)
+    hidden = (rows - rows.mean(axis=0)) @ W.T
+    return np.maximum(hidden, 0, out=hidden)
+
+
+def score_contenders(
+    contenders: list[Contender],
+    signs: np.ndarray,
+    names: list[Any],
+    split: Split,
+    *,
+    shots: tuple[int, ...],
+    n_draws: int,
+    scoring: Any,
+    seed: int,
+    n_jobs: int | None,
+    verbose: bool,
+) -> Scores:
+    """Scores of all contenders on all tasks, with the same rows.
+
+    Parameters
+    ----------
+    contenders : list of Contender
+    signs : ndarray of shape (n_samples, n_tasks)
+        +1, -1, or 0 where nothing was observed.
+    names : list of n_tasks names
+    split : Split
+    shots : tuple of int
+    n_draws : int
+    scoring : str or callable
+    seed : int
+        Each draw of each task has a random stream of its own.
+    n_jobs : int or None
+    verbose : bool
+        Show a progress bar.
+    """
+    scorer = get_scorer(scoring) if isinstance(scoring, str) else scoring
+    jobs = (
+        delayed(_score_task)(
+            contenders,
+            signs[:, task],
+            name,
+            split,
+            shots,
+            [[seed, task, draw] for draw in range(n_draws)],
+            scorer,
+        )
+        for task, name in enumerate(names)
+    )
+    found = Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
+    bar = tqdm(found, total=len(names), desc="tasks", disable=not verbose)
+    parts = list(bar)
+    return Scores(
+        [record for part in parts for record in part.records],
+        [entry for part in parts for entry in part.skipped],
+    )
+
+
+def _score_task(
+    contenders: list[Contender],
+    signs: np.ndarray,
+    name: Any,
+    split: Split,
+    shots: tuple[int, ...],
+    seeds: list[list[int]],
+    scorer: Any,
+) -> Scores:
+    """Scores on one task; one thread, so that results do not depend on n_jobs."""
+    records: list[dict[str, Any]] = []
+    missing: dict[int, list[str]] = {}
+    with threadpool_limits(1):
+        for draw, seed in enumerate(seeds):
+            rows = draw_rows(signs, shots, split, np.random.default_rng(seed))
+            for k, reason in rows.missing.items():
+                missing.setdefault(k, []).append(reason)
+            y_test = (signs[rows.test] > 0).astype(int)
+            for contender in contenders:
+                test = _take(contender.features, rows.test)
+                for k, few in rows.few.items():
+                    model = clone(contender.probe)
+                    y_few = (signs[few] > 0).astype(int)
+                    model.fit(_take(contender.features, few), y_few)
+                    records.append(
+                        {
+                            "task": name,
+                            "shots": k,
+                            "draw": draw,
+                            "features": contender.name,
+                            "score": float(scorer(model, test, y_test)),
+                        }
+                    )
+    skipped = [
+        {"task": name, "shots": k, "draws": len(reasons), "reason": reasons[0]}
+        for k, reasons in missing.items()
+    ]
+    return Scores(records, skipped)
+
+
+def _take(features: Blocks | np.ndarray, rows: np.ndarray) -> Blocks | np.ndarray:
+    return features.take(rows) if isinstance(features, Blocks) else features[rows]

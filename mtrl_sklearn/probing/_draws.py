@@ -1,0 +1,119 @@
+"""Few-shot problems: rows to test on, and a few balanced rows to train on."""
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from sklearn.model_selection import GroupShuffleSplit, train_test_split
+
+# A score on fewer test rows of a class would say next to nothing.
+MIN_TEST_ROWS = 5
+
+
+class Draw(NamedTuple):
+    """Rows of one draw of one task."""
+
+    few: dict[int, np.ndarray]  # training rows by number of labels, smaller in larger
+    test: np.ndarray  # (n_test,)
+    missing: dict[int, str]  # why there are no training rows, by number of labels
+
+
+class Split(Protocol):
+    """Splits the observed rows of a task into training and test rows."""
+
+    def __call__(
+        self, rows: np.ndarray, signs: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+class RandomSplit(NamedTuple):
+    """A new split for every draw; whole groups are held out where there are any."""
+
+    test_size: float
+    groups: np.ndarray | None = None  # (n_samples,)
+
+    def __call__(
+        self, rows: np.ndarray, signs: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Share out ``rows``, of which ``signs`` are the labels."""
+        seed = int(rng.integers(2**31))
+        if self.groups is not None:
+            groups = self.groups[rows]
+            if len(np.unique(groups)) < 2:
+                return rows, rows[:0]
+            splitter = GroupShuffleSplit(1, test_size=self.test_size, random_state=seed)
+            train, test = next(splitter.split(rows, groups=groups))
+            return rows[train], rows[test]
+        counts = [np.sum(signs == sign) for sign in (-1, 1)]
+        n_test = int(np.ceil(self.test_size * len(rows)))
+        if min(counts) < 2 or not 2 <= n_test <= len(rows) - 2:
+            return rows, rows[:0]
+        train, test = train_test_split(
+            rows, test_size=n_test, stratify=signs, random_state=seed
+        )
+        return train, test
+
+
+class FixedSplit(NamedTuple):
+    """The same test rows for all tasks and draws."""
+
+    is_test: np.ndarray  # (n_samples,) bool
+
+    def __call__(
+        self, rows: np.ndarray, signs: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Share out ``rows``."""
+        test = self.is_test[rows]
+        return rows[~test], rows[test]
+
+
+def draw_rows(
+    signs: np.ndarray, shots: tuple[int, ...], split: Split, rng: np.random.Generator
+) -> Draw:
+    """Draw the rows of one few-shot problem for each number of labels.
+
+    Parameters
+    ----------
+    signs : ndarray of shape (n_samples,)
+        Labels of one task: +1, -1, or 0 where nothing was observed.
+    shots : tuple of int
+        Numbers of labels, half of them of either class; an odd one goes to the
+        negative class.
+    split : Split
+    rng : Generator
+    """
+    observed = np.flatnonzero(signs)
+    train, test = split(observed, signs[observed], rng)
+    of_class = {sign: rng.permutation(train[signs[train] == sign]) for sign in (-1, 1)}
+    n_test = min(np.sum(signs[test] == sign) for sign in (-1, 1))
+    few, missing = {}, {}
+    for k in shots:
+        needed = {-1: k - k // 2, 1: k // 2}
+        if n_test < MIN_TEST_ROWS:
+            missing[k] = f"a class has {n_test} test rows, {MIN_TEST_ROWS} are needed"
+        elif lacking := [s for s in needed if len(of_class[s]) < needed[s]]:
+            sign = lacking[-1]
+            name = "positive" if sign > 0 else "negative"
+            missing[k] = (
+                f"{len(of_class[sign])} {name} labels besides the test rows, "
+                f"{needed[sign]} are needed"
+            )
+        else:
+            few[k] = np.concatenate([of_class[s][: needed[s]] for s in needed])
+    return Draw(few, test, missing)
+
+
+def read_shots(shots: Any) -> tuple[int, ...]:
+    """Ascending numbers of labels, each at least 2.
+
+    Raises
+    ------
+    ValueError
+        For anything else.
+    """
+    values = np.unique(np.asarray(shots))
+    if values.dtype.kind not in "iu" or len(values) == 0 or values[0] < 2:
+        raise ValueError(
+            f"shots={shots!r} should be numbers of labels, ints of at least 2, such as "
+            "(16, 32, 64, 128)."
+        )
+    return tuple(values.tolist())

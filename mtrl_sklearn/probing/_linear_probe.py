@@ -1,0 +1,285 @@
+"""LinearProbe: parameters, validation, documentation."""
+
+from copy import copy
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, softmax
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
+
+from mtrl_sklearn.probing._blocks import (
+    BLOCKS,
+    Blocks,
+    compute_blocks,
+    open_representation,
+)
+from mtrl_sklearn.probing._fine_tune import fine_tune, open_first_layer
+from mtrl_sklearn.probing._ridge_logistic import LinearModel, fit_ridge_logistic
+from mtrl_sklearn.probing._settings import (
+    DEFAULT_C,
+    DEFAULT_WEIGHTS,
+    ProbeSettings,
+)
+
+
+class LinearProbe(ClassifierMixin, BaseEstimator):
+    r"""Linear classifier of a new task on a representation learned from other tasks.
+
+    Logistic regression with a ridge penalty on up to three blocks of features: hidden
+    features h of the representation, its probabilities q of the source tasks, and the
+    raw inputs x,
+
+    .. math::
+        f = \sqrt{u_h}\, w_h^T h + \sqrt{u_q}\, w_q^T q + \sqrt{u_x}\, w_x^T x + c, \\
+        \min_{w, c} \; C \sum_i \log(1 + e^{-y_i f_i}) + \tfrac12 \|w\|^2,
+
+    where each block is divided by one factor, so that its centred rows have a mean
+    squared norm of 1. Columns are not standardised: features that never vary would
+    become noise.
+
+    The weights u and the strength C matter most where labels are few, and few labels
+    cannot choose them. `calibrate` learns both from the source tasks. The blocks, their
+    weights and their calibration are additions of this package, not of the papers.
+
+    Parameters
+    ----------
+    representation : fitted transformer, default=None
+        It is used as it is: never fitted, never changed, and shared by clones of the
+        probe. A pipeline that ends in a representation is fine. None is a probe of
+        the raw inputs.
+
+    settings : ProbeSettings, default=None
+        Weights and strength by the number of labels, as `calibrate` learns them.
+
+    weights : dict or "auto", default="auto"
+        Weight of each block, "hidden", "scores" and "inputs"; one left out counts 0.
+        "auto" takes those of ``settings``, or without any 0.25, 0.5 and 0.25. They are
+        divided by their sum over the blocks there are.
+
+    C : float or "auto", default="auto"
+        Inverse strength of the penalty. "auto" is that of ``settings``, or without any
+        1.
+
+    fine_tune : bool, default=False
+        Go on from there and train the first layer of the representation together with
+        the probe, on a copy. A penalty holds the copy near the original.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels in the caller's encoding.
+    weights_ : dict of float
+        Weights of the blocks that were used.
+    C_ : float
+        Strength that was used.
+    coef_ : dict of ndarrays of shape (1, n_columns) or (n_classes, n_columns)
+        Coefficients of each block that was used, for its raw values.
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+        c.
+    first_layer_ : dict of ndarrays
+        Fitted attributes in which the copy differs from the representation; empty
+        without ``fine_tune``.
+    n_features_in_ : int
+        Where X had two dimensions.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+
+    See Also
+    --------
+    calibrate : Learn the settings from the source tasks.
+    probe_new_tasks : Measure what a representation gains over raw inputs.
+
+    Examples
+    --------
+    >>> from mtrl_sklearn import MultiTaskReLURepresentation
+    >>> from mtrl_sklearn.datasets import make_subspace_tasks
+    >>> from mtrl_sklearn.probing import LinearProbe
+    >>> X, Y, components, problem = make_subspace_tasks(random_state=0)
+    >>> representation = MultiTaskReLURepresentation(128, random_state=0).fit(X, Y)
+    >>> new_task = problem.new_tasks(1, random_state=1)
+    >>> X_few, y_few = new_task.sample(64, random_state=2)
+    >>> X_test, y_test = new_task.sample(1000, random_state=3)
+    >>> probe = LinearProbe(representation).fit(X_few, y_few.ravel())
+    >>> raw = LinearProbe().fit(X_few, y_few.ravel())
+    >>> gain = probe.score(X_test, y_test.ravel()) - raw.score(X_test, y_test.ravel())
+    >>> bool(gain > 0.1)
+    True
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "representation": [None, HasMethods("transform")],
+        "settings": [None, ProbeSettings],
+        "weights": [dict, StrOptions({"auto"})],
+        "C": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "fine_tune": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        representation=None,
+        *,
+        settings=None,
+        weights="auto",
+        C="auto",
+        fine_tune=False,
+    ):
+        self.representation = representation
+        self.settings = settings
+        self.weights = weights
+        self.C = C
+        self.fine_tune = fine_tune
+
+    def __sklearn_clone__(self):
+        """Clone all but the representation, which a probe takes as it is."""
+        params = self.get_params(deep=False)
+        representation = params.pop("representation")
+        copies = {name: clone(value, safe=False) for name, value in params.items()}
+        return type(self)(representation, **copies)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y):
+        """Fit the probe on the few labels of a new task.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs, as the representation accepts them.
+        y : array-like of shape (n_samples,)
+            Labels of two or more classes in any encoding.
+
+        Returns
+        -------
+        self : LinearProbe
+
+        Raises
+        ------
+        ValueError
+            If y shows a single class, X is not finite, or a weight has no block.
+        NotFittedError
+            If the representation was not fitted.
+        """
+        blocks = self._read_blocks(X, reset=True)
+        y = column_or_1d(y, warn=True)
+        check_consistent_length(next(iter(blocks.present.values())), y)
+        check_classification_targets(y)
+        classes, codes = np.unique(y, return_inverse=True)
+        if len(classes) < 2:
+            raise ValueError(
+                f"y shows {len(classes)} class ({classes.tolist()}), but a probe needs "
+                "labels of at least 2 classes. Add rows of another class."
+            )
+        weights, C = self._resolve_settings(blocks, len(y))
+        model = fit_ridge_logistic(blocks.present, codes, weights, C)
+        first_layer = {}
+        if self.fine_tune:
+            layer = open_first_layer(*open_representation(self.representation, X))
+            model, first_layer = fine_tune(
+                layer, blocks.present, codes, model, weights, C
+            )
+        self.classes_, self.weights_, self.C_ = classes, weights, C
+        self.coef_, self.intercept_ = model.coef, model.intercept
+        self.first_layer_ = first_layer
+        return self
+
+    def _read_blocks(self, X, reset=False):
+        """Features of rows, computed here unless X holds them already."""
+        if isinstance(X, Blocks):
+            return X
+        if self.representation is None:
+            X = validate_data(self, X, dtype=[np.float64, np.float32], reset=reset)
+            return Blocks(None, None, X)
+        validate_data(self, X, skip_check_array=True, reset=reset)
+        estimator, X = open_representation(self.representation, X)
+        if not reset and self.first_layer_:
+            blocks = compute_blocks(estimator, X, BLOCKS[1:])
+            tuned = copy(estimator)
+            vars(tuned).update(self.first_layer_)
+            return blocks._replace(hidden=tuned.transform(X))
+        return compute_blocks(estimator, X)
+
+    def _resolve_settings(self, blocks, n_labels):
+        """Weights of the blocks there are, summing to 1, and C."""
+        weights, C = dict(DEFAULT_WEIGHTS), DEFAULT_C
+        if self.settings is not None:
+            weights, C = self.settings.at(n_labels)
+        if self.weights != "auto":
+            unknown = set(self.weights) - set(BLOCKS)
+            values = np.array(list(self.weights.values()), dtype=float)
+            if unknown or not (np.isfinite(values) & (values >= 0)).all():
+                raise ValueError(
+                    f"weights={self.weights!r} should map blocks of {list(BLOCKS)} to "
+                    "numbers of at least 0."
+                )
+            weights = {name: float(self.weights.get(name, 0)) for name in BLOCKS}
+        weights = {name: weights[name] for name in blocks.present}
+        if len(weights) == 1 and self.weights == "auto":
+            weights = dict.fromkeys(weights, 1.0)
+        total = sum(weights.values())
+        if not total > 0:
+            raise ValueError(
+                f"weights={self.weights!r} leave no block of features: there are "
+                f"{list(blocks.present)}. Give one of them a positive weight."
+            )
+        weights = {name: weight / total for name, weight in weights.items()}
+        return weights, C if self.C == "auto" else float(self.C)
+
+    def _scores(self, X):
+        check_is_fitted(self)
+        blocks = self._read_blocks(X).present
+        return LinearModel(self.coef_, self.intercept_).scores(blocks)
+
+    def decision_function(self, X):
+        """Scores of the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+            For two classes, positive means the second one.
+        """
+        scores = self._scores(X)
+        return scores[:, 0] if scores.shape[1] == 1 else scores
+
+    def predict_proba(self, X):
+        """Probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            In the order of ``classes_``.
+        """
+        scores = self._scores(X)
+        if scores.shape[1] == 1:
+            return expit(np.hstack([-scores, scores]))
+        return softmax(scores, axis=1)
+
+    def predict(self, X):
+        """Labels of rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        scores = self._scores(X)
+        if scores.shape[1] == 1:
+            return self.classes_[(scores[:, 0] > 0).astype(np.intp)]
+        return self.classes_[scores.argmax(axis=1)]

@@ -1,0 +1,154 @@
+"""probe_new_tasks: what a representation gains on tasks that it was not trained on."""
+
+from numbers import Integral, Real
+from typing import Any
+
+from sklearn.utils import check_random_state
+from sklearn.utils._optional_dependencies import check_pandas_support
+from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils.validation import check_consistent_length
+
+from mtrl_sklearn._tasks import as_array, learn_encoding
+from mtrl_sklearn.probing._contenders import (
+    BASELINES,
+    list_contenders,
+    score_contenders,
+)
+from mtrl_sklearn.probing._draws import RandomSplit, read_shots
+
+PARAMETERS: dict[str, list[Any]] = {
+    "n_draws": [Interval(Integral, 1, None, closed="left")],
+    "test_size": [Interval(Real, 0, 1, closed="neither")],
+    "n_jobs": [Integral, None],
+    "random_state": ["random_state"],
+    "verbose": ["boolean"],
+}
+
+
+@validate_params(PARAMETERS, prefer_skip_nested_validation=True)
+def probe_new_tasks(
+    representation,
+    X,
+    Y,
+    *,
+    shots=(16, 32, 64, 128),
+    n_draws=5,
+    test_size=0.25,
+    scoring="roc_auc",
+    probe=None,
+    baselines=("raw", "random"),
+    groups=None,
+    n_jobs=None,
+    random_state=None,
+    verbose=False,
+):
+    """Measure what a representation gains on new tasks with few labels.
+
+    For each task and draw some rows are set aside to test on; of the others a few are
+    drawn, as many of one class as of the other. A probe is trained on these rows with
+    the features of the representation, and with those of each baseline. The rows of
+    fewer labels are among those of more.
+
+    Parameters
+    ----------
+    representation : fitted transformer
+        Trained on other tasks than those of ``Y``. Scores are those of new rows only if
+        it was not trained on rows of ``X``.
+    X : array-like of shape (n_samples, ...)
+        What the representation accepts.
+    Y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        Labels of the new tasks in any encoding; NaN, None and NA stand for "not
+        observed". A column of k > 2 classes is k one-vs-rest tasks. A DataFrame names
+        its tasks.
+    shots : tuple of int, default=(16, 32, 64, 128)
+        Numbers of labels to train on.
+    n_draws : int, default=5
+        Draws of each task. A single one is noisy at 16 labels.
+    test_size : float, default=0.25
+        Share of a task's labelled rows, or of their groups, to test on.
+    scoring : str or callable, default="roc_auc"
+        A scorer of scikit-learn for binary tasks with classes 0 and 1.
+    probe : classifier, default=None
+        A `LinearProbe` or any other classifier; None is `LinearProbe()`. A
+        `LinearProbe` sees hidden features, source-task probabilities and inputs, any
+        other classifier sees what ``representation.transform`` returns. It is cloned.
+    baselines : tuple of {"raw", "random"}, default=("raw", "random")
+        "raw" are the inputs. "random" are features of a network with the same geometry
+        that was never trained. A `LinearProbe` sees nothing else then, with the
+        default strength unless it has a C.
+    groups : array-like of shape (n_samples,), default=None
+        Groups of rows, such as scaffolds or patients. Whole ones are held out to test
+        on.
+    n_jobs : int, default=None
+        Processes, over tasks. The result does not depend on it.
+    random_state : int, RandomState instance or None, default=None
+        Draws of rows, random features.
+    verbose : bool, default=False
+        Show a progress bar.
+
+    Returns
+    -------
+    TransferTable
+        A pandas DataFrame with a row per ``task``, number of labels (``shots``),
+        ``draw`` and kind of ``features`` ("representation", "raw", "random"), and the
+        ``score``. Its method ``summary()`` compares, ``report()`` says so in sentences,
+        and ``skipped`` lists tasks that lack labels, with the reason.
+
+    Raises
+    ------
+    ImportError
+        If pandas is not installed.
+    ValueError
+        If labels cannot be read, lengths differ, or shots or baselines are unknown.
+    NotFittedError
+        If the representation was not fitted.
+
+    Examples
+    --------
+    >>> from mtrl_sklearn import MultiTaskReLURepresentation
+    >>> from mtrl_sklearn.datasets import make_subspace_tasks
+    >>> from mtrl_sklearn.probing import probe_new_tasks
+    >>> X, Y, components, problem = make_subspace_tasks(random_state=0)
+    >>> representation = MultiTaskReLURepresentation(128, random_state=0).fit(X, Y)
+    >>> X_new, Y_new = problem.new_tasks(3, random_state=1).sample(500, random_state=2)
+    >>> table = probe_new_tasks(
+    ...     representation, X_new, Y_new, shots=(16, 64), n_draws=2, random_state=0
+    ... )
+    >>> summary = table.summary().set_index(["features", "shots"])
+    >>> bool(summary.loc[("raw", 64), "gain"] > 0.1)
+    True
+    """
+    check_pandas_support("probe_new_tasks")
+    from mtrl_sklearn.probing._table import build_table  # pandas comes with an extra
+
+    shots, baselines = read_shots(shots), read_baselines(baselines)
+    encoding = learn_encoding(Y)
+    signs = encoding.encode(Y)
+    groups = None if groups is None else as_array(groups)
+    check_consistent_length(X, signs, groups)
+    seed = int(check_random_state(random_state).randint(2**31 - 1))
+    scores = score_contenders(
+        list_contenders(representation, X, probe, baselines, seed),
+        signs,
+        encoding.task_names.tolist(),
+        RandomSplit(test_size, groups),
+        shots=shots,
+        n_draws=n_draws,
+        scoring=scoring,
+        seed=seed,
+        n_jobs=n_jobs,
+        verbose=verbose,
+    )
+    return build_table(scores.records, scores.skipped)
+
+
+def read_baselines(baselines: Any) -> tuple[str, ...]:
+    """Known kinds of features, each once."""
+    if isinstance(baselines, str):
+        baselines = (baselines,)
+    names = tuple(dict.fromkeys(baselines))
+    if not set(names) <= set(BASELINES):
+        raise ValueError(
+            f"baselines={baselines!r} should be some of {BASELINES}, or ()."
+        )
+    return names

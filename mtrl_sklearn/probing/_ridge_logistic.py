@@ -1,0 +1,66 @@
+"""Logistic regression on weighted blocks of features, for few rows and many columns."""
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+
+class LinearModel(NamedTuple):
+    """Scores ``sum_b X_b @ coef[b].T + intercept`` of raw blocks of features."""
+
+    coef: dict[str, np.ndarray]  # by block, each (n_scores, n_columns of the block)
+    intercept: np.ndarray  # (n_scores,)
+
+    def scores(self, blocks: dict[str, np.ndarray]) -> np.ndarray:
+        """Scores of shape (n_samples, n_scores)."""
+        parts = [blocks[name] @ coef.T for name, coef in self.coef.items()]
+        return sum(parts) + self.intercept
+
+
+def block_scale(block: np.ndarray) -> float:
+    """Root of the mean squared norm of centred rows; 1 where all rows are the same."""
+    spread = np.square(block - block.mean(axis=0)).sum(axis=1).mean()
+    return float(np.sqrt(spread)) or 1.0
+
+
+def fit_ridge_logistic(
+    blocks: dict[str, np.ndarray], y: np.ndarray, weights: dict[str, float], C: float
+) -> LinearModel:
+    """Minimise ``C * sum of logistic losses + ||w||^2 / 2`` over scaled features.
+
+    A block is divided by one factor, so that its centred rows have a mean squared norm
+    equal to its weight. The solution lies in the span of the rows: where there are
+    fewer rows than columns the problem is solved in coordinates of that span, with the
+    same result.
+
+    Parameters
+    ----------
+    blocks : dict of ndarrays of shape (n_samples, n_columns of the block)
+    y : ndarray of shape (n_samples,)
+        Labels of two or more classes.
+    weights : dict of float
+        Weight of each block; a block of weight 0 is not used.
+    C : float
+        Inverse strength.
+    """
+    used = {name: block for name, block in blocks.items() if weights[name] > 0}
+    means = {name: block.mean(axis=0, dtype=float) for name, block in used.items()}
+    factors = {
+        name: np.sqrt(weights[name]) / block_scale(block)
+        for name, block in used.items()
+    }
+    Z = np.hstack([factors[n] * (block - means[n]) for n, block in used.items()])
+    basis = None
+    if Z.shape[0] < Z.shape[1]:
+        basis, triangle = np.linalg.qr(Z.T)
+        Z = triangle.T
+    model = LogisticRegression(C=C, tol=1e-6, max_iter=1000).fit(Z, y)
+    coef = model.coef_ if basis is None else model.coef_ @ basis.T
+    stops = np.cumsum([block.shape[1] for block in used.values()])[:-1]
+    parts = {
+        name: factors[name] * part
+        for name, part in zip(used, np.split(coef, stops, axis=1))
+    }
+    shift = sum(part @ means[name] for name, part in parts.items())
+    return LinearModel(parts, model.intercept_ - shift)

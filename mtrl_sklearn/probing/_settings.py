@@ -1,0 +1,53 @@
+"""What a linear probe does with its features, as a function of the number of labels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mtrl_sklearn.probing._blocks import BLOCKS
+
+# Where nobody calibrated: near the best fixed setting on assays, digits, yeast and
+# synthetic tasks alike (benchmarks/probe_quality.py).
+DEFAULT_WEIGHTS = {"hidden": 0.25, "scores": 0.5, "inputs": 0.25}
+DEFAULT_C = 1.0
+
+
+@dataclass(frozen=True)
+class ProbeSettings:
+    """Weights of the blocks of features, and strength, by the number of labels.
+
+    `calibrate` learns them. Between the numbers of labels they are interpolated, linear
+    in the logarithm of that number (the strength C in its own logarithm too); beyond
+    they stay as they are.
+
+    Attributes
+    ----------
+    n_labels : tuple of int
+        Ascending numbers of labels.
+    weights : tuple of tuples of 3 floats
+        For each of them, weights of the blocks "hidden", "scores" and "inputs"; they
+        sum to 1.
+    C : tuple of float
+        For each of them, the inverse strength of the ridge penalty.
+
+    Examples
+    --------
+    >>> from mtrl_sklearn.probing import ProbeSettings
+    >>> settings = ProbeSettings((16, 64), ((0.2, 0.8, 0.0), (0.6, 0.2, 0.2)), (1, 4))
+    >>> weights, C = settings.at(32)
+    >>> {name: round(weight, 2) for name, weight in weights.items()}, round(C, 2)
+    ({'hidden': 0.4, 'scores': 0.5, 'inputs': 0.1}, 2.0)
+    """
+
+    n_labels: tuple[int, ...]
+    weights: tuple[tuple[float, ...], ...]
+    C: tuple[float, ...]
+
+    def at(self, n_labels: int) -> tuple[dict[str, float], float]:
+        """Weights by block, and C, for this number of labels."""
+        x, known = np.log(n_labels), np.log(self.n_labels)
+        weights = {
+            name: float(np.interp(x, known, column))
+            for name, column in zip(BLOCKS, np.transpose(self.weights))
+        }
+        return weights, float(np.exp(np.interp(x, known, np.log(self.C))))

@@ -1,0 +1,140 @@
+"""source_task_transfer: would new tasks of this kind profit? Leave some out and see."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
+from sklearn.utils import check_random_state
+from sklearn.utils._optional_dependencies import check_pandas_support
+from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils.validation import check_consistent_length
+
+from mtrl_sklearn._tasks import as_array
+from mtrl_sklearn.probing._contenders import list_contenders, score_contenders
+from mtrl_sklearn.probing._draws import FixedSplit, read_shots
+from mtrl_sklearn.probing._new_tasks import PARAMETERS, read_baselines
+from mtrl_sklearn.probing._sources import read_groups, read_sources
+
+
+@validate_params(
+    PARAMETERS | {"n_groups": [Interval(Integral, 2, None, closed="left")]},
+    prefer_skip_nested_validation=True,
+)
+def source_task_transfer(
+    estimator,
+    X,
+    Y,
+    groups_of_tasks=None,
+    *,
+    tasks=None,
+    n_groups=3,
+    shots=(16, 32, 64, 128),
+    n_draws=5,
+    test_size=0.25,
+    scoring="roc_auc",
+    probe=None,
+    baselines=("raw", "random"),
+    groups=None,
+    n_jobs=None,
+    random_state=None,
+    verbose=False,
+):
+    """Measure on the source tasks whether new tasks of their kind will profit.
+
+    A share ``test_size`` of the rows is set aside. For each group of tasks the
+    estimator is trained without them on the other rows, and these tasks are then
+    probed as new ones: few labels of rows that were trained on, scores on rows that
+    were not.
+
+    Parameters
+    ----------
+    estimator : estimator or pipeline
+        Cloned, and fitted once per group.
+    X : array-like of shape (n_samples, ...)
+        Inputs.
+    Y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        Labels, as for the estimator.
+    groups_of_tasks : array-like of shape (n_outputs,) or list of lists, default=None
+        The group of each column of ``Y``, or of each sorted id of ``tasks``; or lists
+        of names or positions. None finds groups that keep tasks with similar labels
+        together: near-duplicates among the tasks trained on would flatter.
+    tasks : array-like of shape (n_samples,), default=None
+        The long form: ``Y`` holds one label per row, of this task.
+    n_groups : int, default=3
+        Number of groups to find.
+    shots, n_draws, test_size, scoring, probe, baselines, groups
+        As for `probe_new_tasks`. There is one split into training and test rows; draws
+        differ in the few labels.
+    n_jobs, random_state, verbose
+        As for `probe_new_tasks`.
+
+    Returns
+    -------
+    TransferTable
+        As `probe_new_tasks` returns it, with a column ``group``. In its ``summary()`` a
+        negative ``gain`` means that tasks like these lose by the representation.
+
+    Raises
+    ------
+    ImportError
+        If pandas is not installed.
+    ValueError
+        If there is a single task, groups leave nothing to train on, or labels cannot
+        be read.
+
+    Examples
+    --------
+    >>> from mtrl_sklearn import MultiTaskReLURepresentation
+    >>> from mtrl_sklearn.datasets import make_subspace_tasks
+    >>> from mtrl_sklearn.probing import source_task_transfer
+    >>> X, Y, *_ = make_subspace_tasks(1000, 50, n_tasks=24, random_state=0)
+    >>> table = source_task_transfer(
+    ...     MultiTaskReLURepresentation(64, random_state=0), X, Y, n_groups=2,
+    ...     shots=(32,), n_draws=2, random_state=0,
+    ... )
+    >>> gain = table.summary().set_index("features")["gain"]
+    >>> bool(gain["raw"] > 0.1)
+    True
+    """
+    check_pandas_support("source_task_transfer")
+    from mtrl_sklearn.probing._table import build_table  # pandas comes with an extra
+
+    shots, baselines = read_shots(shots), read_baselines(baselines)
+    sources = read_sources(X, Y, tasks)
+    groups = None if groups is None else as_array(groups)
+    check_consistent_length(X, groups)
+    seed = int(check_random_state(random_state).randint(2**31 - 1))
+    left_out = read_groups(groups_of_tasks, n_groups, sources, seed)
+    split = _split_rows(len(sources.signs), groups, test_size, seed)
+    train = np.flatnonzero(~split.is_test)
+    names = sources.encoding.task_names
+    records, skipped = [], []
+    for group, outputs in enumerate(left_out):
+        representation = sources.fit_without(estimator, outputs, train)
+        probed = outputs[sources.output_of_task]
+        scores = score_contenders(
+            list_contenders(representation, X, probe, baselines, seed),
+            sources.signs[:, probed],
+            names[probed].tolist(),
+            split,
+            shots=shots,
+            n_draws=n_draws,
+            scoring=scoring,
+            seed=seed,
+            n_jobs=n_jobs,
+            verbose=verbose,
+        )
+        records += [record | {"group": group} for record in scores.records]
+        skipped += scores.skipped
+    return build_table(records, skipped)
+
+
+def _split_rows(
+    n_samples: int, groups: np.ndarray | None, test_size: float, seed: int
+) -> FixedSplit:
+    splitter = GroupShuffleSplit if groups is not None else ShuffleSplit
+    rows = splitter(1, test_size=test_size, random_state=seed)
+    _, test = next(rows.split(np.arange(n_samples), groups=groups))
+    is_test = np.zeros(n_samples, dtype=bool)
+    is_test[test] = True
+    return FixedSplit(is_test)

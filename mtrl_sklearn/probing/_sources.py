@@ -1,0 +1,171 @@
+"""Source tasks: pre-training without some of them, and groups of similar ones."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import check_consistent_length
+
+from mtrl_sklearn._tasks import LabelEncoding, as_array, brief, learn_encoding
+from mtrl_sklearn.probing._affinity import label_agreement
+
+# Clusters of tasks per group, so that groups come out of similar size.
+CLUSTERS_PER_GROUP = 8
+
+
+class SourceTasks(NamedTuple):
+    """Rows and labels of tasks to train a representation on."""
+
+    X: Any
+    y: Any
+    tasks: np.ndarray | None  # (n_samples,), the long form
+    encoding: LabelEncoding
+    signs: np.ndarray  # (n_samples, n_tasks)
+
+    @property
+    def output_of_task(self) -> np.ndarray:
+        """Column of ``y``, or task id, that each binary task belongs to."""
+        return np.repeat(
+            np.arange(len(self.encoding.outputs)), self.encoding.tasks_per_output
+        )
+
+    def fit_without(
+        self, estimator: Any, left_out: np.ndarray, rows: np.ndarray
+    ) -> Any:
+        """A clone of the estimator, fitted on some rows without some tasks.
+
+        Parameters
+        ----------
+        estimator : estimator or pipeline
+        left_out : ndarray of shape (n_outputs,), bool
+        rows : ndarray of shape (n_rows,)
+        """
+        while isinstance(estimator, FrozenEstimator):
+            estimator = estimator.estimator
+        estimator = clone(estimator)
+        if self.tasks is not None:
+            kept = self.encoding.outputs[~left_out]
+            rows = rows[np.isin(self.tasks[rows], kept)]
+            name = "tasks"
+            if isinstance(estimator, Pipeline):
+                name = f"{estimator.steps[-1][0]}__tasks"
+            y, fit_params = as_array(self.y)[rows], {name: self.tasks[rows]}
+        else:
+            signs = self.signs[rows][:, ~left_out[self.output_of_task]]
+            usable = (signs > 0).any(axis=0) & (signs < 0).any(axis=0)
+            if not usable.any():
+                raise ValueError(
+                    "No task with labels of both classes is left to train on once a "
+                    f"group of {int(left_out.sum())} of {len(left_out)} is taken out. "
+                    "Pass more tasks, or smaller groups_of_tasks."
+                )
+            signs = signs[:, usable]
+            y, fit_params = np.where(signs == 0, np.nan, signs > 0), {}
+        return estimator.fit(_safe_indexing(self.X, rows), y, **fit_params)
+
+
+def read_sources(X: Any, y: Any, tasks: Any) -> SourceTasks:
+    """Validated labels of source tasks.
+
+    Raises
+    ------
+    ValueError
+        If labels cannot be read, or there is a single task.
+    """
+    encoding = learn_encoding(y, tasks)
+    signs = encoding.encode(y, tasks)
+    check_consistent_length(X, signs)
+    if len(encoding.outputs) < 2:
+        raise ValueError(
+            f"Y holds {len(encoding.outputs)} task, but some are to be left out and "
+            "others to be trained on. Pass at least 2."
+        )
+    ids = None if tasks is None else as_array(tasks)
+    return SourceTasks(X, y, ids, encoding, signs)
+
+
+def read_groups(
+    groups_of_tasks: Any, n_groups: int, sources: SourceTasks, seed: int
+) -> list[np.ndarray]:
+    """Which outputs belong to each group, of shape (n_outputs,) each.
+
+    Parameters
+    ----------
+    groups_of_tasks : array-like of shape (n_outputs,), list of lists or None
+        The group of each column of y, or of each sorted task id; or the names or
+        positions of the tasks of each group. None finds groups of similar tasks.
+    n_groups : int
+        Number of groups to find.
+    sources : SourceTasks
+    seed : int
+    """
+    outputs = sources.encoding.outputs.tolist()
+    if groups_of_tasks is None:
+        of_output = find_groups(sources, n_groups, seed)
+        return [of_output == group for group in np.unique(of_output)]
+    groups = list(groups_of_tasks)
+    if any(isinstance(g, (list, tuple, set, np.ndarray)) for g in groups):
+        masks = [_mask_of(group, outputs) for group in groups]
+    else:
+        if len(groups) != len(outputs):
+            raise ValueError(
+                f"groups_of_tasks has {len(groups)} entries, but there are "
+                f"{len(outputs)} tasks: {brief(outputs)}. Pass the group of each task."
+            )
+        of_output = np.unique(as_array(groups).astype(str), return_inverse=True)[1]
+        masks = [of_output == group for group in range(of_output.max() + 1)]
+    if any(not mask.any() or mask.all() for mask in masks):
+        raise ValueError(
+            f"groups_of_tasks={brief(groups)} should leave some tasks out and keep "
+            "some in each round. Pass at least two groups."
+        )
+    return masks
+
+
+def _mask_of(group: Any, outputs: list[Any]) -> np.ndarray:
+    mask = np.zeros(len(outputs), dtype=bool)
+    for task in group:
+        if task in outputs:
+            mask[outputs.index(task)] = True
+        elif isinstance(task, (int, np.integer)) and 0 <= task < len(outputs):
+            mask[task] = True
+        else:
+            raise ValueError(
+                f"groups_of_tasks names {task!r}, which is neither a task nor a "
+                f"position among {len(outputs)} tasks: {brief(outputs)}."
+            )
+    return mask
+
+
+def find_groups(sources: SourceTasks, n_groups: int, seed: int) -> np.ndarray:
+    """Groups of about equal size that keep tasks with similar labels together.
+
+    Tasks are clustered by the agreement of their labels. Two of which no row has both
+    labels count as unrelated.
+
+    Returns
+    -------
+    ndarray of shape (n_outputs,), int
+    """
+    first = np.unique(sources.output_of_task, return_index=True)[1]
+    agreement = np.nan_to_num(label_agreement(sources.signs[:, first]))
+    n_outputs = len(agreement)
+    n_groups = min(n_groups, n_outputs)
+    distance = np.clip(1 - np.abs(agreement), 0, None)
+    np.fill_diagonal(distance, 0)
+    n_clusters = min(CLUSTERS_PER_GROUP * n_groups, n_outputs)
+    tree = linkage(squareform(distance, checks=False), "average")
+    clusters = fcluster(tree, n_clusters, "maxclust") - 1
+    sizes = np.bincount(clusters)
+    shuffled = np.random.default_rng(seed).permutation(len(sizes))
+    group = np.zeros(len(sizes), dtype=int)
+    total = np.zeros(n_groups)
+    for cluster in shuffled[np.argsort(-sizes[shuffled], kind="stable")]:
+        group[cluster] = total.argmin()
+        total[group[cluster]] += sizes[cluster]
+    return group[clusters]

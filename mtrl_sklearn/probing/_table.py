@@ -1,0 +1,163 @@
+"""The table of scores that probes of new tasks return, and what it says."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+OURS = "representation"
+
+
+class TransferTable(pd.DataFrame):
+    """Scores of probes, one row per task, number of labels, draw and kind of features.
+
+    A pandas DataFrame with columns ``task``, ``shots``, ``draw``, ``features`` and
+    ``score``, and two methods that say what it shows.
+
+    Attributes
+    ----------
+    skipped : DataFrame
+        Tasks and numbers of labels that could not be drawn: ``task``, ``shots``, the
+        number of ``draws`` that failed, and the ``reason``.
+    """
+
+    _metadata = ["_skipped"]
+
+    @property
+    def _constructor(self):
+        return TransferTable
+
+    @property
+    def skipped(self) -> pd.DataFrame:
+        """Tasks and numbers of labels that were skipped, with the reason."""
+        columns = ["task", "shots", "draws", "reason"]
+        return pd.DataFrame(getattr(self, "_skipped", None) or [], columns=columns)
+
+    def summary(self) -> pd.DataFrame:
+        """Means over tasks, and how the representation fares against the baselines.
+
+        Returns
+        -------
+        DataFrame
+            One row per number of labels (``shots``) and kind of ``features``:
+
+            n_tasks : int
+                Tasks that were scored.
+            mean : float
+                Mean score over tasks and draws.
+            std : float
+                Standard deviation over draws of the mean over tasks; NaN for one draw.
+            gain : float
+                Mean score of the representation minus this one. Negative means
+                negative transfer.
+            tasks_won : float
+                Share of tasks in which the representation has the higher mean score;
+                a tie counts half.
+            labels_to_match : float
+                Number of labels that these features need for the mean score of the
+                representation with ``shots`` labels, interpolated, over the tasks
+                scored at every number of labels. At least the smallest number; inf
+                where the largest does not suffice.
+
+            The last three are NaN for the representation itself.
+        """
+        of_task = self._mean_over("task")  # (task, shots) x features
+        of_draw = self._mean_over("draw").groupby("shots").std()
+        means = of_task.groupby("shots").mean()
+        curves = self._common_curves(of_task)
+        rows = []
+        for shots, features in np.ndindex(means.shape):
+            k, name = means.index[shots], means.columns[features]
+            scores = of_task.xs(k, level="shots")
+            row = {
+                "shots": k,
+                "features": name,
+                "n_tasks": int(scores[name].count()),
+                "mean": means.loc[k, name],
+                "std": of_draw.loc[k, name],
+            }
+            if name != OURS and OURS in means:
+                difference = scores[OURS] - scores[name]
+                row["gain"] = means.loc[k, OURS] - row["mean"]
+                row["tasks_won"] = ((np.sign(difference) + 1) / 2).mean()
+                row["labels_to_match"] = _labels_to_match(curves, name, k)
+            rows.append(row)
+        columns = ["gain", "tasks_won", "labels_to_match"]
+        return pd.DataFrame(rows).reindex(
+            columns=["shots", "features", "n_tasks", "mean", "std", *columns]
+        )
+
+    def report(self) -> str:
+        """What the table says, in sentences.
+
+        Returns
+        -------
+        str
+            A line per number of labels and baseline, and one for skipped tasks.
+        """
+        summary, lines = self.summary(), []
+        largest = summary["shots"].max() if len(summary) else 0
+        ours = summary[summary["features"] == OURS].set_index("shots")["mean"]
+        for row in summary[summary["features"] != OURS].itertuples():
+            verdict = "gains" if row.gain >= 0 else "LOSES"
+            if row.gain < 0:
+                match = "negative transfer"
+            elif np.isinf(row.labels_to_match):
+                match = f"more than {largest} labels on {row.features} do as much"
+            elif np.isnan(row.labels_to_match):
+                match = "too few tasks have all numbers of labels to say more"
+            else:
+                match = f"as much as {row.labels_to_match:.0f} labels on {row.features}"
+            lines.append(
+                f"{row.shots} labels: {ours[row.shots]:.3f} {verdict} "
+                f"{abs(row.gain):.3f} against {row.features} ({row.mean:.3f}), better "
+                f"on {row.tasks_won:.0%} of {row.n_tasks} tasks; {match}."
+            )
+        if len(self.skipped):
+            n_tasks = self.skipped["task"].nunique()
+            lines.append(
+                f"{n_tasks} tasks lack labels for some of these numbers: see skipped."
+            )
+        return "\n".join(lines)
+
+    def _mean_over(self, kind: str) -> pd.DataFrame:
+        """Mean scores by task or draw and by shots, a column per kind of features."""
+        table = pd.DataFrame(self)
+        if kind == "draw":  # every task counts once, whatever its number of draws
+            keys = ["draw", "shots", "features"]
+        else:
+            keys = ["task", "shots", "features"]
+        names = list(dict.fromkeys(table["features"]))
+        return table.groupby(keys)["score"].mean().unstack("features")[names]
+
+    def _common_curves(self, of_task: pd.DataFrame) -> pd.DataFrame:
+        """Means over the tasks that were scored at every number of labels."""
+        n_scored = of_task.groupby("task").size()
+        common = n_scored.index[n_scored == of_task.index.unique("shots").size]
+        kept = of_task[of_task.index.get_level_values("task").isin(common)]
+        return kept.groupby("shots").mean()
+
+
+def _labels_to_match(curves: pd.DataFrame, name: str, shots: int) -> float:
+    """Where the curve of a baseline reaches the score of the representation."""
+    if len(curves) == 0:
+        return float("nan")
+    target = curves.loc[shots, OURS]
+    known = np.log(curves.index.to_numpy(dtype=float))
+    reached = np.maximum.accumulate(curves[name].to_numpy())
+    if target > reached[-1]:
+        return float("inf")
+    k = int(np.argmax(reached >= target))
+    if k == 0:
+        return float(curves.index[0])
+    share = (target - reached[k - 1]) / (reached[k] - reached[k - 1])
+    return float(np.exp(known[k - 1] + share * (known[k] - known[k - 1])))
+
+
+def build_table(records: list[dict[str, Any]], skipped: list[dict[str, Any]]):
+    """A `TransferTable` of records with its columns, of which there may be none."""
+    columns = ["task", "shots", "draw", "features", "score"]
+    extra = [name for name in (records[0] if records else {}) if name not in columns]
+    table = TransferTable(records, columns=columns + extra)
+    table._skipped = skipped
+    return table
