@@ -3,120 +3,77 @@ A new task from 16 labels
 =========================
 
 A representation is learned from 40 binary tasks with half of their labels missing.
-Then 20 new tasks arrive with 16 to 128 labels each. Probes on the learned hidden
-features compete with logistic regression and a random forest on the raw inputs, and
-with logistic regression on random ReLU features, all with the same labelled rows.
+Then 20 new tasks arrive with 16 to 128 labels each. Linear probes on the representation
+compete with probes of raw inputs and of random features, and with a random forest, all
+with the same labelled rows.
 
-The table is printed, the picture is saved as ``demo.png``. Where the environment
-variable ``MTRL_DATA`` names a folder with ``toxcast.npz``, a second panel shows the
-same comparison on assays of molecules.
+Tables are printed, the picture is saved as ``demo.png``. Where the environment variable
+``MTRL_DATA`` names a folder with ``toxcast.npz``, a second panel shows the same
+comparison on assays of molecules, with the settings of the probe learned from the
+source tasks.
 """
 
 # %%
-# Probes
-# ------
-# A contender is a pair of features and a classifier. Each new task gives it a few
-# labels, as many of one class as of the other, and scores it on test rows.
+# The comparison
+# --------------
+# Each draw gives a new task a few labels, as many of one class as of the other. Scores
+# are those of test rows that the representation was not trained on.
 
 import os
+import sys
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
-from joblib import Parallel, delayed
+import pandas as pd
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import get_scorer
 from sklearn.model_selection import train_test_split
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from mtrl_sklearn import MultiTaskReLURepresentation
 from mtrl_sklearn.datasets import make_digit_tasks
+from mtrl_sklearn.plotting import TransferCurveDisplay
+from mtrl_sklearn.probing import LinearProbe, calibrate, probe_new_tasks
 
-N_LABELS = np.array([16, 32, 64, 128])
-N_DRAWS = 3
-LEARNED = "learned features + logistic"
-RANDOM = "random ReLU features + logistic"
-FOREST = "raw inputs + random forest"
-RAW = "raw inputs + logistic"
-
-
-class Contender(NamedTuple):
-    """A classifier and the features it sees; rows are those of X."""
-
-    features: np.ndarray  # (n_samples, n_features)
-    classifier: object
+FAST = "--fast" in sys.argv  # smaller, for a quick look
+N_DRAWS = 1 if FAST else 3
+FOREST = "random forest"
 
 
-def linear_probe(C):
-    return make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=1000))
-
-
-def random_relu(X, train, n_hidden=512):
-    """Features of a hidden layer that was never trained."""
-    W = np.random.default_rng(0).standard_normal((n_hidden, X.shape[1]))
-    return np.maximum(0, (X - X[train].mean(axis=0)) @ W.T)
-
-
-def balanced_draw(y, n_labels, rng):
-    """Rows of a few observed labels, half of them of either class."""
-    rows = [np.flatnonzero(y == label) for label in (0, 1)]
-    return np.concatenate([rng.choice(r, n_labels // 2, replace=False) for r in rows])
-
-
-def probe_task(contender, y, train, test, scoring, seed):
-    """Scores and fit times on one task, of shape (2, n_draws, n_label_counts)."""
-    features, classifier = contender
-    test = test[~np.isnan(y[test])]
-    results = np.empty((2, N_DRAWS, len(N_LABELS)))
-    for draw, k in np.ndindex(results.shape[1:]):
-        rng = np.random.default_rng([seed, draw, k])
-        few = train[balanced_draw(y[train], N_LABELS[k], rng)]
-        start = perf_counter()
-        classifier.fit(features[few], y[few])
-        seconds = perf_counter() - start
-        score = get_scorer(scoring)(classifier, features[test], y[test])
-        results[:, draw, k] = score, seconds
-    return results
-
-
-def compare(contenders, Y_new, train, test, scoring):
-    """Results of each contender, of shape (2, n_new_tasks, n_label_counts)."""
-    with Parallel(n_jobs=2) as parallel:
-        return {
-            name: np.mean(
-                parallel(
-                    delayed(probe_task)(contender, y, train, test, scoring, seed)
-                    for seed, y in enumerate(Y_new.T)
-                ),
-                axis=2,  # over draws
-            ).swapaxes(0, 1)
-            for name, contender in contenders.items()
-        }
-
-
-def print_table(title, results):
-    print(f"\n{title}")
-    print(f"{'labels':34}" + "".join(f"{k:7}" for k in N_LABELS) + "   time per probe")
-    for name, (scores, seconds) in results.items():
-        row = "".join(f"{score:7.3f}" for score in scores.mean(axis=0))
-        print(f"{name:34}{row}   {1000 * seconds.mean():11.0f} ms")
-
-
-def pretrain(X, Y, train):
-    """Hidden features of all rows, learned from the training rows."""
+def pretrain(X, Y):
+    """A representation of the source tasks."""
     start = perf_counter()
-    representation = MultiTaskReLURepresentation(random_state=0)
-    representation.fit(X[train], Y[train])
-    n_labels = np.isfinite(Y[train]).sum()
+    representation = MultiTaskReLURepresentation(random_state=0).fit(X, Y)
     print(
-        f"Pre-training: {len(train)} rows, {Y.shape[1]} tasks, {n_labels} labels, "
-        f"{perf_counter() - start:.1f} s"
+        f"Pre-training: {len(X)} rows, {Y.shape[1]} tasks, "
+        f"{(~np.isnan(Y)).sum()} labels, {perf_counter() - start:.1f} s"
     )
-    return representation.transform(X)
+    return representation
+
+
+def compare(representation, X, Y_new, is_test, scoring, probe=None):
+    """Scores of the probe, its baselines and a random forest, on the same rows."""
+    options = {
+        "test_rows": is_test,
+        "scoring": scoring,
+        "n_draws": N_DRAWS,
+        "n_jobs": 2,
+        "random_state": 0,
+    }
+    table = probe_new_tasks(representation, X, Y_new, probe=probe, **options)
+    if FAST:
+        return table
+    trees = RandomForestClassifier(random_state=0)
+    options["baselines"] = ("raw",)
+    forest = probe_new_tasks(representation, X, Y_new, probe=trees, **options)
+    forest = forest[forest["features"] == "raw"].assign(features=FOREST)
+    return pd.concat([table, forest], ignore_index=True)
+
+
+def show(title, table):
+    print(f"\n{title}, mean over {table['task'].nunique()} new tasks")
+    means = table.groupby(["features", "shots"])["score"].mean().unstack()
+    print(means.round(3).to_string())
 
 
 # %%
@@ -124,121 +81,79 @@ def pretrain(X, Y, train):
 # ------
 # Each task splits the ten digits into five and five at random. Pre-training sees 75 %
 # of the images and the labels of 40 tasks; the few labels of the 20 new tasks come from
-# the same images, and probes are tested on the other 25 %. Each linear contender has
-# the regularisation that was best for it, on average over all numbers of labels, on
-# tasks and images drawn with other seeds.
+# the same images, and probes are tested on the other 25 %.
 
-
-def run_digits():
-    X, Y, Y_new, _ = make_digit_tasks(random_state=0)
-    train, test = train_test_split(np.arange(len(X)), random_state=0)
-    contenders = {
-        LEARNED: Contender(pretrain(X, Y, train), linear_probe(C=1)),
-        RANDOM: Contender(random_relu(X, train), linear_probe(C=1)),
-        FOREST: Contender(X, RandomForestClassifier(random_state=0)),
-        RAW: Contender(X, linear_probe(C=0.3)),
-    }
-    return compare(contenders, Y_new, train, test, "accuracy")
-
-
-digits = run_digits()
-print_table("Digits: accuracy on 20 new tasks", digits)
+X, Y, Y_new, _ = make_digit_tasks(random_state=0)
+X, Y = X.astype(np.float32), np.asarray(Y, dtype=float)
+is_test = np.zeros(len(X), dtype=bool)
+is_test[train_test_split(np.arange(len(X)), random_state=0)[1]] = True
+representation = pretrain(X[~is_test], Y[~is_test])
+digits = compare(representation, X, Y_new[:, : 8 if FAST else 20], is_test, "accuracy")
+show("Digits: accuracy", digits)
+print(digits.report().splitlines()[0])
 
 # %%
 # Assays
 # ------
-# 3535 molecules as 1024 fingerprint bits, 517 assays, 57 % of the labels missing. A
-# random 20 % of the assays are held out as new tasks, those of them with enough labels
-# are probed, and a random 20 % of the molecules are for testing. Labels are noisy here,
-# so that all linear contenders want strong regularisation.
+# 3535 molecules as 1024 fingerprint bits, 517 assays, 57 % of the labels missing. All
+# assays of one platform are held out as new tasks, and 20 % of the molecules are for
+# testing. :func:`~mtrl_sklearn.probing.calibrate` learns from the other platforms how
+# the probe should weigh its features.
+
+PLATFORM = "ATG"
 
 
 def run_assays(path):
     with np.load(path) as data:
         X = np.unpackbits(data["X_packed"], axis=1)[:, :1024].astype(np.float32)
         Y = np.where(data["Y"] < 0, np.nan, data["Y"])
-    rows, tasks = np.arange(len(X)), np.arange(Y.shape[1])
-    train, test = train_test_split(rows, test_size=0.2, random_state=0)
-    source, new = train_test_split(tasks, test_size=0.2, random_state=0)
-    counts = [[(Y[part] == c).sum(axis=0) for c in (0, 1)] for part in (train, test)]
-    enough = (np.min(counts[0], axis=0) >= 64) & (np.min(counts[1], axis=0) >= 10)
-    new = new[enough[new]][:40]
-    contenders = {
-        LEARNED: Contender(pretrain(X, Y[:, source], train), linear_probe(C=0.01)),
-        RANDOM: Contender(random_relu(X, train), linear_probe(C=0.01)),
-        FOREST: Contender(X, RandomForestClassifier(random_state=0)),
-        RAW: Contender(X, linear_probe(C=0.1)),
-    }
-    return compare(contenders, Y[:, new], train, test, "roc_auc")
+        names = data["task_names"].tolist()
+    is_new = np.array([name.split("_")[0] == PLATFORM for name in names])
+    is_test = np.random.default_rng(0).random(len(X)) < 0.2
+    counts = [np.sum(Y[~is_test] == label, axis=0) for label in (0, 1)]
+    new = np.flatnonzero(is_new & (np.min(counts, axis=0) >= 64))[:40]
+    X_source, Y_source = X[~is_test], Y[~is_test][:, ~is_new]
+    Y_source = Y_source[:, np.nanstd(Y_source, axis=0) > 0]  # both classes are there
+    representation = pretrain(X_source, Y_source)
+    settings = calibrate(representation, X_source, Y_source, random_state=0)
+    probe = LinearProbe(settings=settings)
+    return compare(representation, X, Y[:, new], is_test, "roc_auc", probe)
 
 
 panels = {"Digits: accuracy": digits}
-if folder := os.environ.get("MTRL_DATA"):
+if (folder := os.environ.get("MTRL_DATA")) and not FAST:
     assays = run_assays(Path(folder) / "toxcast.npz")
-    print_table(f"Assays: ROC-AUC on {len(assays[LEARNED][0])} new tasks", assays)
-    panels["Assays: ROC-AUC"] = assays
+    show(f"{PLATFORM} assays: ROC-AUC", assays)
+    print(assays.report().splitlines()[0])
+    panels[f"{PLATFORM} assays: ROC-AUC"] = assays
 else:
     print("\nAssays: skipped. Set MTRL_DATA to a folder with toxcast.npz to run them.")
 
 # %%
 # Curves
 # ------
-# Points are means over the new tasks, bars two standard errors of that mean.
-
-STYLES = {  # colours that differ without colour vision as well, and markers
-    LEARNED: {"color": "#0072B2", "marker": "o", "linewidth": 2.5},
-    RANDOM: {"color": "#D55E00", "marker": "s"},
-    FOREST: {"color": "#009E73", "marker": "^"},
-    RAW: {"color": "#000000", "marker": "D"},
-}
 
 
-def draw_panel(ax, title, results):
-    for k, (name, (scores, _)) in enumerate(results.items()):
-        x = N_LABELS * 1.015 ** (k - 1.5)  # so that bars do not cover each other
-        mean = scores.mean(axis=0)
-        error = 2 * scores.std(axis=0, ddof=1) / np.sqrt(len(scores))
-        ax.errorbar(x, mean, error, elinewidth=1.2, **STYLES[name])
-    ax.set_xscale("log", base=2)
-    ax.set_xticks(N_LABELS, N_LABELS)
-    ax.set_xlabel("labels of the new task")
-    ax.set_title(f"{title}, mean over {len(scores)} new tasks", loc="left", size=10)
-    ax.grid(axis="y", alpha=0.3)
-    ax.spines[["top", "right"]].set_visible(False)
-
-
-def label_curves(ax, results):
-    for name, (scores, _) in results.items():
-        ax.annotate(
-            name,
-            (N_LABELS[-1], scores[:, -1].mean()),
-            xytext=(12, 0),
-            textcoords="offset points",
-            color=STYLES[name]["color"],
-            size=9,
-            va="center",
-        )
-
-
-def headline(results):
-    """The fewest labels that do on learned features what the most do on raw inputs."""
-    learned, raw = (results[name][0].mean(axis=0) for name in (LEARNED, RAW))
-    if learned.max() < raw[-1]:
-        return "Learned features do not reach raw inputs here"
-    few = N_LABELS[np.argmax(learned >= raw[-1])]
-    return f"{few} labels on learned features do what {N_LABELS[-1]} do on raw inputs"
+def headline(table):
+    """What the smallest number of labels is worth."""
+    rows = table.summary().set_index(["features", "shots"]).loc["raw"]
+    few, most = rows.index.min(), rows.index.max()
+    enough = rows.loc[few, "labels_to_match"]
+    if np.isinf(enough):
+        return f"{few} labels on learned features do more than {most} on raw inputs"
+    return f"{few} labels on learned features do what {enough:.0f} do on raw inputs"
 
 
 fig, axes = plt.subplots(
     1,
     len(panels),
-    figsize=(2.6 + 4.4 * len(panels), 4),
+    figsize=(1 + 5 * len(panels), 4.2),
     squeeze=False,
     layout="constrained",
 )
-for ax, (title, results) in zip(axes.flat, panels.items()):
-    draw_panel(ax, title, results)
-label_curves(axes[0, 0], digits)
+for ax, (title, table) in zip(axes.flat, panels.items()):
+    TransferCurveDisplay.from_table(table, ax=ax)
+    ax.set_title(f"{title}, {table['task'].nunique()} new tasks", loc="left", size=10)
 fig.suptitle(headline(digits), weight="bold", x=0.01, ha="left")
-fig.savefig("demo.png", dpi=120, bbox_inches="tight")
+fig.savefig("demo.png", dpi=120)
 print("\nCurves: demo.png")

@@ -39,6 +39,7 @@ from mtrl_sklearn._conv_descent import (
     weigh_rows,
 )
 from mtrl_sklearn._conv_options import resolve_options, resolve_power, resolve_solver
+from mtrl_sklearn._documentation import DocumentationLinkMixin
 from mtrl_sklearn._inputs import (
     flatten_inputs,
     read_input_shape,
@@ -60,6 +61,7 @@ class ConvMultiTaskClassifier(
     ClassPredictionsMixin,
     DescentMixin,
     CallbackSupportMixin,
+    DocumentationLinkMixin,
     ClassNamePrefixFeaturesOutMixin,
     ClassifierMixin,
     TransformerMixin,

@@ -25,6 +25,7 @@ from mtrl_sklearn._base import (
     validate_rows,
 )
 from mtrl_sklearn._callbacks import StepCallbacks
+from mtrl_sklearn._documentation import DocumentationLinkMixin
 from mtrl_sklearn._onestep import solve_one_step
 from mtrl_sklearn._relu_descent import DescentOptions, descend, finish_network
 from mtrl_sklearn._solution import (
@@ -48,6 +49,7 @@ class MultiTaskReLURepresentation(
     TaskPredictionsMixin,
     DescentMixin,
     CallbackSupportMixin,
+    DocumentationLinkMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     BaseEstimator,

@@ -13,8 +13,9 @@ from mtrl_sklearn._gradients import pool_responses
 from mtrl_sklearn._relu import MultiTaskReLURepresentation
 from mtrl_sklearn.probing._ridge_logistic import LinearModel, block_scale
 
-# Penalty on the squared relative change of the first layer, per hidden unit.
-STIFFNESS = 1.0
+# Penalty on the squared relative change of the first layer, per hidden unit. With less
+# of it few labels spoil the layer; many labels overcome it.
+STIFFNESS = 100.0
 MAX_ITER = 100
 
 
@@ -85,8 +86,8 @@ def fine_tune(
 ) -> tuple[LinearModel, dict[str, np.ndarray]]:
     """Minimise the objective of the probe over the first layer too.
 
-    The first layer pays ``m / 2 * ||V - V0||^2 / ||V0||^2`` for moving from V0 to V,
-    with m the number of hidden features.
+    The first layer pays ``50 m * ||V - V0||^2 / ||V0||^2`` for moving from V0 to V, with
+    m the number of hidden units.
 
     Parameters
     ----------

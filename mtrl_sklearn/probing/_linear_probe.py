@@ -16,6 +16,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from mtrl_sklearn._documentation import DocumentationLinkMixin
 from mtrl_sklearn.probing._blocks import (
     BLOCKS,
     Blocks,
@@ -31,7 +32,7 @@ from mtrl_sklearn.probing._settings import (
 )
 
 
-class LinearProbe(ClassifierMixin, BaseEstimator):
+class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
     r"""Linear classifier of a new task on a representation learned from other tasks.
 
     Logistic regression with a ridge penalty on up to three blocks of features: hidden
@@ -67,11 +68,13 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
 
     C : float or "auto", default="auto"
         Inverse strength of the penalty. "auto" is that of ``settings``, or without any
-        1.
+        2.
 
     fine_tune : bool, default=False
         Go on from there and train the first layer of the representation together with
-        the probe, on a copy. A penalty holds the copy near the original.
+        the probe, on a copy. A penalty holds the copy near the original. Worth a try
+        with a thousand labels or more, where a task needs other features than the
+        source tasks; with few it changes next to nothing.
 
     Attributes
     ----------

@@ -3,6 +3,7 @@
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._optional_dependencies import check_pandas_support
 from sklearn.utils._param_validation import Interval, validate_params
@@ -14,7 +15,7 @@ from mtrl_sklearn.probing._contenders import (
     list_contenders,
     score_contenders,
 )
-from mtrl_sklearn.probing._draws import RandomSplit, read_shots
+from mtrl_sklearn.probing._draws import FixedSplit, RandomSplit, Split, read_shots
 
 PARAMETERS: dict[str, list[Any]] = {
     "n_draws": [Interval(Integral, 1, None, closed="left")],
@@ -34,6 +35,7 @@ def probe_new_tasks(
     shots=(16, 32, 64, 128),
     n_draws=5,
     test_size=0.25,
+    test_rows=None,
     scoring="roc_auc",
     probe=None,
     baselines=("raw", "random"),
@@ -52,8 +54,8 @@ def probe_new_tasks(
     Parameters
     ----------
     representation : fitted transformer
-        Trained on other tasks than those of ``Y``. Scores are those of new rows only if
-        it was not trained on rows of ``X``.
+        Trained on other tasks than those of ``Y``. Where it was trained on rows of
+        ``X``, name the other ones as ``test_rows``.
     X : array-like of shape (n_samples, ...)
         What the representation accepts.
     Y : array-like of shape (n_samples,) or (n_samples, n_outputs)
@@ -66,6 +68,10 @@ def probe_new_tasks(
         Draws of each task. A single one is noisy at 16 labels.
     test_size : float, default=0.25
         Share of a task's labelled rows, or of their groups, to test on.
+    test_rows : array-like of shape (n_test,) or (n_samples,), default=None
+        Rows to test on for all tasks and draws, as positions or as a mask, instead of a
+        random share. Rows that the representation was not trained on give an honest
+        score of new rows.
     scoring : str or callable, default="roc_auc"
         A scorer of scikit-learn for binary tasks with classes 0 and 1.
     probe : classifier, default=None
@@ -126,12 +132,15 @@ def probe_new_tasks(
     signs = encoding.encode(Y)
     groups = None if groups is None else as_array(groups)
     check_consistent_length(X, signs, groups)
+    split: Split = RandomSplit(test_size, groups)
+    if test_rows is not None:
+        split = FixedSplit(read_test_rows(test_rows, len(signs), groups))
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     scores = score_contenders(
         list_contenders(representation, X, probe, baselines, seed),
         signs,
         encoding.task_names.tolist(),
-        RandomSplit(test_size, groups),
+        split,
         shots=shots,
         n_draws=n_draws,
         scoring=scoring,
@@ -152,3 +161,35 @@ def read_baselines(baselines: Any) -> tuple[str, ...]:
             f"baselines={baselines!r} should be some of {BASELINES}, or ()."
         )
     return names
+
+
+def read_test_rows(
+    test_rows: Any, n_samples: int, groups: np.ndarray | None
+) -> np.ndarray:
+    """Mask of rows to test on, of shape (n_samples,).
+
+    Raises
+    ------
+    ValueError
+        If they are no rows of X, all or none of them, or share a group with the others.
+    """
+    rows, is_test = as_array(test_rows), np.zeros(n_samples, dtype=bool)
+    mask = rows.dtype == bool and rows.shape == (n_samples,)
+    positions = rows.dtype.kind in "iu" and rows.ndim == 1
+    if not mask and not (positions and np.isin(rows, np.arange(n_samples)).all()):
+        raise ValueError(
+            f"test_rows should be a mask of shape ({n_samples},) or positions from 0 "
+            f"to {n_samples - 1}, got {rows.dtype} of shape {rows.shape}."
+        )
+    is_test[rows] = True
+    if is_test.all() or not is_test.any():
+        raise ValueError(
+            f"test_rows names {int(is_test.sum())} of {n_samples} rows. Leave some to "
+            "train on, and some to test on."
+        )
+    if groups is not None and len(np.intersect1d(groups[is_test], groups[~is_test])):
+        raise ValueError(
+            "Some groups have rows among test_rows and among the others. Put whole "
+            "groups in test_rows, or pass groups=None."
+        )
+    return is_test

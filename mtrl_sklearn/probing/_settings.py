@@ -9,7 +9,7 @@ from mtrl_sklearn.probing._blocks import BLOCKS
 # Where nobody calibrated: near the best fixed setting on assays, digits, yeast and
 # synthetic tasks alike (benchmarks/probe_quality.py).
 DEFAULT_WEIGHTS = {"hidden": 0.25, "scores": 0.5, "inputs": 0.25}
-DEFAULT_C = 1.0
+DEFAULT_C = 2.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,9 @@ class ProbeSettings:
     >>> weights, C = settings.at(32)
     >>> {name: round(weight, 2) for name, weight in weights.items()}, round(C, 2)
     ({'hidden': 0.4, 'scores': 0.5, 'inputs': 0.1}, 2.0)
+    >>> print(settings)
+    16 labels: hidden 0.20, scores 0.80, inputs 0.00, C 1
+    64 labels: hidden 0.60, scores 0.20, inputs 0.20, C 4
     """
 
     n_labels: tuple[int, ...]
@@ -51,3 +54,11 @@ class ProbeSettings:
             for name, column in zip(BLOCKS, np.transpose(self.weights))
         }
         return weights, float(np.exp(np.interp(x, known, np.log(self.C))))
+
+    def __str__(self) -> str:
+        lines = []
+        for n_labels, weights, C in zip(self.n_labels, self.weights, self.C):
+            named = zip(BLOCKS, weights)
+            shares = ", ".join(f"{name} {weight:.2f}" for name, weight in named)
+            lines.append(f"{n_labels} labels: {shares}, C {C:.3g}")
+        return "\n".join(lines)
