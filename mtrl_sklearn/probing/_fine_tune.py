@@ -86,8 +86,8 @@ def fine_tune(
 ) -> tuple[LinearModel, dict[str, np.ndarray]]:
     """Minimise the objective of the probe over the first layer too.
 
-    The first layer pays ``50 m * ||V - V0||^2 / ||V0||^2`` for moving from V0 to V, with
-    m the number of hidden units.
+    The first layer pays ``50 m * ||V - V0||^2 / ||V0||^2`` for moving from V0 to V,
+    with m the number of hidden units.
 
     Parameters
     ----------
