@@ -3,9 +3,11 @@
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import _num_samples
 
 from mtrl_sklearn._conv import ConvMultiTaskClassifier
 from mtrl_sklearn._relu import MultiTaskReLURepresentation
+from mtrl_sklearn._tasks import learn_encoding
 from mtrl_sklearn.probing._blocks import open_representation
 
 # Rows with both labels from which on agreement counts more than the heads.
@@ -62,6 +64,10 @@ def task_affinity(representation, X=None, Y=None):
     (8, 8)
     """
     estimator, inputs = open_representation(representation, X)
+    if X is not None and _num_samples(X) < 2:
+        raise ValueError(
+            f"X has {_num_samples(X)} row, in which nothing varies. Pass at least 2."
+        )
     if isinstance(estimator, ConvMultiTaskClassifier):
         covariance = _conv_covariance(estimator, inputs)
     elif isinstance(estimator, MultiTaskReLURepresentation):
@@ -71,7 +77,8 @@ def task_affinity(representation, X=None, Y=None):
             covariance = heads @ S @ heads.T
         else:
             scores = estimator._task_scores(inputs).astype(np.float64)
-            covariance = np.cov(scores, rowvar=False).reshape(len(heads), -1)
+            centred = scores - scores.mean(axis=0)
+            covariance = centred.T @ centred
     else:
         raise TypeError(
             "representation should be a fitted MultiTaskReLURepresentation or "
@@ -88,15 +95,41 @@ def task_affinity(representation, X=None, Y=None):
     signs = estimator._label_encoding().encode(Y)
     n_both = _common_rows(signs)
     share = n_both / (n_both + TRUSTED_ROWS)
-    agreement = label_agreement(signs)
+    agreement = sign_agreement(signs)
     share = np.where(np.isnan(agreement), 0, share)
     blended = share * np.nan_to_num(agreement) + (1 - share) * affinity
     np.fill_diagonal(blended, 1)
     return blended
 
 
-def label_agreement(signs: np.ndarray) -> np.ndarray:
+def label_agreement(Y):
     """Correlation of the labels of tasks, over rows that have both.
+
+    Parameters
+    ----------
+    Y : array-like of shape (n_samples, n_outputs)
+        Labels in any encoding; NaN, None and NA stand for "not observed". A column of
+        k > 2 classes is k one-vs-rest tasks.
+
+    Returns
+    -------
+    ndarray of shape (n_tasks, n_tasks), float64
+        Phi coefficients; NaN where fewer than two rows have both labels or one of them
+        does not vary there. 1 on the diagonal.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mtrl_sklearn.probing import label_agreement
+    >>> label_agreement([[0, 0], [1, 1], [0, np.nan], [1, 0], [0, 0]]).round(2)
+    array([[1.  , 0.58],
+           [0.58, 1.  ]])
+    """
+    return sign_agreement(learn_encoding(Y).encode(Y))
+
+
+def sign_agreement(signs: np.ndarray) -> np.ndarray:
+    """Correlation of the labels of tasks; see `label_agreement`.
 
     Parameters
     ----------
@@ -163,7 +196,9 @@ def _common_rows(signs: np.ndarray) -> np.ndarray:
 
 
 def _correlation(covariance: np.ndarray) -> np.ndarray:
-    scale = np.sqrt(np.clip(np.diag(covariance), 0, None))
+    variance = np.diag(covariance)
+    negligible = 1e-12 * variance.max(initial=0)  # rounding of constant scores
+    scale = np.sqrt(np.where(variance > negligible, variance, 0))
     products = np.outer(scale, scale)
     out = np.zeros_like(products)
     np.divide(covariance, products, out=out, where=products > 0)

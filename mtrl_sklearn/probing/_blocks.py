@@ -1,7 +1,8 @@
 """Blocks of features that a probe of a new task can see."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sklearn.frozen import FrozenEstimator
@@ -11,7 +12,8 @@ from sklearn.utils.validation import check_array, check_is_fitted
 BLOCKS = ("hidden", "scores", "inputs")
 
 
-class Blocks(NamedTuple):
+@dataclass(frozen=True)
+class Blocks:
     """Features of rows by where they come from; None where there are none.
 
     ``inputs`` are those of the representation, after the steps before it in a pipeline.
@@ -24,11 +26,20 @@ class Blocks(NamedTuple):
     @property
     def present(self) -> dict[str, np.ndarray]:
         """The blocks there are, by name."""
-        return {name: b for name, b in self._asdict().items() if b is not None}
+        return {name: b for name, b in vars(self).items() if b is not None}
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows, and of columns of all blocks."""
+        blocks = list(self.present.values())
+        return len(blocks[0]), sum(block.shape[1] for block in blocks)
+
+    def __len__(self) -> int:
+        return self.shape[0]
 
     def take(self, rows: np.ndarray) -> "Blocks":
         """The same features of some rows."""
-        return Blocks(*(None if block is None else block[rows] for block in self))
+        return Blocks(*(None if b is None else b[rows] for b in vars(self).values()))
 
 
 def open_representation(representation: Any, X: Any) -> tuple[Any, Any]:
@@ -37,24 +48,38 @@ def open_representation(representation: Any, X: Any) -> tuple[Any, Any]:
     Parameters
     ----------
     representation : fitted transformer
-    X : array-like
+    X : array-like or None
         What the representation accepts.
 
     Returns
     -------
     estimator : fitted transformer
-        The last one of a pipeline.
-    X : array-like
+        Of a pipeline the last step that is of this package, with the steps after it if
+        there are any; else the last step.
+    X : array-like or None
         Output of the steps before it.
     """
-    while isinstance(representation, (FrozenEstimator, Pipeline)):
-        if isinstance(representation, FrozenEstimator):
-            representation = representation.estimator
-        else:
-            X = representation[:-1].transform(X) if len(representation) > 1 else X
-            representation = representation[-1]
+    while isinstance(representation, FrozenEstimator):
+        representation = representation.estimator
+    if not isinstance(representation, Pipeline):
+        check_is_fitted(representation)
+        return representation, X
+    start = len(representation) - 1
+    for place, (_, step) in enumerate(representation.steps):
+        start = place if has_source_tasks(step) else start
+    if start and X is not None:
+        X = representation[:start].transform(X)
+    if start == len(representation) - 1:
+        return open_representation(representation[-1], X)
     check_is_fitted(representation)
-    return representation, X
+    return representation[start:], X
+
+
+def has_source_tasks(estimator: Any) -> bool:
+    """Whether it is, or holds frozen, an estimator of this package."""
+    while isinstance(estimator, FrozenEstimator):
+        estimator = estimator.estimator
+    return hasattr(estimator, "_source_probabilities")
 
 
 def compute_blocks(estimator: Any, X: Any, names: Sequence[str] = BLOCKS) -> Blocks:
@@ -63,7 +88,8 @@ def compute_blocks(estimator: Any, X: Any, names: Sequence[str] = BLOCKS) -> Blo
     Parameters
     ----------
     estimator : fitted transformer
-        Only those of this package have scores of source tasks.
+        As `open_representation` returns it. Only those of this package have scores of
+        source tasks.
     X : array-like
         What it accepts; rows along the first axis.
     names : sequence of str
@@ -74,9 +100,12 @@ def compute_blocks(estimator: Any, X: Any, names: Sequence[str] = BLOCKS) -> Blo
     Blocks
         Two-dimensional arrays of floats.
     """
+    first = estimator[0] if isinstance(estimator, Pipeline) else estimator
+    while isinstance(first, FrozenEstimator):
+        first = first.estimator
     scores = None
-    if "scores" in names and hasattr(estimator, "_source_probabilities"):
-        scores = estimator._source_probabilities(X)
+    if "scores" in names and has_source_tasks(first):
+        scores = first._source_probabilities(X)
     return Blocks(
         as_rows(estimator.transform(X)) if "hidden" in names else None,
         scores,

@@ -19,6 +19,7 @@ from mtrl_sklearn.probing._blocks import (
     open_representation,
 )
 from mtrl_sklearn.probing._draws import Draw, RandomSplit, draw_rows, read_shots
+from mtrl_sklearn.probing._ridge_logistic import block_scale
 from mtrl_sklearn.probing._settings import ProbeSettings
 from mtrl_sklearn.probing._sources import read_groups, read_sources
 
@@ -131,7 +132,7 @@ def calibrate(
     left_out = read_groups(groups_of_tasks, n_groups, sources, seed)
     rows = np.arange(len(sources.signs))
     scores = {k: [] for k in shots}
-    for outputs in tqdm(left_out, desc="groups of tasks", disable=not verbose):
+    for outputs in tqdm(left_out.values(), desc="groups of tasks", disable=not verbose):
         fitted = sources.fit_without(representation, outputs, rows)
         blocks = compute_blocks(*open_representation(fitted, X))
         probed = rng.permutation(np.flatnonzero(outputs[sources.output_of_task]))
@@ -191,9 +192,12 @@ def _score_settings(
     with threadpool_limits(1):
         among, between = [], []
         for block in blocks.present.values():
-            few = block[largest].astype(np.float64)
+            scale = block_scale(block[largest])
+            rows = block[np.concatenate([largest, draw.test])] / scale
+            rows = rows - rows[: len(largest)].mean(axis=0, dtype=np.float64)
+            few = rows[: len(largest)]
             among.append(few @ few.T)
-            between.append(block[draw.test] @ few.T)
+            between.append(rows[len(largest) :] @ few.T)
         place = {row: k for k, row in enumerate(largest.tolist())}
         return {
             k: _rank_settings(

@@ -7,7 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import clone
-from sklearn.metrics import get_scorer
+from sklearn.frozen import FrozenEstimator
+from sklearn.metrics import check_scoring
+from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -28,7 +31,7 @@ class Contender(NamedTuple):
     """A kind of features and the unfitted probe that sees them."""
 
     name: str
-    features: Blocks | np.ndarray  # of all rows
+    features: Any  # of all rows: `Blocks`, an array, or inputs as they came
     probe: Any
 
 
@@ -59,13 +62,11 @@ def list_contenders(
     probe = LinearProbe() if probe is None else probe
     estimator, inputs = open_representation(representation, X)
     ours, plain = probe, probe
-    features: Blocks | np.ndarray
+    features: Any
     if isinstance(probe, LinearProbe):
         ours = clone(probe).set_params(representation=representation)
         plain = LinearProbe(C=probe.C)
-        features = (
-            np.asarray(X) if probe.fine_tune else compute_blocks(estimator, inputs)
-        )
+        features = X if probe.fine_tune else compute_blocks(estimator, inputs)
     else:
         features = as_rows(estimator.transform(inputs))
     contenders = [Contender("representation", features, ours)]
@@ -86,12 +87,16 @@ def random_features(estimator: Any, X: Any, seed: int) -> np.ndarray:
     """
     rng = np.random.default_rng(seed)
     rows = as_rows(X)
+    if isinstance(estimator, Pipeline):
+        estimator = estimator[0]
+    while isinstance(estimator, FrozenEstimator):
+        estimator = estimator.estimator
     if isinstance(estimator, ConvMultiTaskClassifier):
         twin = copy(estimator)
         twin.filters_ = rng.standard_normal(estimator.filters_.shape)
         mean = rows.mean(dtype=float) / estimator.scale_ if estimator.power_ == 1 else 0
         twin.biases_ = -mean * twin.filters_.reshape(len(twin.filters_), -1).sum(axis=1)
-        return twin.transform(X)
+        return as_rows(twin.transform(X))
     n_hidden = getattr(estimator, "n_hidden", 512)
     W = rng.standard_normal((n_hidden, rows.shape[1])).astype(rows.dtype)
     hidden = (rows - rows.mean(axis=0)) @ W.T
@@ -129,7 +134,7 @@ def score_contenders(
     verbose : bool
         Show a progress bar.
     """
-    scorer = get_scorer(scoring) if isinstance(scoring, str) else scoring
+    scorer = check_scoring(contenders[0].probe, scoring)
     jobs = (
         delayed(_score_task)(
             contenders,
@@ -191,5 +196,7 @@ def _score_task(
     return Scores(records, skipped)
 
 
-def _take(features: Blocks | np.ndarray, rows: np.ndarray) -> Blocks | np.ndarray:
-    return features.take(rows) if isinstance(features, Blocks) else features[rows]
+def _take(features: Any, rows: np.ndarray) -> Any:
+    if isinstance(features, Blocks):
+        return features.take(rows)
+    return _safe_indexing(features, rows)

@@ -1,9 +1,13 @@
 """Few-shot problems: rows to test on, and a few balanced rows to train on."""
 
+from numbers import Integral
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
+from sklearn.utils.validation import check_consistent_length
+
+from mtrl_sklearn._tasks import as_array, is_missing
 
 # A score on fewer test rows of a class would say next to nothing.
 MIN_TEST_ROWS = 5
@@ -38,7 +42,8 @@ class RandomSplit(NamedTuple):
         seed = int(rng.integers(2**31))
         if self.groups is not None:
             groups = self.groups[rows]
-            if len(np.unique(groups)) < 2:
+            n_groups = len(np.unique(groups))
+            if not 0 < np.ceil(self.test_size * n_groups) < n_groups:
                 return rows, rows[:0]
             splitter = GroupShuffleSplit(1, test_size=self.test_size, random_state=seed)
             train, test = next(splitter.split(rows, groups=groups))
@@ -110,10 +115,34 @@ def read_shots(shots: Any) -> tuple[int, ...]:
     ValueError
         For anything else.
     """
-    values = np.unique(np.asarray(shots))
-    if values.dtype.kind not in "iu" or len(values) == 0 or values[0] < 2:
+    values = list(shots) if np.iterable(shots) else [shots]
+    if not values or not all(isinstance(k, Integral) and int(k) >= 2 for k in values):
         raise ValueError(
             f"shots={shots!r} should be numbers of labels, ints of at least 2, such as "
             "(16, 32, 64, 128)."
         )
-    return tuple(values.tolist())
+    return tuple(sorted({int(k) for k in values}))
+
+
+def read_groups_of_rows(groups: Any, n_samples: int) -> np.ndarray | None:
+    """Numbers of groups, of shape (n_samples,).
+
+    Raises
+    ------
+    ValueError
+        If there is not one for each row.
+    """
+    if groups is None:
+        return None
+    values = as_array(groups)
+    if values.ndim != 1:
+        raise ValueError(
+            f"groups should be of shape (n_samples,), got shape {values.shape}."
+        )
+    check_consistent_length(np.empty(n_samples), values)
+    n_missing = sum(map(is_missing, values.tolist()))
+    if n_missing:
+        raise ValueError(
+            f"groups holds {n_missing} missing entries. Name the group of each row."
+        )
+    return np.unique(values.astype(str), return_inverse=True)[1]

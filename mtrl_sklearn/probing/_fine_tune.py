@@ -20,14 +20,25 @@ MAX_ITER = 100
 
 
 class FirstLayer(NamedTuple):
-    """What is trained of a representation, and the features that follow from it."""
+    """What is trained of a representation, and the features that follow from it.
 
-    arrays: dict[str, np.ndarray]  # fitted attributes
-    features: Callable[[dict[str, Tensor]], Tensor]  # (n_samples, n_hidden)
+    Inputs are centred and scaled, so that nothing depends on their units or origin.
+    """
+
+    weights: Tensor  # (n_hidden, n_inputs of a unit)
+    biases: Tensor | None  # (n_hidden,)
+    features: Callable[[Tensor, Tensor], Tensor]  # to (n_samples, n_features)
+    restore: Callable[[Tensor, Tensor], dict[str, np.ndarray]]  # fitted attributes
 
 
 def open_first_layer(estimator: Any, X: Any) -> FirstLayer:
     """The first layer of an estimator of this package, at given rows.
+
+    Parameters
+    ----------
+    estimator : fitted MultiTaskReLURepresentation or ConvMultiTaskClassifier
+    X : array-like
+        What it accepts.
 
     Raises
     ------
@@ -42,38 +53,62 @@ def open_first_layer(estimator: Any, X: Any) -> FirstLayer:
                 f"fine_tune=True trains hidden features, but the representation has "
                 f"output={estimator.output!r}. Set output='hidden'."
             )
-        rows = torch.as_tensor(np.asarray(X), dtype=torch.float64)
+        return _open_relu(estimator, np.asarray(X, dtype=np.float64))
+    if isinstance(estimator, ConvMultiTaskClassifier):
+        return _open_conv(estimator, estimator._read_rows(X).astype(np.float64))
+    raise TypeError(
+        "fine_tune=True needs a MultiTaskReLURepresentation or a "
+        "ConvMultiTaskClassifier, alone or at the end of a pipeline, got "
+        f"{type(estimator).__name__}. Set fine_tune=False."
+    )
 
-        def hidden(p: dict[str, Tensor]) -> Tensor:
-            biases, weights = p["hidden_biases_"], p["hidden_weights_"]
-            return torch.addmm(biases, rows, weights.T).relu()
 
-        names, features = ["hidden_weights_", "hidden_biases_"], hidden
-    elif isinstance(estimator, ConvMultiTaskClassifier):
-        grid = estimator._patch_grid()
-        places, pool = (
-            torch.from_numpy(a) for a in (grid.places(), grid.pooling_matrix())
-        )
-        scaled = torch.as_tensor(estimator._read_rows(X) / estimator.scale_)
-        patches = grid.extract(scaled.double(), places)
+def _open_relu(estimator: MultiTaskReLURepresentation, rows: np.ndarray) -> FirstLayer:
+    mean, scale = rows.mean(axis=0), block_scale(rows)
+    W, b = estimator.hidden_weights_.astype(float), estimator.hidden_biases_
+    inputs = torch.from_numpy((rows - mean) / scale)
 
-        def pooled(p: dict[str, Tensor]) -> Tensor:
-            filters = p["filters_"].flatten(1)
-            biases = p.get("biases_", filters.new_zeros(len(filters)))
-            return pool_responses(
-                patches, filters, biases, pool.double(), estimator.power_
-            ).pooled
+    def features(weights: Tensor, biases: Tensor) -> Tensor:
+        return torch.addmm(biases, inputs, weights.T).relu()
 
-        names, features = ["filters_", "biases_"], pooled
-        if estimator.power_ > 1:  # a homogeneous network
-            names = names[:1]
-    else:
-        raise TypeError(
-            "fine_tune=True needs a MultiTaskReLURepresentation or a "
-            "ConvMultiTaskClassifier, alone or at the end of a pipeline, got "
-            f"{type(estimator).__name__}. Set fine_tune=False."
-        )
-    return FirstLayer({name: getattr(estimator, name) for name in names}, features)
+    def restore(weights: Tensor, biases: Tensor) -> dict[str, np.ndarray]:
+        raw = weights.numpy() / scale
+        return {"hidden_weights_": raw, "hidden_biases_": biases.numpy() - raw @ mean}
+
+    return FirstLayer(
+        torch.from_numpy(W * scale), torch.from_numpy(b + W @ mean), features, restore
+    )
+
+
+def _open_conv(estimator: ConvMultiTaskClassifier, rows: np.ndarray) -> FirstLayer:
+    """Filters see inputs divided by ``scale_``; one number centres them if biases do.
+
+    Above power 1 the network is homogeneous: no biases, no centre.
+    """
+    shape, power = estimator.filters_.shape, estimator.power_
+    grid, scale = estimator._patch_grid(), estimator.scale_
+    centre = rows.mean() / scale if power == 1 else 0.0
+    W = estimator.filters_.astype(float).reshape(len(estimator.filters_), -1)
+    places, pool = (
+        torch.from_numpy(grid.places()),
+        torch.from_numpy(grid.pooling_matrix().astype(float)),
+    )
+    patches = grid.extract(torch.from_numpy(rows / scale - centre), places)
+
+    def features(weights: Tensor, biases: Tensor) -> Tensor:
+        return pool_responses(patches, weights, biases, pool, power).pooled
+
+    def restore(weights: Tensor, biases: Tensor) -> dict[str, np.ndarray]:
+        raw = weights.numpy()
+        found = {"filters_": raw.reshape(shape)}
+        if power == 1:
+            found["biases_"] = biases.numpy() - centre * raw.sum(axis=1)
+        return found
+
+    biases = torch.from_numpy(estimator.biases_ + centre * W.sum(axis=1))
+    return FirstLayer(
+        torch.from_numpy(W), biases if power == 1 else None, features, restore
+    )
 
 
 def fine_tune(
@@ -105,32 +140,40 @@ def fine_tune(
     -------
     model : LinearModel
     arrays : dict of ndarrays
-        The first layer; new arrays of the given types.
+        Fitted attributes of the first layer.
     """
-    start = {n: torch.as_tensor(a).double() for n, a in layer.arrays.items()}
-    moved = {name: a.clone().requires_grad_() for name, a in start.items()}
-    coef = {n: torch.tensor(c, requires_grad=True) for n, c in model.coef.items()}
+    start = [part for part in (layer.weights, layer.biases) if part is not None]
+    moved = [part.clone().requires_grad_() for part in start]
+    no_biases = layer.weights.new_zeros(len(layer.weights))
+    # Coefficients for blocks divided by their factors, in which the penalty is plain.
+    factors = {n: weights[n] ** 0.5 / block_scale(blocks[n]) for n in model.coef}
+    coef = {
+        n: torch.from_numpy(c / factors[n]).requires_grad_()
+        for n, c in model.coef.items()
+    }
     intercept = torch.tensor(model.intercept, requires_grad=True)
-    fixed = {n: torch.as_tensor(blocks[n]).double() for n in coef if n != "hidden"}
-    factors = {n: weights[n] ** 0.5 / block_scale(blocks[n]) for n in coef}
-    norm = sum(a.square().sum() for a in start.values())
-    stiffness = STIFFNESS * len(next(iter(start.values()))) / norm
+    fixed = {n: torch.tensor(blocks[n] * factors[n]).double() for n in coef}
+    norm = float(sum(part.square().sum() for part in start)) or 1.0
+    stiffness = STIFFNESS * len(layer.weights) / norm
     labels = torch.from_numpy(codes)
 
     def objective() -> Tensor:
-        seen = fixed | {"hidden": layer.features(moved)}
+        hidden = layer.features(*moved, *[no_biases][len(moved) - 1 :])
+        seen = fixed | {"hidden": hidden * factors.get("hidden", 0.0)}
         scores = sum(seen[n] @ c.T for n, c in coef.items()) + intercept
         if scores.shape[1] == 1:
             loss = softplus(scores[:, 0] * (1 - 2 * labels)).sum()
         else:
             loss = cross_entropy(scores, labels, reduction="sum")
-        ridge = sum((c / factors[n]).square().sum() for n, c in coef.items())
-        move = sum((moved[n] - a).square().sum() for n, a in start.items())
+        ridge = sum(c.square().sum() for c in coef.values())
+        move = sum((a - b).square().sum() for a, b in zip(moved, start))
         return C * loss + (ridge + stiffness * move) / 2
 
-    trained = [*moved.values(), *coef.values(), intercept]
     optimizer = torch.optim.LBFGS(
-        trained, max_iter=MAX_ITER, history_size=10, line_search_fn="strong_wolfe"
+        [*moved, *coef.values(), intercept],
+        max_iter=MAX_ITER,
+        history_size=10,
+        line_search_fn="strong_wolfe",
     )
 
     def closure() -> Tensor:
@@ -140,9 +183,7 @@ def fine_tune(
         return value
 
     optimizer.step(closure)
-    tuned = {n: c.detach().numpy() for n, c in coef.items()}
-    arrays = {
-        name: a.detach().numpy().astype(layer.arrays[name].dtype)
-        for name, a in moved.items()
-    }
+    found = [part.detach() for part in moved]
+    tuned = {n: c.detach().numpy() * factors[n] for n, c in coef.items()}
+    arrays = layer.restore(*found, *[no_biases][len(found) - 1 :])
     return LinearModel(tuned, intercept.detach().numpy()), arrays

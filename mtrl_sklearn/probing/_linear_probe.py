@@ -1,6 +1,7 @@
 """LinearProbe: parameters, validation, documentation."""
 
 from copy import copy
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -8,18 +9,19 @@ import numpy as np
 from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     check_consistent_length,
     check_is_fitted,
-    column_or_1d,
     validate_data,
 )
 
+from mtrl_sklearn._base import last_good_state
 from mtrl_sklearn._documentation import DocumentationLinkMixin
+from mtrl_sklearn._tasks import find_classes, find_codes, read_class_labels
 from mtrl_sklearn.probing._blocks import (
     BLOCKS,
     Blocks,
+    as_rows,
     compute_blocks,
     open_representation,
 )
@@ -147,6 +149,32 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         copies = {name: clone(value, safe=False) for name, value in params.items()}
         return type(self)(representation, **copies)
 
+    def set_params(self, **params):
+        """Set parameters of the probe.
+
+        Parameters
+        ----------
+        **params : dict
+            Those of the constructor. Parameters of the representation are not among
+            them: it is shared, and a probe never changes it.
+
+        Returns
+        -------
+        self : LinearProbe
+
+        Raises
+        ------
+        ValueError
+            For any other name.
+        """
+        nested = [name for name in params if "__" in name]
+        if nested:
+            raise ValueError(
+                f"{nested[0]} is a parameter of the representation, which a probe "
+                "shares and never changes. Set it before the representation is fitted."
+            )
+        return super().set_params(**params)
+
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y):
         """Fit the probe on the few labels of a new task.
@@ -169,27 +197,33 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         NotFittedError
             If the representation was not fitted.
         """
-        blocks = self._read_blocks(X, reset=True)
-        y = column_or_1d(y, warn=True)
-        check_consistent_length(next(iter(blocks.present.values())), y)
-        check_classification_targets(y)
-        classes, codes = np.unique(y, return_inverse=True)
-        if len(classes) < 2:
+        if self.fine_tune and self.representation is None:
             raise ValueError(
-                f"y shows {len(classes)} class ({classes.tolist()}), but a probe needs "
-                "labels of at least 2 classes. Add rows of another class."
+                "fine_tune=True needs a representation to start from, got None. Pass "
+                "one, or set fine_tune=False."
             )
-        weights, C = self._resolve_settings(blocks, len(y))
-        model = fit_ridge_logistic(blocks.present, codes, weights, C)
-        first_layer = {}
-        if self.fine_tune:
-            layer = open_first_layer(*open_representation(self.representation, X))
-            model, first_layer = fine_tune(
-                layer, blocks.present, codes, model, weights, C
-            )
-        self.classes_, self.weights_, self.C_ = classes, weights, C
-        self.coef_, self.intercept_ = model.coef, model.intercept
-        self.first_layer_ = first_layer
+        with last_good_state(self):
+            blocks = self._read_blocks(X, reset=True)
+            labels = read_class_labels(y)
+            check_consistent_length(blocks, labels)
+            classes = find_classes(labels)
+            if len(classes) < 2:
+                raise ValueError(
+                    f"y shows {len(classes)} class ({classes.tolist()}), but a probe "
+                    "needs labels of at least 2 classes. Add rows of another class."
+                )
+            codes = find_codes(labels, classes)
+            weights, C = self._resolve_settings(blocks, len(labels))
+            model = fit_ridge_logistic(blocks.present, codes, weights, C)
+            first_layer = {}
+            if self.fine_tune:
+                layer = open_first_layer(*open_representation(self.representation, X))
+                model, first_layer = fine_tune(
+                    layer, blocks.present, codes, model, weights, C
+                )
+            self.classes_, self.weights_, self.C_ = classes, weights, C
+            self.coef_, self.intercept_ = model.coef, model.intercept
+            self.first_layer_ = first_layer
         return self
 
     def _read_blocks(self, X, reset=False):
@@ -205,7 +239,7 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
             blocks = compute_blocks(estimator, X, BLOCKS[1:])
             tuned = copy(estimator)
             vars(tuned).update(self.first_layer_)
-            return blocks._replace(hidden=tuned.transform(X))
+            return replace(blocks, hidden=as_rows(tuned.transform(X)))
         return compute_blocks(estimator, X)
 
     def _resolve_settings(self, blocks, n_labels):
@@ -214,9 +248,11 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         if self.settings is not None:
             weights, C = self.settings.at(n_labels)
         if self.weights != "auto":
-            unknown = set(self.weights) - set(BLOCKS)
-            values = np.array(list(self.weights.values()), dtype=float)
-            if unknown or not (np.isfinite(values) & (values >= 0)).all():
+            known = all(
+                name in BLOCKS and isinstance(value, Real) and 0 <= value < np.inf
+                for name, value in self.weights.items()
+            )
+            if not known:
                 raise ValueError(
                     f"weights={self.weights!r} should map blocks of {list(BLOCKS)} to "
                     "numbers of at least 0."
@@ -225,13 +261,15 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         weights = {name: weights[name] for name in blocks.present}
         if len(weights) == 1 and self.weights == "auto":
             weights = dict.fromkeys(weights, 1.0)
-        total = sum(weights.values())
-        if not total > 0:
+        largest = max(weights.values())
+        if not largest > 0:
             raise ValueError(
-                f"weights={self.weights!r} leave no block of features: there are "
-                f"{list(blocks.present)}. Give one of them a positive weight."
+                f"weights={self.weights!r} and settings={self.settings!r} leave no "
+                f"block of features: there are {list(blocks.present)}. Give one of "
+                "them a positive weight."
             )
-        weights = {name: weight / total for name, weight in weights.items()}
+        total = sum(weight / largest for weight in weights.values())
+        weights = {name: w / largest / total for name, w in weights.items()}
         return weights, C if self.C == "auto" else float(self.C)
 
     def _scores(self, X):

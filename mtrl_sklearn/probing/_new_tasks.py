@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._optional_dependencies import check_pandas_support
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 from sklearn.utils.validation import check_consistent_length
 
 from mtrl_sklearn._tasks import as_array, learn_encoding
@@ -15,9 +15,17 @@ from mtrl_sklearn.probing._contenders import (
     list_contenders,
     score_contenders,
 )
-from mtrl_sklearn.probing._draws import FixedSplit, RandomSplit, Split, read_shots
+from mtrl_sklearn.probing._draws import (
+    FixedSplit,
+    RandomSplit,
+    Split,
+    read_groups_of_rows,
+    read_shots,
+)
 
 PARAMETERS: dict[str, list[Any]] = {
+    "probe": [HasMethods("fit"), None],
+    "scoring": [str, callable],
     "n_draws": [Interval(Integral, 1, None, closed="left")],
     "test_size": [Interval(Real, 0, 1, closed="neither")],
     "n_jobs": [Integral, None],
@@ -130,8 +138,8 @@ def probe_new_tasks(
     shots, baselines = read_shots(shots), read_baselines(baselines)
     encoding = learn_encoding(Y)
     signs = encoding.encode(Y)
-    groups = None if groups is None else as_array(groups)
-    check_consistent_length(X, signs, groups)
+    check_consistent_length(X, signs)
+    groups = read_groups_of_rows(groups, len(signs))
     split: Split = RandomSplit(test_size, groups)
     if test_rows is not None:
         split = FixedSplit(read_test_rows(test_rows, len(signs), groups))
@@ -153,6 +161,8 @@ def probe_new_tasks(
 
 def read_baselines(baselines: Any) -> tuple[str, ...]:
     """Known kinds of features, each once."""
+    if baselines is None:
+        baselines = ()
     if isinstance(baselines, str):
         baselines = (baselines,)
     names = tuple(dict.fromkeys(baselines))

@@ -19,9 +19,22 @@ class LinearModel(NamedTuple):
 
 
 def block_scale(block: np.ndarray) -> float:
-    """Root of the mean squared norm of centred rows; 1 where all rows are the same."""
-    spread = np.square(block - block.mean(axis=0)).sum(axis=1).mean()
-    return float(np.sqrt(spread)) or 1.0
+    """Root of the mean squared norm of centred rows; 1 where all rows are the same.
+
+    Rows are the same up to rounding errors of their type.
+    """
+    largest = float(np.abs(block).max())
+    if largest == 0:
+        return 1.0
+    rows = (
+        block.astype(np.float64) / largest
+    )  # whose squares neither over- nor underflow
+    centred = rows - rows.mean(axis=0)
+    spread = np.abs(centred).max()
+    if spread <= 10 * np.finfo(block.dtype).eps:
+        return 1.0
+    mean_square = np.square(centred / spread).sum(axis=1).mean()
+    return float(largest * spread * np.sqrt(mean_square))
 
 
 def fit_ridge_logistic(
@@ -44,13 +57,13 @@ def fit_ridge_logistic(
     C : float
         Inverse strength.
     """
-    used = {name: block for name, block in blocks.items() if weights[name] > 0}
-    means = {name: block.mean(axis=0, dtype=float) for name, block in used.items()}
-    factors = {
-        name: np.sqrt(weights[name]) / block_scale(block)
-        for name, block in used.items()
-    }
-    Z = np.hstack([factors[n] * (block - means[n]) for n, block in used.items()])
+    used = {n: b.astype(np.float64) for n, b in blocks.items() if weights[n] > 0}
+    scales = {name: block_scale(blocks[name]) for name in used}
+    means = {n: (block / scales[n]).mean(axis=0) for n, block in used.items()}
+    roots = {name: np.sqrt(weights[name]) for name in used}
+    Z = np.hstack(
+        [roots[n] * (block / scales[n] - means[n]) for n, block in used.items()]
+    )
     basis = None
     if Z.shape[0] < Z.shape[1]:
         basis, triangle = np.linalg.qr(Z.T)
@@ -58,9 +71,7 @@ def fit_ridge_logistic(
     model = LogisticRegression(C=C, tol=1e-6, max_iter=1000).fit(Z, y)
     coef = model.coef_ if basis is None else model.coef_ @ basis.T
     stops = np.cumsum([block.shape[1] for block in used.values()])[:-1]
-    parts = {
-        name: factors[name] * part
-        for name, part in zip(used, np.split(coef, stops, axis=1))
-    }
-    shift = sum(part @ means[name] for name, part in parts.items())
-    return LinearModel(parts, model.intercept_ - shift)
+    parts = dict(zip(used, np.split(coef, stops, axis=1)))
+    shift = sum(roots[name] * (part @ means[name]) for name, part in parts.items())
+    raw = {n: (roots[n] / scales[n]) * part for n, part in parts.items()}
+    return LinearModel(raw, model.intercept_ - shift)

@@ -46,6 +46,30 @@ class ProbeSettings:
     weights: tuple[tuple[float, ...], ...]
     C: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        n = len(self.n_labels)
+        if not n == len(self.weights) == len(self.C) > 0:
+            raise ValueError(
+                f"n_labels, weights and C should have the same length, got {n}, "
+                f"{len(self.weights)} and {len(self.C)}."
+            )
+        counts, weights, C = map(np.asarray, (self.n_labels, self.weights, self.C))
+        if not (counts > 0).all() or not (np.diff(counts) > 0).all():
+            raise ValueError(
+                f"n_labels={self.n_labels} should be positive and ascending."
+            )
+        if weights.shape != (n, len(BLOCKS)) or not (
+            np.isfinite(weights).all()
+            and (weights >= 0).all()
+            and (weights.sum(axis=1) > 0).all()
+        ):
+            raise ValueError(
+                f"weights={self.weights} should hold, for each number of labels, a "
+                f"weight of at least 0 for each of {BLOCKS}, and one above 0."
+            )
+        if not (np.isfinite(C).all() and (C > 0).all()):
+            raise ValueError(f"C={self.C} should hold positive numbers.")
+
     def at(self, n_labels: int) -> tuple[dict[str, float], float]:
         """Weights by block, and C, for this number of labels."""
         x, known = np.log(n_labels), np.log(self.n_labels)

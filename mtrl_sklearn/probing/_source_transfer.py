@@ -7,11 +7,9 @@ from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
 from sklearn.utils import check_random_state
 from sklearn.utils._optional_dependencies import check_pandas_support
 from sklearn.utils._param_validation import Interval, validate_params
-from sklearn.utils.validation import check_consistent_length
 
-from mtrl_sklearn._tasks import as_array
 from mtrl_sklearn.probing._contenders import list_contenders, score_contenders
-from mtrl_sklearn.probing._draws import FixedSplit, read_shots
+from mtrl_sklearn.probing._draws import FixedSplit, read_groups_of_rows, read_shots
 from mtrl_sklearn.probing._new_tasks import PARAMETERS, read_baselines
 from mtrl_sklearn.probing._sources import read_groups, read_sources
 
@@ -101,15 +99,14 @@ def source_task_transfer(
 
     shots, baselines = read_shots(shots), read_baselines(baselines)
     sources = read_sources(X, Y, tasks)
-    groups = None if groups is None else as_array(groups)
-    check_consistent_length(X, groups)
+    groups = read_groups_of_rows(groups, len(sources.signs))
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     left_out = read_groups(groups_of_tasks, n_groups, sources, seed)
     split = _split_rows(len(sources.signs), groups, test_size, seed)
     train = np.flatnonzero(~split.is_test)
     names = sources.encoding.task_names
     records, skipped = [], []
-    for group, outputs in enumerate(left_out):
+    for group, outputs in left_out.items():
         representation = sources.fit_without(estimator, outputs, train)
         probed = outputs[sources.output_of_task]
         scores = score_contenders(
@@ -132,7 +129,15 @@ def source_task_transfer(
 def _split_rows(
     n_samples: int, groups: np.ndarray | None, test_size: float, seed: int
 ) -> FixedSplit:
-    splitter = GroupShuffleSplit if groups is not None else ShuffleSplit
+    n, what = n_samples, "rows"
+    splitter = ShuffleSplit
+    if groups is not None:
+        n, what, splitter = len(np.unique(groups)), "groups", GroupShuffleSplit
+    if not 0 < np.ceil(test_size * n) < n:
+        raise ValueError(
+            f"test_size={test_size} of {n} {what} leaves no {what} to train on. Lower "
+            f"test_size, or pass more {what}."
+        )
     rows = splitter(1, test_size=test_size, random_state=seed)
     _, test = next(rows.split(np.arange(n_samples), groups=groups))
     is_test = np.zeros(n_samples, dtype=bool)

@@ -3,16 +3,25 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.cluster.hierarchy import cut_tree, linkage
 from scipy.spatial.distance import squareform
+from sklearn import get_config
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_consistent_length
 
-from mtrl_sklearn._tasks import LabelEncoding, as_array, brief, learn_encoding
-from mtrl_sklearn.probing._affinity import label_agreement
+from mtrl_sklearn._conv import ConvMultiTaskClassifier
+from mtrl_sklearn._tasks import (
+    LabelEncoding,
+    as_array,
+    brief,
+    learn_encoding,
+    read_task_ids,
+)
+from mtrl_sklearn.probing._affinity import sign_agreement
+from mtrl_sklearn.probing._blocks import has_source_tasks
 
 # Clusters of tasks per group, so that groups come out of similar size.
 CLUSTERS_PER_GROUP = 8
@@ -45,15 +54,18 @@ class SourceTasks(NamedTuple):
         left_out : ndarray of shape (n_outputs,), bool
         rows : ndarray of shape (n_rows,)
         """
-        while isinstance(estimator, FrozenEstimator):
-            estimator = estimator.estimator
-        estimator = clone(estimator)
+        estimator = _thaw(estimator)
+        if isinstance(estimator, ConvMultiTaskClassifier) and self.tasks is None:
+            raise ValueError(
+                "Rows of a ConvMultiTaskClassifier belong to one task each. Pass Y of "
+                "shape (n_samples,) and the task of each row as tasks=."
+            )
         if self.tasks is not None:
             kept = self.encoding.outputs[~left_out]
             rows = rows[np.isin(self.tasks[rows], kept)]
             name = "tasks"
-            if isinstance(estimator, Pipeline):
-                name = f"{estimator.steps[-1][0]}__tasks"
+            if isinstance(estimator, Pipeline) and not _routes_metadata():
+                name = f"{_name_learner(estimator)}__tasks"
             y, fit_params = as_array(self.y)[rows], {name: self.tasks[rows]}
         else:
             signs = self.signs[rows][:, ~left_out[self.output_of_task]]
@@ -67,6 +79,27 @@ class SourceTasks(NamedTuple):
             signs = signs[:, usable]
             y, fit_params = np.where(signs == 0, np.nan, signs > 0), {}
         return estimator.fit(_safe_indexing(self.X, rows), y, **fit_params)
+
+
+def _thaw(estimator: Any) -> Any:
+    """A clone to fit anew: frozen representations are not kept, other steps are."""
+    while isinstance(estimator, FrozenEstimator):
+        estimator = estimator.estimator
+    estimator = clone(estimator)
+    if isinstance(estimator, Pipeline):
+        name = _name_learner(estimator)
+        estimator.set_params(**{name: _thaw(estimator.named_steps[name])})
+    return estimator
+
+
+def _name_learner(pipeline: Pipeline) -> str:
+    """The step that learns from source tasks: the last of this package, or the last."""
+    ours = [name for name, step in pipeline.steps if has_source_tasks(step)]
+    return ours[-1] if ours else pipeline.steps[-1][0]
+
+
+def _routes_metadata() -> bool:
+    return get_config()["enable_metadata_routing"]
 
 
 def read_sources(X: Any, y: Any, tasks: Any) -> SourceTasks:
@@ -83,7 +116,8 @@ def read_sources(X: Any, y: Any, tasks: Any) -> SourceTasks:
     if len(encoding.outputs) < 2:
         raise ValueError(
             f"Y holds {len(encoding.outputs)} task, but some are to be left out and "
-            "others to be trained on. Pass at least 2."
+            "others to be trained on. Pass at least 2: a column for each, or one "
+            "label per row and its task as tasks=."
         )
     ids = None if tasks is None else as_array(tasks)
     return SourceTasks(X, y, ids, encoding, signs)
@@ -91,8 +125,8 @@ def read_sources(X: Any, y: Any, tasks: Any) -> SourceTasks:
 
 def read_groups(
     groups_of_tasks: Any, n_groups: int, sources: SourceTasks, seed: int
-) -> list[np.ndarray]:
-    """Which outputs belong to each group, of shape (n_outputs,) each.
+) -> dict[Any, np.ndarray]:
+    """Which outputs belong to each group, by name, as masks of shape (n_outputs,).
 
     Parameters
     ----------
@@ -107,19 +141,24 @@ def read_groups(
     outputs = sources.encoding.outputs.tolist()
     if groups_of_tasks is None:
         of_output = find_groups(sources, n_groups, seed)
-        return [of_output == group for group in np.unique(of_output)]
+        return {int(group): of_output == group for group in np.unique(of_output)}
+    if isinstance(groups_of_tasks, str) or not np.iterable(groups_of_tasks):
+        raise ValueError(
+            f"groups_of_tasks={groups_of_tasks!r} should be the group of each task, or "
+            "a list of lists of tasks."
+        )
     groups = list(groups_of_tasks)
     if any(isinstance(g, (list, tuple, set, np.ndarray)) for g in groups):
-        masks = [_mask_of(group, outputs) for group in groups]
+        masks = {k: _mask_of(group, outputs) for k, group in enumerate(groups)}
     else:
         if len(groups) != len(outputs):
             raise ValueError(
                 f"groups_of_tasks has {len(groups)} entries, but there are "
                 f"{len(outputs)} tasks: {brief(outputs)}. Pass the group of each task."
             )
-        of_output = np.unique(as_array(groups).astype(str), return_inverse=True)[1]
-        masks = [of_output == group for group in range(of_output.max() + 1)]
-    if any(not mask.any() or mask.all() for mask in masks):
+        ids = read_task_ids(groups)
+        masks = {group: ids == group for group in np.unique(ids).tolist()}
+    if any(not mask.any() or mask.all() for mask in masks.values()):
         raise ValueError(
             f"groups_of_tasks={brief(groups)} should leave some tasks out and keep "
             "some in each round. Pass at least two groups."
@@ -153,14 +192,14 @@ def find_groups(sources: SourceTasks, n_groups: int, seed: int) -> np.ndarray:
     ndarray of shape (n_outputs,), int
     """
     first = np.unique(sources.output_of_task, return_index=True)[1]
-    agreement = np.nan_to_num(label_agreement(sources.signs[:, first]))
+    agreement = np.nan_to_num(sign_agreement(sources.signs[:, first]))
     n_outputs = len(agreement)
     n_groups = min(n_groups, n_outputs)
     distance = np.clip(1 - np.abs(agreement), 0, None)
     np.fill_diagonal(distance, 0)
     n_clusters = min(CLUSTERS_PER_GROUP * n_groups, n_outputs)
     tree = linkage(squareform(distance, checks=False), "average")
-    clusters = fcluster(tree, n_clusters, "maxclust") - 1
+    clusters = cut_tree(tree, n_clusters)[:, 0]
     sizes = np.bincount(clusters)
     shuffled = np.random.default_rng(seed).permutation(len(sizes))
     group = np.zeros(len(sizes), dtype=int)

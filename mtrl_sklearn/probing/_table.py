@@ -100,6 +100,9 @@ class TransferTable(pd.DataFrame):
         ours = summary[summary["features"] == OURS].set_index("shots")["mean"]
         for row in summary[summary["features"] != OURS].itertuples():
             verdict = "gains" if row.gain >= 0 else "LOSES"
+            if np.isnan(row.gain):
+                lines.append(f"{row.shots} labels: no scores to compare.")
+                continue
             if row.gain < 0:
                 match = "negative transfer"
             elif np.isinf(row.labels_to_match):

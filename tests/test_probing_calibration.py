@@ -1,0 +1,337 @@
+"""Settings of a probe, and calibrate, which learns them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.decomposition import PCA
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import Ridge
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from mtrl_sklearn import ConvMultiTaskClassifier, MultiTaskReLURepresentation
+from mtrl_sklearn.datasets import make_patch_tasks, make_subspace_tasks
+from mtrl_sklearn.probing import LinearProbe, ProbeSettings, calibrate
+from mtrl_sklearn.probing._blocks import Blocks
+from mtrl_sklearn.probing._calibration import _grid, _score_settings
+from mtrl_sklearn.probing._draws import Draw
+
+
+@pytest.fixture(scope="module")
+def sources():
+    return make_subspace_tasks(500, 40, n_components=3, n_tasks=16, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def small():
+    X, Y, *_ = make_subspace_tasks(150, 8, n_components=2, n_tasks=6, random_state=0)
+    return X, Y
+
+
+def quick(**parameters):
+    """An estimator that trains for a moment."""
+    defaults = {"n_hidden": 8, "algorithm": "one_step", "random_state": 0}
+    return MultiTaskReLURepresentation(**{**defaults, **parameters})
+
+
+def calibrate_quickly(estimator, X, Y, groups_of_tasks=None, **parameters):
+    defaults = {"shots": (8, 16), "n_draws": 1, "n_groups": 2, "random_state": 0}
+    return calibrate(estimator, X, Y, groups_of_tasks, **{**defaults, **parameters})
+
+
+# --- settings ---
+
+
+@pytest.fixture
+def settings():
+    return ProbeSettings(
+        (16, 64, 128), ((0.2, 0.8, 0.0), (0.6, 0.2, 0.2), (1.0, 0.0, 0.0)), (1, 4, 0.5)
+    )
+
+
+def test_settings_at_known_numbers_of_labels(settings):
+    for n_labels, weights, C in zip(settings.n_labels, settings.weights, settings.C):
+        of_blocks, found = settings.at(n_labels)
+        assert list(of_blocks) == ["hidden", "scores", "inputs"]
+        np.testing.assert_allclose(list(of_blocks.values()), weights)
+        assert found == pytest.approx(C)
+
+
+def test_settings_between_are_linear_in_the_logarithm(settings):
+    weights, C = settings.at(32)
+    np.testing.assert_allclose(list(weights.values()), [0.4, 0.5, 0.1])
+    assert pytest.approx(2) == C
+    share = np.log(100 / 64) / np.log(2)
+    weights, C = settings.at(100)
+    assert weights["hidden"] == pytest.approx(0.6 + 0.4 * share)
+    assert pytest.approx(4 * 8**-share) == C
+    for n_labels in (2, 17, 50, 100, 1000):
+        assert sum(settings.at(n_labels)[0].values()) == pytest.approx(1)
+
+
+def test_settings_beyond_stay_as_they_are(settings):
+    assert settings.at(2) == settings.at(16)
+    assert settings.at(10**6) == settings.at(128)
+    one = ProbeSettings((16,), ((0, 1, 0),), (2,))
+    assert one.at(5) == one.at(500) == ({"hidden": 0, "scores": 1, "inputs": 0}, 2)
+
+
+@pytest.mark.parametrize(
+    ("n_labels", "weights", "C"),
+    [
+        ((64, 16), ((1, 0, 0), (0, 1, 0)), (1, 2)),  # not ascending
+        ((16, 64), ((1, 0, 0),), (1, 2)),
+        ((16,), ((1, 0, 0),), (1, 2)),
+        ((16,), ((1, 0),), (1,)),
+        ((16,), ((1, -1, 1),), (1,)),
+        ((16,), ((1, 0, 0),), (0,)),
+        ((), (), ()),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(n_labels, weights, C):
+    with pytest.raises(ValueError, match=r"n_labels|weights|C"):
+        ProbeSettings(n_labels, weights, C)
+
+
+# --- the closed form ---
+
+
+@pytest.mark.parametrize("offset", [0, 1e3])
+@pytest.mark.parametrize("n_labels", [(10,), (12, 40)])
+def test_closed_form_is_ridge_regression_on_scaled_blocks(n_labels, offset):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((140, 6))
+    hidden = np.maximum(X @ rng.standard_normal((6, 25)), 0)
+    signs = np.where(X[:, 0] + hidden[:, 1] + rng.standard_normal(140) > 1, 1, -1)
+    blocks = Blocks(3 * hidden, None, X + offset)
+    rows = rng.permutation(140)
+    few = {k: rows[:k] for k in n_labels}
+    found = _score_settings(blocks, signs, Draw(few, rows[40:], {}))
+    weights, strengths = _grid(2)
+    assert len(weights) == len(strengths) == len(found[n_labels[0]])
+    np.testing.assert_allclose(weights.sum(axis=1), 1)
+    for k, train in few.items():
+        for score, of_blocks, strength in zip(found[k], weights, strengths):
+            Z = np.hstack(
+                [
+                    np.sqrt(weight)
+                    * (block - block[train].mean(axis=0))
+                    / np.sqrt(np.var(block[train], axis=0).sum())
+                    for weight, block in zip(of_blocks, blocks.present.values())
+                ]
+            )
+            ridge = Ridge(alpha=4 / strength, solver="svd")
+            ridge.fit(Z[train], signs[train])
+            expected = roc_auc_score(signs[rows[40:]], ridge.predict(Z[rows[40:]]))
+            # rounding may swap rows of nearly equal scores
+            assert score == pytest.approx(expected, abs=2e-3)
+
+
+# --- what calibrate learns ---
+
+
+def test_source_tasks_get_weight_where_they_help(sources):
+    estimator = MultiTaskReLURepresentation(32, random_state=0)
+    settings = calibrate_quickly(estimator, sources.X, sources.Y, shots=(16, 64))
+    assert settings.n_labels == (16, 64)
+    for hidden, scores, inputs in settings.weights:
+        assert hidden + scores + inputs == pytest.approx(1)
+        assert inputs < 0.15
+    assert min(settings.C) >= 0.1
+    assert max(settings.C) <= 8
+    probe = LinearProbe(estimator.fit(sources.X, sources.Y), settings=settings)
+    X, Y = sources.problem.new_tasks(1, random_state=1).sample(300, random_state=2)
+    probe.fit(X[:64], Y[:64, 0])
+    raw = LinearProbe().fit(X[:64], Y[:64, 0])
+    assert probe.score(X[64:], Y[64:, 0]) > raw.score(X[64:], Y[64:, 0])
+
+
+def test_inputs_get_weight_where_source_tasks_do_not_help():
+    """Each task depends on an input that no other task uses."""
+    X = np.random.default_rng(0).standard_normal((500, 24))
+    estimator = MultiTaskReLURepresentation(32, random_state=0)
+    settings = calibrate_quickly(estimator, X, X[:, :12] > 0, shots=(16, 64))
+    for *_, inputs in settings.weights:
+        assert inputs > 0.7
+
+
+def test_number_of_processes_does_not_matter(small):
+    one, two = (calibrate_quickly(quick(), *small, n_jobs=k) for k in (1, 2))
+    assert one == two
+    assert one != calibrate_quickly(quick(), *small, random_state=1)
+
+
+def test_the_given_estimator_is_not_changed(small):
+    estimator = quick()
+    calibrate_quickly(estimator, *small)
+    assert not hasattr(estimator, "hidden_weights_")
+    fitted = clone(estimator).fit(*small)
+    before = fitted.hidden_weights_.copy()
+    expected = calibrate_quickly(estimator, *small)
+    assert calibrate_quickly(fitted, *small) == expected
+    assert calibrate_quickly(FrozenEstimator(fitted), *small) == expected
+    np.testing.assert_array_equal(fitted.hidden_weights_, before)
+
+
+def test_units_and_origin_of_inputs_do_not_matter(small):
+    X, Y = small
+    base = calibrate_quickly(quick(), X, Y)
+    for scale, shift in ((1e10, 0), (1e-10, 0), (1, 1e5)):
+        moved = calibrate_quickly(quick(), scale * X + shift, Y)
+        np.testing.assert_allclose(moved.weights, base.weights, atol=0.02)
+        np.testing.assert_allclose(moved.C, base.C, rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        np.array([0, 0, 0, 1, 1, 1]),
+        pd.Series(list("aaabbb")),
+        [["task0", "task1", "task2"], ["task3", "task4", "task5"]],
+        [[0, 1, 2], [3, 4, 5]],
+        [np.array([0, 1, 2]), (3, 4, 5)],
+    ],
+)
+def test_forms_of_groups(small, groups):
+    expected = calibrate_quickly(quick(), *small, ["x", "x", "x", "y", "y", "y"])
+    assert calibrate_quickly(quick(), *small, groups) == expected
+
+
+def to_long(X, Y):
+    rows, columns = np.nonzero(~np.isnan(Y))
+    return X[rows], Y[rows, columns], np.array([f"task{k}" for k in columns])
+
+
+def test_long_form(small):
+    X, y, tasks = to_long(*small)
+    groups = [["task0", "task1", "task2"], ["task3", "task4", "task5"]]
+    settings = calibrate_quickly(quick(), X, y, groups, tasks=tasks)
+    assert settings.n_labels == (8, 16)
+    words = np.where(y == 1, "yes", "no").tolist()
+    again = calibrate_quickly(quick(), X, words, groups, tasks=tasks.tolist())
+    assert again == settings
+
+
+@pytest.mark.parametrize("n_tasks", [4, 25, 40])
+def test_groups_are_found_where_no_row_has_labels_of_two_tasks(n_tasks):
+    """Such tasks are all equally far from each other."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40 * n_tasks, 4))
+    tasks = np.repeat(np.arange(n_tasks), 40)
+    settings = calibrate_quickly(
+        quick(), X, X[:, 0] > 0, tasks=tasks, shots=(8,), n_groups=3
+    )
+    assert settings.n_labels == (8,)
+
+
+def test_groups_are_found_among_equal_tasks(small):
+    X, Y = small
+    assert calibrate_quickly(quick(), X, Y[:, [0] * 30], shots=(8,)).n_labels == (8,)
+
+
+def test_tasks_without_labels_are_passed_over(small):
+    X, Y = small
+    with_junk = np.c_[Y, np.full(len(Y), np.nan), np.ones(len(Y))]
+    settings = calibrate_quickly(quick(), X, with_junk)
+    assert settings.n_labels == (8, 16)
+
+
+def test_numbers_of_labels_that_no_task_has_are_left_out(small):
+    assert calibrate_quickly(quick(), *small, shots=(8, 1000)).n_labels == (8,)
+    with pytest.raises(ValueError, match=r"No source task has enough labels.*shots"):
+        calibrate_quickly(quick(), *small, shots=(1000,))
+
+
+def test_missing_labels_and_other_estimators(small):
+    X, Y = small
+    Y = np.where(np.random.default_rng(0).random(Y.shape) < 0.3, np.nan, Y)
+    pipeline = make_pipeline(StandardScaler(), quick())
+    for estimator in (quick(), pipeline, quick(output="scores"), quick(loss="hinge")):
+        settings = calibrate_quickly(estimator, X, Y)
+        assert np.sum(settings.weights, axis=1) == pytest.approx(1)
+    plain = calibrate_quickly(PCA(3), X, Y)
+    assert [scores for _, scores, _ in plain.weights] == [0, 0]
+
+
+def test_convolutional_networks():
+    X, y, tasks, *_ = make_patch_tasks(60, n_tasks=4, random_state=0)
+    estimator = ConvMultiTaskClassifier(8, random_state=0)
+    settings = calibrate_quickly(estimator, X, y, tasks=tasks)
+    assert settings.n_labels == (8, 16)
+
+
+def test_pipelines_that_end_in_a_frozen_estimator_train_it_anew(small):
+    """A representation that knows the tasks left out would be flattered."""
+    frozen = make_pipeline(FrozenEstimator(quick().fit(*small)))
+    expected = calibrate_quickly(make_pipeline(quick()), *small)
+    assert calibrate_quickly(frozen, *small) == expected
+
+
+class Recorder(TransformerMixin, BaseEstimator):
+    """Keeps the labels it was fitted on."""
+
+    fits = []
+
+    def fit(self, X, y):
+        self.n_features_in_ = X.shape[1]
+        Recorder.fits.append(np.asarray(y))
+        return self
+
+    def transform(self, X):
+        return X
+
+
+def test_each_group_is_left_out_once(small):
+    X, Y = small
+    Recorder.fits = []
+    calibrate_quickly(Recorder(), X, Y, [[0], [1, 2], [3, 4, 5]])
+    for labels, left_out in zip(Recorder.fits, ([0], [1, 2], [3, 4, 5]), strict=True):
+        np.testing.assert_array_equal(labels, np.delete(Y, left_out, axis=1))
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ([0, 1], r"groups_of_tasks has 2 entries.*6 tasks"),
+        ([0] * 6, "groups_of_tasks=.*at least two groups"),
+        ([list(range(6))], "groups_of_tasks=.*at least two groups"),
+        ([[], [1]], "groups_of_tasks=.*at least two groups"),
+        ([["task0"], ["nose"]], "groups_of_tasks names 'nose'"),
+        ([[0], [6]], "groups_of_tasks names 6"),
+    ],
+)
+def test_bad_groups_are_refused(small, groups, message):
+    with pytest.raises(ValueError, match=message):
+        calibrate_quickly(quick(), *small, groups)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n_groups": 1}, "'n_groups' parameter.*Got 1"),
+        ({"n_draws": 0}, "'n_draws' parameter.*Got 0"),
+        ({"shots": (1,)}, r"shots=\(1,\).*at least 2"),
+        ({"random_state": "now"}, "'random_state' parameter"),
+    ],
+)
+def test_bad_parameters_are_named(small, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        calibrate_quickly(quick(), *small, **parameters)
+
+
+def test_a_single_task_is_refused(small):
+    X, Y = small
+    with pytest.raises(ValueError, match=r"1 task.*at least 2"):
+        calibrate_quickly(quick(), X, Y[:, 0])
+    with pytest.raises(ValueError, match="left to train on"):
+        calibrate_quickly(quick(), X, np.c_[Y[:, 0], np.ones(len(Y))], [[0], [1]])
+
+
+def test_progress_is_shown_on_request(small, capsys):
+    calibrate_quickly(quick(), *small)
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+    calibrate_quickly(quick(), *small, verbose=True)
+    assert "2/2" in capsys.readouterr().err
