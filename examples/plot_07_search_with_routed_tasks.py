@@ -30,8 +30,8 @@ from mtrl_sklearn.datasets import make_subspace_tasks
 from mtrl_sklearn.probing import LinearProbe, probe_new_tasks
 
 FAST = "--fast" in sys.argv  # smaller, for a quick look
-N_ROWS, N_NEW = (6000, 10) if FAST else (12000, 30)
-RANKS = [1, 2, 4, 8, 16, None]
+N_ROWS, N_NEW = (5000, 6) if FAST else (12000, 30)
+RANKS = [1, 4, None] if FAST else [1, 2, 4, 8, 16, None]
 
 X, Y, _, problem = make_subspace_tasks(N_ROWS, 60, n_tasks=48, random_state=0)
 X = X.astype(np.float32)
