@@ -9,7 +9,7 @@ help:
 	@echo "make demo   compare probes of new tasks, print a table, draw demo.png"
 	@echo "make test   run the tests (slow ones: $(BIN)/pytest -m slow)"
 	@echo "make lint   ruff check, ruff format --check, mypy"
-	@echo "make clean  remove $(VENV), caches and demo.png"
+	@echo "make clean  remove $(VENV), caches and pictures of examples"
 
 demo: $(INSTALLED)
 	$(BIN)/python examples/plot_01_new_task_from_16_labels.py
@@ -23,7 +23,7 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist demo.png
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist *.png
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The constraint must be in force when torch comes in: without it pip takes the newest

@@ -22,6 +22,7 @@ comparison is repeated on photographs.
 # regression on the filters of the network for all.
 
 import os
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +34,8 @@ from sklearn.model_selection import LeaveOneGroupOut, cross_val_score
 
 from mtrl_sklearn import ConvMultiTaskClassifier
 from mtrl_sklearn.datasets import make_corrupted_digits
+
+FAST = "--fast" in sys.argv  # fewer draws and numbers of labels, for a test
 
 NETWORK = "network"
 RANDOM = "random filters + logistic"
@@ -165,9 +168,9 @@ def print_means(title, label_counts, results):
 # contender has the regularisation that was best for it, on average over all numbers of
 # labels, on images drawn with other seeds.
 
-N_LABELS = np.array([10, 20, 40, 80, 160])
-SHOWN = 2  # 40 labels
-N_DRAWS = 4
+N_LABELS = np.array([10, 40] if FAST else [10, 20, 40, 80, 160])
+SHOWN = np.flatnonzero(N_LABELS == 40)[0]
+N_DRAWS = 1 if FAST else 4
 C_DIGITS = {
     ("all", RANDOM): 0.1,
     ("all", PIXELS): 0.3,

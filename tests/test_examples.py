@@ -1,0 +1,223 @@
+"""The examples run, draw their picture, and print numbers that bear out the claims.
+
+Each example runs in its fast mode, in this process and without worker processes, so
+that a failure shows its line and a warning is an error. Numbers are read from the
+tables it prints: they are what a reader sees.
+"""
+
+import re
+import runpy
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import joblib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from sklearn import config_context
+
+FOLDER = Path(__file__).parents[1] / "examples"
+NAMES = sorted(path.stem for path in FOLDER.glob("plot_*.py"))
+NUMBER = r"-?\d+\.\d+|nan"
+ROW = re.compile(rf"^(\S.*?)\s\s+((?:{NUMBER})(?:\s+(?:{NUMBER}))*)(?:\s|$)")
+
+Table = dict[str, np.ndarray]  # a row by its name
+
+
+class Run(NamedTuple):
+    """What an example printed and left behind."""
+
+    tables: dict[str, Table]  # by the title
+    text: str
+    namespace: dict[str, Any]
+
+
+def read_tables(text):
+    """Tables in the order of print: blocks with a title and rows of numbers.
+
+    >>> read_tables("Errors, by kind\\n         a      b\\nnet   0.125  nan\\n")
+    {'Errors, by kind': {'net': array([0.125,   nan])}}
+    """
+    tables = {}
+    for block in re.split(r"\n\s*\n", text.strip("\n")):
+        title, *lines = block.split("\n")
+        rows = [match for line in lines if (match := ROW.match(line))]
+        if rows:
+            tables[title] = {row[1]: np.array(row[2].split(), float) for row in rows}
+    return tables
+
+
+def find_table(run, start):
+    """The one table whose title starts like this."""
+    found = [table for title, table in run.tables.items() if title.startswith(start)]
+    assert len(found) == 1, f"{len(found)} of {list(run.tables)} start with {start!r}"
+    return found[0]
+
+
+def check_01(run):
+    """Sixteen labels of a new task are worth many on raw inputs or random features."""
+    accuracy = find_table(run, "Digits: accuracy")
+    learned = accuracy["representation"]
+    for name in ("raw", "random"):
+        assert (learned > accuracy[name] + 0.05).all(), name
+        assert learned[0] > accuracy[name][0] + 0.1, name
+        assert learned[1] > accuracy[name][-1], name  # 32 labels against 128
+    assert "16 labels" in run.text
+    assert "gains" in run.text
+
+
+def check_02(run):
+    """Many tasks recover the subspace, one cannot, nor unbalanced ones uncentred."""
+    distances = find_table(run, "Distance from the subspace")
+    uncentred = distances.pop("unbalanced tasks")
+    assert (uncentred > 0.8).all()
+    assert len(distances) == 4
+    for name, distance in distances.items():
+        assert distance[0] > 0.6, name
+        assert distance[-1] < 0.3, name
+    by_rows = find_table(run, "Distance of balanced tasks")
+    assert (by_rows["one task"] > by_rows["64 tasks"] + 0.3).all()
+
+
+def check_03(run):
+    """Labels that suffice do not depend on the dimension; parities are learned."""
+    accuracy = find_table(run, "Accuracy on new balanced tasks")
+    learned, raw = accuracy["learned representation"], accuracy["raw inputs"]
+    assert (learned > 0.7).all()
+    for name in ("learned representation", "learned, rank not cut"):
+        assert np.ptp(accuracy[name]) < 0.05, name
+    assert (learned > accuracy["true directions"] - 0.05).all()
+    assert (learned > accuracy["partial least squares"]).all()
+    assert (learned > accuracy["learned, rank not cut"] + 0.02).all()
+    for name in ("raw inputs", "random ReLU features"):
+        assert accuracy[name][0] > accuracy[name][-1] + 0.015, name
+    assert (learned > raw + 0.12).all()
+    symmetric = find_table(run, "Accuracy on symmetric tasks")
+    assert (symmetric.pop("learned representation") > 0.68).all()
+    assert (symmetric.pop("learned, rank not cut") > 0.55).all()
+    assert (symmetric.pop("true directions") > 0.75).all()
+    assert len(symmetric) == 5
+    for name, values in symmetric.items():
+        assert (np.abs(values - 0.5) < 0.05).all(), name
+
+
+def check_04(run):
+    """The step is a gradient step of the loss, and points that agree get similar."""
+    difference = re.search(r"negative gradient: (\S+)", run.text)[1]
+    assert float(difference) < 1e-12
+    summary = find_table(run, "Correlation with the agreement")
+    correlation, all_agree, disagree = summary["similarity after one step"]
+    assert correlation > 0.35
+    assert all_agree > 0.4
+    assert disagree < 0
+    assert (np.abs(summary["similarity before training"]) < 0.15).all()
+
+
+def check_05(run):
+    """One task guesses where many, or as many rows of one, are right; S_v tells."""
+    errors = find_table(run, "Errors")
+    for name in ("network, 16 tasks", "network, one task with all those rows"):
+        training, shared, own = errors.pop(name)
+        assert training == 0, name
+        assert shared < 0.03, name
+        assert own < 0.1, name
+    training, shared, own = errors["network, one task"]
+    assert training == 0
+    assert own < 0.03
+    for name, values in errors.items():
+        assert 0.4 < values[1] < 0.6, name
+    steps = find_table(run, "Steps until")
+    own, shared = steps["network, 16 tasks"]
+    assert own < shared
+    own, shared = steps["network, one task"]
+    assert own < 50
+    assert np.isnan(shared)
+    by_ratio = find_table(run, "The same errors")
+    assert by_ratio["signal to noise below 3"][1] > 0.35  # the lowest
+    assert by_ratio["signal to noise above 8"][2] < 0.05  # the highest
+
+
+def check_06(run):
+    """Filling costs nothing where no label is missing, and much where most are."""
+    for problem, cost, gain in (("Digits", 0.015, 0.05), ("Synthetic", 0.05, 0.05)):
+        accuracy = find_table(run, problem)
+        costs = accuracy["cost of filling"]
+        assert costs[0] == 0, problem
+        assert costs[-1] > cost, problem
+        skipped = accuracy["missing labels skipped"]
+        assert (skipped > accuracy["raw inputs"] + gain).all(), problem
+
+
+def check_07(run):
+    """The rank that is best for source tasks, the true one, is best for new tasks."""
+    assert run.namespace["best"] == 4
+    by_rank = find_table(run, "rank")
+    source, new = by_rank["ROC-AUC of source tasks"], by_rank["ROC-AUC of new tasks"]
+    assert source.argmax() == new.argmax() == run.namespace["RANKS"].index(4)
+    assert (new > run.namespace["raw_score"]).all()
+    assert run.namespace["probe_score"] > 0.65
+
+
+def check_08(run):
+    """Labels of all corruptions are a gain, to random filters as well."""
+    accuracy = find_table(run, "Digits: accuracy, by labels")
+    for kind, gain in (("network", 0.05), ("random filters + logistic", 0.03)):
+        pooled, alone = (accuracy[f"{kind}, for {group}"] for group in ("all", "each"))
+        assert (pooled > alone + gain).all(), kind
+    control = accuracy["network, 5 times the images, for each"]
+    assert (control > accuracy["network, for all"]).all()
+    per_task = find_table(run, "Digits: accuracy of networks")
+    assert (per_task["labels of all"] > per_task["its own labels only"]).all()
+
+
+CHECKS = {
+    "plot_01_new_task_from_16_labels": check_01,
+    "plot_02_many_tasks_recover_the_subspace": check_02,
+    "plot_03_accuracy_whatever_the_dimension": check_03,
+    "plot_04_pseudo_contrastive_loss": check_04,
+    "plot_05_shared_and_specific_features": check_05,
+    "plot_06_missing_labels": check_06,
+    "plot_07_search_with_routed_tasks": check_07,
+    "plot_08_corrupted_images": check_08,
+}
+
+
+def check_picture(text):
+    """The picture that the last line names was drawn, and shows something."""
+    path = re.search(r"(\S+\.png)\s*$", text)[1]
+    assert np.ptp(plt.imread(path)[..., :3]) > 0.5
+
+
+@pytest.fixture
+def run_example(tmp_path, monkeypatch, capsys):
+    """Runs an example in fast mode, in an empty folder and without real data."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MTRL_DATA", raising=False)
+
+    def run(name):
+        path = FOLDER / f"{name}.py"
+        monkeypatch.setattr(sys, "argv", [str(path), "--fast"])
+        with config_context(), joblib.parallel_config(backend="sequential"):
+            namespace = runpy.run_path(str(path), run_name="__main__")
+        text = capsys.readouterr().out
+        return Run(read_tables(text), text, namespace)
+
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # a second one waits in vain where cores are shared
+    plt.switch_backend("Agg")
+    yield run
+    plt.close("all")
+    torch.set_num_threads(n_threads)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_numbers_bear_out_the_claims(run_example, name):
+    run = run_example(name)
+    check_picture(run.text)
+    CHECKS[name](run)
+
+
+def test_every_example_is_checked():
+    assert set(CHECKS) == set(NAMES)
