@@ -145,7 +145,7 @@ print_table(
 
 fig, axes = plt.subplots(1, 3, figsize=(10.5, 3.9), sharey=True, layout="constrained")
 for ax, (name, matrix) in zip(axes, matrices.items()):
-    image = ax.imshow(matrix, cmap="PuOr_r", vmin=-1, vmax=1, interpolation="none")
+    image = ax.imshow(matrix, cmap="PuOr", vmin=-1, vmax=1, interpolation="none")
     ax.set_title(name[0].upper() + name[1:], loc="left", size=10)
     edges = np.arange(1, 2**N_DIRECTIONS) * PER_GROUP - 0.5
     ax.set_xticks(edges, [])

@@ -9,7 +9,7 @@ from sklearn.utils._optional_dependencies import check_pandas_support
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 from sklearn.utils.validation import check_consistent_length
 
-from mtrl_sklearn._tasks import as_array, learn_encoding
+from mtrl_sklearn._tasks import learn_encoding
 from mtrl_sklearn.probing._contenders import (
     BASELINES,
     list_contenders,
@@ -183,7 +183,7 @@ def read_test_rows(
     ValueError
         If they are no rows of X, all or none of them, or share a group with the others.
     """
-    rows, is_test = as_array(test_rows), np.zeros(n_samples, dtype=bool)
+    rows, is_test = np.asarray(test_rows), np.zeros(n_samples, dtype=bool)
     mask = rows.dtype == bool and rows.shape == (n_samples,)
     positions = rows.dtype.kind in "iu" and rows.ndim == 1
     if not mask and not (positions and np.isin(rows, np.arange(n_samples)).all()):
