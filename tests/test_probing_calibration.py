@@ -15,8 +15,13 @@ from mtrl_sklearn import ConvMultiTaskClassifier, MultiTaskReLURepresentation
 from mtrl_sklearn.datasets import make_patch_tasks, make_subspace_tasks
 from mtrl_sklearn.probing import LinearProbe, ProbeSettings, calibrate
 from mtrl_sklearn.probing._blocks import Blocks
-from mtrl_sklearn.probing._calibration import _grid, _score_settings
+from mtrl_sklearn.probing._calibration import (
+    _average_settings,
+    _grid,
+    _score_settings,
+)
 from mtrl_sklearn.probing._draws import Draw
+from mtrl_sklearn.probing._sources import find_groups, read_sources
 
 
 @pytest.fixture(scope="module")
@@ -335,3 +340,27 @@ def test_progress_is_shown_on_request(small, capsys):
     assert captured.out == captured.err == ""
     calibrate_quickly(quick(), *small, verbose=True)
     assert "2/2" in capsys.readouterr().err
+
+
+def test_groups_keep_a_task_and_its_opposite_together():
+    labels = np.random.default_rng(0).standard_normal((400, 9)) > 0
+    Y = np.hstack([labels, ~labels])
+    groups = find_groups(read_sources(np.zeros((400, 1)), Y, None), 3, 0)
+    np.testing.assert_array_equal(groups[:9], groups[9:])
+
+
+def test_groups_of_tasks_that_form_a_chain_have_about_one_size():
+    angles = np.linspace(0, np.pi, 90)
+    X = np.random.default_rng(0).standard_normal((800, 2))
+    Y = X @ np.array([np.cos(angles), np.sin(angles)]) > 0
+    sizes = np.bincount(find_groups(read_sources(X, Y, None), 3, 0))
+    assert sizes.max() <= 2 * sizes.min()
+
+
+def test_settings_that_do_equally_well_are_averaged():
+    """The strengths .4 and 2 are best alike, and others far behind."""
+    scores = np.full(7, 0.5)
+    scores[[2, 4]] = 0.7
+    settings = _average_settings({16: [scores]}, ["hidden"])
+    np.testing.assert_allclose(settings.C, np.sqrt(0.4 * 2.0), rtol=1e-6)
+    np.testing.assert_allclose(settings.weights, [[1, 0, 0]])

@@ -60,6 +60,7 @@ def list_contenders(
         Of random features.
     """
     probe = LinearProbe() if probe is None else probe
+    _check_probe(probe, representation)
     estimator, inputs = open_representation(representation, X)
     ours, plain = probe, probe
     features: Any
@@ -77,6 +78,20 @@ def list_contenders(
             features = random_features(estimator, inputs, seed)
         contenders.append(Contender(name, features, plain))
     return contenders
+
+
+def _check_probe(probe: Any, representation: Any) -> None:
+    """Refuse a probe with a representation of its own: it would act on features."""
+    inner = probe.get_params().values() if hasattr(probe, "get_params") else ()
+    own = [p.representation for p in inner if isinstance(p, LinearProbe)]
+    if isinstance(probe, LinearProbe):
+        own = [None if probe.representation is representation else probe.representation]
+    if any(held is not None for held in own):
+        raise ValueError(
+            f"probe={type(probe).__name__} holds a representation of its own, but the "
+            "features to compare are those of the argument representation. Pass a "
+            "LinearProbe without a representation, or another classifier."
+        )
 
 
 def random_features(estimator: Any, X: Any, seed: int) -> np.ndarray:

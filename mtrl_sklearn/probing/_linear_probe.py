@@ -58,7 +58,7 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
     representation : fitted transformer, default=None
         It is used as it is: never fitted, never changed, and shared by clones of the
         probe. A pipeline that ends in a representation is fine. None is a probe of
-        the raw inputs.
+        the raw inputs. In a grid of parameters wrap it in `FrozenEstimator`.
 
     settings : ProbeSettings, default=None
         Weights and strength by the number of labels, as `calibrate` learns them.
@@ -148,6 +148,21 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         representation = params.pop("representation")
         copies = {name: clone(value, safe=False) for name, value in params.items()}
         return type(self)(representation, **copies)
+
+    def get_params(self, deep=True):
+        """Parameters of the probe, without those of the representation.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Ignored: a probe shares its representation and never changes it.
+
+        Returns
+        -------
+        dict
+            Parameters of the constructor by name.
+        """
+        return super().get_params(deep=False)
 
     def set_params(self, **params):
         """Set parameters of the probe.

@@ -63,7 +63,10 @@ def probe_new_tasks(
     ----------
     representation : fitted transformer
         Trained on other tasks than those of ``Y``. Where it was trained on rows of
-        ``X``, name the other ones as ``test_rows``.
+        ``X``, name the other ones as ``test_rows``: it knows how rows that it saw
+        behave in related tasks, and scores on them flatter. On assays the gain over
+        raw inputs was .12 on such rows and .04 on new ones; ``groups`` are no
+        protection.
     X : array-like of shape (n_samples, ...)
         What the representation accepts.
     Y : array-like of shape (n_samples,) or (n_samples, n_outputs)

@@ -66,10 +66,13 @@ def fit_ridge_logistic(
     )
     basis = None
     if Z.shape[0] < Z.shape[1]:
-        basis, triangle = np.linalg.qr(Z.T)
-        Z = triangle.T
+        values, vectors = np.linalg.eigh(Z @ Z.T)
+        kept = values > 1e-12 * values[-1]
+        roots_of_values = np.sqrt(values[kept])
+        basis = vectors[:, kept].T @ Z / roots_of_values[:, None]
+        Z = vectors[:, kept] * roots_of_values
     model = LogisticRegression(C=C, tol=1e-6, max_iter=1000).fit(Z, y)
-    coef = model.coef_ if basis is None else model.coef_ @ basis.T
+    coef = model.coef_ if basis is None else model.coef_ @ basis
     stops = np.cumsum([block.shape[1] for block in used.values()])[:-1]
     parts = dict(zip(used, np.split(coef, stops, axis=1)))
     shift = sum(roots[name] * (part @ means[name]) for name, part in parts.items())

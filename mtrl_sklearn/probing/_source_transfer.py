@@ -55,7 +55,8 @@ def source_task_transfer(
     groups_of_tasks : array-like of shape (n_outputs,) or list of lists, default=None
         The group of each column of ``Y``, or of each sorted id of ``tasks``; or lists
         of names or positions. None finds groups that keep tasks with similar labels
-        together: near-duplicates among the tasks trained on would flatter.
+        together, because near-duplicates among the tasks trained on flatter. Some stay:
+        where tasks come in families, name these.
     tasks : array-like of shape (n_samples,), default=None
         The long form: ``Y`` holds one label per row, of this task.
     n_groups : int, default=3

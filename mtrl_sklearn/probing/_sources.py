@@ -185,7 +185,8 @@ def find_groups(sources: SourceTasks, n_groups: int, seed: int) -> np.ndarray:
     """Groups of about equal size that keep tasks with similar labels together.
 
     Tasks are clustered by the agreement of their labels. Two of which no row has both
-    labels count as unrelated.
+    labels count as unrelated. Complete linkage keeps clusters small enough to make
+    groups of one size; average linkage chained most assays into one.
 
     Returns
     -------
@@ -197,8 +198,9 @@ def find_groups(sources: SourceTasks, n_groups: int, seed: int) -> np.ndarray:
     n_groups = min(n_groups, n_outputs)
     distance = np.clip(1 - np.abs(agreement), 0, None)
     np.fill_diagonal(distance, 0)
-    n_clusters = min(CLUSTERS_PER_GROUP * n_groups, n_outputs)
-    tree = linkage(squareform(distance, checks=False), "average")
+    # of two tasks at least on average, or none would be kept together
+    n_clusters = max(n_groups, min(CLUSTERS_PER_GROUP * n_groups, n_outputs // 2))
+    tree = linkage(squareform(distance, checks=False), "complete")
     clusters = cut_tree(tree, n_clusters)[:, 0]
     sizes = np.bincount(clusters)
     shuffled = np.random.default_rng(seed).permutation(len(sizes))

@@ -50,6 +50,8 @@ class TransferTable(pd.DataFrame):
             gain : float
                 Mean score of the representation minus this one. Negative means
                 negative transfer.
+            gain_se : float
+                Standard error of the gain over tasks, from their differences.
             tasks_won : float
                 Share of tasks in which the representation has the higher mean score;
                 a tie counts half.
@@ -59,7 +61,8 @@ class TransferTable(pd.DataFrame):
                 scored at every number of labels. At least the smallest number; inf
                 where the largest does not suffice.
 
-            The last three are NaN for the representation itself.
+            The last four are NaN for the representation itself. Fewer tasks have many
+            labels: means at different numbers of labels are over different tasks.
         """
         of_task = self._mean_over("task")  # (task, shots) x features
         of_draw = self._mean_over("draw").groupby("shots").std()
@@ -79,10 +82,11 @@ class TransferTable(pd.DataFrame):
             if name != OURS and OURS in means:
                 difference = scores[OURS] - scores[name]
                 row["gain"] = means.loc[k, OURS] - row["mean"]
+                row["gain_se"] = difference.sem()
                 row["tasks_won"] = ((np.sign(difference) + 1) / 2).mean()
                 row["labels_to_match"] = _labels_to_match(curves, name, k)
             rows.append(row)
-        columns = ["gain", "tasks_won", "labels_to_match"]
+        columns = ["gain", "gain_se", "tasks_won", "labels_to_match"]
         return pd.DataFrame(rows).reindex(
             columns=["shots", "features", "n_tasks", "mean", "std", *columns]
         )
@@ -103,19 +107,22 @@ class TransferTable(pd.DataFrame):
             if np.isnan(row.gain):
                 lines.append(f"{row.shots} labels: no scores to compare.")
                 continue
-            if row.gain < 0:
-                match = "negative transfer"
-            elif np.isinf(row.labels_to_match):
-                match = f"more than {largest} labels on {row.features} do as much"
-            elif np.isnan(row.labels_to_match):
-                match = "too few tasks have all numbers of labels to say more"
-            else:
-                match = f"as much as {row.labels_to_match:.0f} labels on {row.features}"
-            lines.append(
+            line = (
                 f"{row.shots} labels: {ours[row.shots]:.3f} {verdict} "
                 f"{abs(row.gain):.3f} against {row.features} ({row.mean:.3f}), better "
-                f"on {row.tasks_won:.0%} of {row.n_tasks} tasks; {match}."
+                f"on {row.tasks_won:.0%} of {row.n_tasks} tasks"
             )
+            if abs(row.gain) < 2 * row.gain_se:
+                line += f"; no clear difference (standard error {row.gain_se:.3f})"
+            elif row.gain < 0:
+                line += "; negative transfer"
+            elif np.isinf(row.labels_to_match):
+                line += f"; {row.features} does not reach this with {largest} labels"
+            elif row.labels_to_match > row.shots:
+                line += (
+                    f"; {row.features} needs {row.labels_to_match:.0f} labels for it"
+                )
+            lines.append(f"{line}.")
         if len(self.skipped):
             n_tasks = self.skipped["task"].nunique()
             lines.append(
