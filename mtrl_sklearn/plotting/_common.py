@@ -26,7 +26,7 @@ DIVERGING = "PuOr"
 def require_matplotlib(caller: str) -> None:
     """Raise the ImportError that says how to get matplotlib."""
     try:
-        import matplotlib.pyplot  # noqa: F401
+        import matplotlib.pyplot  # noqa: F401, only to see whether it is there
     except ImportError as error:
         raise ImportError(
             f"{caller} requires matplotlib. Install it with "

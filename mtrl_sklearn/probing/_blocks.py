@@ -59,8 +59,7 @@ def open_representation(representation: Any, X: Any) -> tuple[Any, Any]:
     X : array-like or None
         Output of the steps before it.
     """
-    while isinstance(representation, FrozenEstimator):
-        representation = representation.estimator
+    representation = unfreeze(representation)
     if not isinstance(representation, Pipeline):
         check_is_fitted(representation)
         return representation, X
@@ -77,9 +76,19 @@ def open_representation(representation: Any, X: Any) -> tuple[Any, Any]:
 
 def has_source_tasks(estimator: Any) -> bool:
     """Whether it is, or holds frozen, an estimator of this package."""
+    return hasattr(unfreeze(estimator), "_source_probabilities")
+
+
+def first_step(estimator: Any) -> Any:
+    """The estimator that sees the inputs, of what `open_representation` returns."""
+    return unfreeze(estimator[0] if isinstance(estimator, Pipeline) else estimator)
+
+
+def unfreeze(estimator: Any) -> Any:
+    """What a `FrozenEstimator` holds; anything else as it is."""
     while isinstance(estimator, FrozenEstimator):
         estimator = estimator.estimator
-    return hasattr(estimator, "_source_probabilities")
+    return estimator
 
 
 def compute_blocks(estimator: Any, X: Any, names: Sequence[str] = BLOCKS) -> Blocks:
@@ -100,10 +109,7 @@ def compute_blocks(estimator: Any, X: Any, names: Sequence[str] = BLOCKS) -> Blo
     Blocks
         Two-dimensional arrays of floats.
     """
-    first = estimator[0] if isinstance(estimator, Pipeline) else estimator
-    while isinstance(first, FrozenEstimator):
-        first = first.estimator
-    scores = None
+    first, scores = first_step(estimator), None
     if "scores" in names and has_source_tasks(first):
         scores = first._source_probabilities(X)
     return Blocks(

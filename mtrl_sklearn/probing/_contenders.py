@@ -7,9 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import clone
-from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import check_scoring
-from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
@@ -19,6 +17,7 @@ from mtrl_sklearn.probing._blocks import (
     Blocks,
     as_rows,
     compute_blocks,
+    first_step,
     open_representation,
 )
 from mtrl_sklearn.probing._draws import Split, draw_rows
@@ -102,10 +101,7 @@ def random_features(estimator: Any, X: Any, seed: int) -> np.ndarray:
     """
     rng = np.random.default_rng(seed)
     rows = as_rows(X)
-    if isinstance(estimator, Pipeline):
-        estimator = estimator[0]
-    while isinstance(estimator, FrozenEstimator):
-        estimator = estimator.estimator
+    estimator = first_step(estimator)
     if isinstance(estimator, ConvMultiTaskClassifier):
         twin = copy(estimator)
         twin.filters_ = rng.standard_normal(estimator.filters_.shape)

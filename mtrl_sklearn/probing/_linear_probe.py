@@ -250,12 +250,16 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
             return Blocks(None, None, X)
         validate_data(self, X, skip_check_array=True, reset=reset)
         estimator, X = open_representation(self.representation, X)
-        if not reset and self.first_layer_:
-            blocks = compute_blocks(estimator, X, BLOCKS[1:])
-            tuned = copy(estimator)
-            vars(tuned).update(self.first_layer_)
-            return replace(blocks, hidden=as_rows(tuned.transform(X)))
-        return compute_blocks(estimator, X)
+        if reset:
+            return compute_blocks(estimator, X)
+        used = list(self.coef_)
+        if not self.first_layer_ or "hidden" not in used:
+            return compute_blocks(estimator, X, used)
+        used.remove("hidden")
+        tuned = copy(estimator)
+        vars(tuned).update(self.first_layer_)
+        hidden = as_rows(tuned.transform(X))
+        return replace(compute_blocks(estimator, X, used), hidden=hidden)
 
     def _resolve_settings(self, blocks, n_labels):
         """Weights of the blocks there are, summing to 1, and C."""

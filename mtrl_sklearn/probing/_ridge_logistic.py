@@ -26,9 +26,7 @@ def block_scale(block: np.ndarray) -> float:
     largest = float(np.abs(block).max())
     if largest == 0:
         return 1.0
-    rows = (
-        block.astype(np.float64) / largest
-    )  # whose squares neither over- nor underflow
+    rows = block.astype(np.float64) / largest  # so that squares stay in range
     centred = rows - rows.mean(axis=0)
     spread = np.abs(centred).max()
     if spread <= 10 * np.finfo(block.dtype).eps:

@@ -7,7 +7,6 @@ from scipy.cluster.hierarchy import cut_tree, linkage
 from scipy.spatial.distance import squareform
 from sklearn import get_config
 from sklearn.base import clone
-from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_consistent_length
@@ -21,7 +20,7 @@ from mtrl_sklearn._tasks import (
     read_task_ids,
 )
 from mtrl_sklearn.probing._affinity import sign_agreement
-from mtrl_sklearn.probing._blocks import has_source_tasks
+from mtrl_sklearn.probing._blocks import has_source_tasks, unfreeze
 
 # Clusters of tasks per group, so that groups come out of similar size.
 CLUSTERS_PER_GROUP = 8
@@ -83,9 +82,7 @@ class SourceTasks(NamedTuple):
 
 def _thaw(estimator: Any) -> Any:
     """A clone to fit anew: frozen representations are not kept, other steps are."""
-    while isinstance(estimator, FrozenEstimator):
-        estimator = estimator.estimator
-    estimator = clone(estimator)
+    estimator = clone(unfreeze(estimator))
     if isinstance(estimator, Pipeline):
         name = _name_learner(estimator)
         estimator.set_params(**{name: _thaw(estimator.named_steps[name])})

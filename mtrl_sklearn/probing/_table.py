@@ -67,7 +67,7 @@ class TransferTable(pd.DataFrame):
         of_task = self._mean_over("task")  # (task, shots) x features
         of_draw = self._mean_over("draw").groupby("shots").std()
         means = of_task.groupby("shots").mean()
-        curves = self._common_curves(of_task)
+        curves = _common_curves(of_task)
         rows = []
         for shots, features in np.ndindex(means.shape):
             k, name = means.index[shots], means.columns[features]
@@ -133,19 +133,17 @@ class TransferTable(pd.DataFrame):
     def _mean_over(self, kind: str) -> pd.DataFrame:
         """Mean scores by task or draw and by shots, a column per kind of features."""
         table = pd.DataFrame(self)
-        if kind == "draw":  # every task counts once, whatever its number of draws
-            keys = ["draw", "shots", "features"]
-        else:
-            keys = ["task", "shots", "features"]
         names = list(dict.fromkeys(table["features"]))
-        return table.groupby(keys)["score"].mean().unstack("features")[names]
+        means = table.groupby([kind, "shots", "features"])["score"].mean()
+        return means.unstack("features")[names]
 
-    def _common_curves(self, of_task: pd.DataFrame) -> pd.DataFrame:
-        """Means over the tasks that were scored at every number of labels."""
-        n_scored = of_task.groupby("task").size()
-        common = n_scored.index[n_scored == of_task.index.unique("shots").size]
-        kept = of_task[of_task.index.get_level_values("task").isin(common)]
-        return kept.groupby("shots").mean()
+
+def _common_curves(of_task: pd.DataFrame) -> pd.DataFrame:
+    """Means over the tasks that were scored at every number of labels."""
+    n_scored = of_task.groupby("task").size()
+    common = n_scored.index[n_scored == of_task.index.unique("shots").size]
+    kept = of_task[of_task.index.get_level_values("task").isin(common)]
+    return kept.groupby("shots").mean()
 
 
 def _labels_to_match(curves: pd.DataFrame, name: str, shots: int) -> float:
