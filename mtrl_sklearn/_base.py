@@ -21,6 +21,7 @@ from mtrl_sklearn._callbacks import (
     StopOnPlateau,
     ValidationScore,
 )
+from mtrl_sklearn._rows import DTYPES
 
 
 class Outcome(Protocol):
@@ -133,12 +134,39 @@ def _fitted_attributes(estimator: BaseEstimator) -> dict[str, Any]:
     return {name: value for name, value in vars(estimator).items() if name[-1] == "_"}
 
 
-def validate_rows(estimator: BaseEstimator, X: Any, reset: bool) -> np.ndarray:
-    """Read rows as floats: float32 and float64 stay, integers become float32."""
-    dtypes = [np.float64, np.float32]
-    if _fits_float32(X):
+def validate_rows(
+    estimator: BaseEstimator, X: Any, reset: bool, sparse: bool = False
+) -> Any:
+    """Read rows as numbers, without a copy of arrays that batches can be taken from.
+
+    Parameters
+    ----------
+    estimator : estimator instance
+    X : array-like
+    reset : bool
+        Whether to learn number and names of features, or to check them.
+    sparse : bool, default=False
+        Whether sparse X is welcome; it comes back as CSR.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_features), or CSR array
+        Arrays of numbers keep their dtype, and memory maps their order. What else
+        holds integers, booleans or float32 becomes float32, all other things float64.
+    """
+    dtypes: Any = [np.float64, np.float32]
+    if getattr(X, "dtype", None) in DTYPES:
+        dtypes = None
+    elif _fits_float32(X):
         dtypes.reverse()
-    return validate_data(estimator, X, dtype=dtypes, order="C", reset=reset)
+    return validate_data(
+        estimator,
+        X,
+        dtype=dtypes,
+        order=None if isinstance(X, np.memmap) else "C",
+        accept_sparse="csr" if sparse else False,
+        reset=reset,
+    )
 
 
 def _fits_float32(X: Any) -> bool:

@@ -46,7 +46,8 @@ from mtrl_sklearn._inputs import (
     resolve_input_shape,
 )
 from mtrl_sklearn._patches import PatchGrid, make_patch_grid
-from mtrl_sklearn._solution import to_numpy, to_tensor
+from mtrl_sklearn._precision import PRECISIONS, resolve_precision
+from mtrl_sklearn._rows import Rows
 from mtrl_sklearn._tasks import (
     find_codes,
     read_class_labels,
@@ -180,6 +181,13 @@ class ConvMultiTaskClassifier(
         shape (n_filters, n_weights), in ``net.module_``. For scikit-learn's own
         callbacks see `set_callbacks`.
 
+    precision : {"auto", "float32", "tf32", "bfloat16"}, default="auto"
+        What training computes in. "auto" is float64 for inputs of float64 and float32
+        for all others. "bfloat16" multiplies matrices of 8 significant bits in "adam",
+        where the processor or GPU has such products (it warns and uses float32
+        elsewhere), and keeps parameters and loss in float32. "tf32" lets products of
+        float32 on a GPU round to 11 bits; elsewhere it is "float32".
+
     device : str, default="auto"
         Torch device; "auto" is "cuda" where available, else "cpu".
 
@@ -296,6 +304,7 @@ class ConvMultiTaskClassifier(
         "task_weight": [StrOptions({"observed", "equal"})],
         "warm_start": ["boolean"],
         "callbacks": [list, tuple, None],
+        "precision": [StrOptions(PRECISIONS)],
         "device": [str],
         "random_state": ["random_state"],
         "verbose": ["boolean"],
@@ -325,6 +334,7 @@ class ConvMultiTaskClassifier(
         task_weight="observed",
         warm_start=False,
         callbacks=None,
+        precision="auto",
         device="auto",
         random_state=None,
         verbose=False,
@@ -350,6 +360,7 @@ class ConvMultiTaskClassifier(
         self.task_weight = task_weight
         self.warm_start = warm_start
         self.callbacks = callbacks
+        self.precision = precision
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
@@ -398,7 +409,7 @@ class ConvMultiTaskClassifier(
             data = self._read_data(X, y, tasks, None, sample_weight, not resume)
             seed = self._draw_seed(resume)
             train, held_out = self._split_rows(data, seed)
-            options = self._resolve_options(len(train.X))
+            options = self._resolve_options(train, resume)
 
             root = self._init_callback_context(max_subtasks=options.max_epochs)
             metadata = {"tasks": tasks, "sample_weight": sample_weight}
@@ -450,7 +461,7 @@ class ConvMultiTaskClassifier(
         resume = hasattr(self, "n_iter_")
         with last_good_state(self):
             data = self._read_data(X, y, tasks, classes, sample_weight, not resume)
-            options = self._resolve_options(len(data.X))._replace(max_epochs=1)
+            options = self._resolve_options(data, resume)._replace(max_epochs=1)
             seed, callbacks = self._draw_seed(resume), list(self.callbacks or [])
             solution = self._descend(data, resume, options, callbacks, seed)
             self._store(solution, resume, seed)
@@ -459,8 +470,6 @@ class ConvMultiTaskClassifier(
     def _read_data(self, X, y, tasks, classes, sample_weight, reset):
         """Validated rows; sets what describes inputs, labels and tasks."""
         rows = self._read_rows(X, reset)
-        if not reset:
-            rows = rows.astype(self.filters_.dtype, copy=False)
         self._resolve_network(len(rows), reset)
         labels = read_class_labels(y)
         ids = None if tasks is None else read_task_ids(tasks)
@@ -535,11 +544,11 @@ class ConvMultiTaskClassifier(
                 )
 
     def _split_rows(self, data, seed):
-        """Rows to train on, and to hold out."""
+        """Rows to train on, and to hold out if any."""
         if not self.early_stopping:
-            return data, data.take(slice(0))
+            return data, None
         parts = train_test_split(
-            np.arange(len(data.X)),
+            np.arange(data.n_rows),
             test_size=self.validation_fraction,
             random_state=seed,
         )
@@ -554,18 +563,24 @@ class ConvMultiTaskClassifier(
                 )
         return [data.take(rows) for rows in parts]
 
-    def _resolve_options(self, n_samples):
-        parameters = self.get_params(deep=False)
-        return resolve_options(parameters, self.power_, self.solver_, n_samples)
+    def _resolve_options(self, data, resume):
+        dtype = self.filters_.dtype if resume else data.X.dtype
+        device = resolve_device(self.device)
+        return resolve_options(
+            self.get_params(deep=False),
+            self.power_,
+            self.solver_,
+            data.n_rows,
+            resolve_precision(self.precision, dtype, device),
+        )
 
     def _list_callbacks(self, held_out, root, given):
-        device = resolve_device(self.device)
-        X_held_out = to_tensor(held_out.X, device)
-        rows = np.arange(len(X_held_out))
-        heads = held_out.tasks if self._head_ == "per_task" else 0
-
         def validation_score(module):
-            scores = to_numpy(module(X_held_out))
+            rows = np.arange(held_out.n_rows)
+            heads = held_out.tasks if self._head_ == "per_task" else 0
+            dtype, device = module.filters.dtype, module.filters.device
+            inputs = Rows(held_out.X, dtype, device, held_out.rows)
+            scores = module.score_rows(inputs)
             scores = scores.reshape(len(rows), -1, module.n_columns)
             log_probability = log_softmax(class_scores(scores[rows, heads]), axis=1)
             return float(held_out.weights @ log_probability[rows, held_out.codes])

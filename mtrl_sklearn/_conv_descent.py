@@ -8,7 +8,6 @@ import torch
 from skorch.callbacks import Callback, LRScheduler
 from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR
-from torch.utils.data import TensorDataset
 
 from mtrl_sklearn._conv_options import ConvOptions
 from mtrl_sklearn._gradients import filter_gradients, head_gradients, pool_responses
@@ -16,25 +15,39 @@ from mtrl_sklearn._losses import ClassLoss
 from mtrl_sklearn._modules import TwoLayerConv, patch_statistics
 from mtrl_sklearn._net import DescentNet, export_state, restore_state, train
 from mtrl_sklearn._patches import PatchGrid
-from mtrl_sklearn._solution import State, to_numpy, to_tensor
+from mtrl_sklearn._rows import (
+    RowDataset,
+    Rows,
+    to_numpy,
+    to_tensor,
+    torch_dtype,
+    working_dtype,
+)
+from mtrl_sklearn._solution import State
 from mtrl_sklearn._step_rule import AdaptiveGradientDescent
 
 
 class ClassData(NamedTuple):
-    """Training rows with their class and their task."""
+    """Rows of inputs with their class and their task."""
 
-    X: np.ndarray  # (n_samples, prod(input_shape))
+    X: np.ndarray  # (n_inputs, prod(input_shape)), of any numeric dtype
     codes: np.ndarray  # (n_samples,), int64, from 0 to n_classes - 1
     tasks: np.ndarray  # (n_samples,), int64, from 0 to n_tasks - 1
     weights: np.ndarray  # (n_samples,), summing to 1
     n_classes: int
     n_tasks: int
+    rows: np.ndarray | None = None  # (n_samples,), positions in X; None is all of it
 
-    def take(self, rows: np.ndarray | slice) -> "ClassData":
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.codes)
+
+    def take(self, rows: np.ndarray) -> "ClassData":
         """Some of the rows, whose weights sum to 1 again."""
         weights = self.weights[rows]
         return self._replace(
-            X=self.X[rows],
+            rows=rows if self.rows is None else self.rows[rows],
             codes=self.codes[rows],
             tasks=self.tasks[rows],
             weights=weights / (weights.sum() or 1),
@@ -87,6 +100,9 @@ class ConvSolution(NamedTuple):
     interrupted: bool
 
 
+PARAMETERS = ("filters", "biases", "head_coef", "head_intercept")
+
+
 class Evaluation(NamedTuple):
     """Loss of a batch, and its gradient in all parameters that are trained."""
 
@@ -100,6 +116,7 @@ def evaluate(
     criterion: ClassLoss,
     patches: Tensor,
     labels: tuple[Tensor, Tensor, Tensor],
+    dtype: torch.dtype | None = None,
 ) -> Evaluation:
     """Loss and closed-form gradients.
 
@@ -110,17 +127,23 @@ def evaluate(
     patches : Tensor of shape (n_samples, n_positions, patch_dim)
     labels : tuple of Tensors of shape (n_samples,)
         Codes, tasks and weights of mean 1.
+    dtype : torch.dtype, default=None
+        What products are computed in; None is that of the parameters.
     """
-    responses, pooled = module.respond(patches)
-    scores = module.scores(pooled)
-    loss = criterion.with_gradient(scores, *labels)
-    of_pooled = loss.gradient @ module.head_coef
-    of_filters = filter_gradients(
-        patches, responses, of_pooled, module.pool, module.power
+    dtype = dtype or module.filters.dtype
+    patches, pool = patches.to(dtype), module.pool.to(dtype)
+    filters, biases, head_coef, head_intercept = (
+        getattr(module, name).to(dtype) for name in PARAMETERS
     )
-    gradients = of_filters._asdict()
+    responses, pooled = pool_responses(patches, filters, biases, pool, module.power)
+    scores = torch.addmm(head_intercept, pooled, head_coef.T)
+    loss = criterion.with_gradient(scores.to(module.filters.dtype), *labels)
+    gradient = loss.gradient.to(dtype)
+    gradients: dict[str, Tensor] = filter_gradients(
+        patches, responses, gradient @ head_coef, pool, module.power
+    )._asdict()
     if module.head_coef.requires_grad:
-        coef, intercept = head_gradients(pooled, loss.gradient)
+        coef, intercept = head_gradients(pooled, gradient)
         gradients |= {"head_coef": coef, "head_intercept": intercept}
     trained = {k: g for k, g in gradients.items() if getattr(module, k).requires_grad}
     return Evaluation(loss.value, scores, trained)
@@ -156,7 +179,13 @@ class AdamConvNet(DescentNet):
         """Update all that is trained at once."""
         X, *labels = batch
         module = self.module_
-        found = evaluate(module, self.criterion_, module.patches(X), tuple(labels))
+        found = evaluate(
+            module,
+            self.criterion_,
+            module.patches(X),
+            tuple(labels),
+            self.product_dtype,
+        )
         parameters = [getattr(module, name) for name in found.gradients]
         self.update(batch, tuple(parameters), tuple(found.gradients.values()))
         return {"loss": found.loss, "y_pred": found.scores}
@@ -227,18 +256,22 @@ def descend_conv(
     seed : int
     device : str
     """
-    arrays = (data.X, data.codes, data.tasks)
-    X, codes, tasks = (to_tensor(array, device) for array in arrays)
-    weights = torch.as_tensor(data.weights * len(X), dtype=X.dtype, device=device)
+    dtype = options.precision.parameters
+    rows = RowDataset(
+        Rows(data.X, dtype, device, data.rows),
+        Rows(data.codes, None, device),
+        Rows(data.tasks, None, device),
+        Rows(data.weights * data.n_rows, dtype, device),
+    )
     n_heads = data.n_tasks if options.head == "per_task" else 1
     n_columns = 1 if data.n_classes == 2 else data.n_classes
     module = TwoLayerConv(
-        grid, options.n_filters, n_heads, n_columns, options.power, X.dtype
+        grid, options.n_filters, n_heads, n_columns, options.power, dtype
     )
     generator = torch.Generator(device).manual_seed(seed)
     module.to(device)
     module.reset_parameters(generator, options.init_scale)
-    trained = {"filters", "biases", "head_coef", "head_intercept"}
+    trained = set(PARAMETERS)
     if options.power > 1:  # as in the theory
         trained -= {"biases", "head_intercept"}
     if options.head == "fixed":
@@ -254,22 +287,23 @@ def descend_conv(
         ClassLoss(n_heads),
         learning_rate=options.learning_rate,
         weight_decay=options.weight_decay / (data.n_tasks if full_batch else 1),
-        batch_size=len(X) if full_batch else options.batch_size,
+        batch_size=data.n_rows if full_batch else options.batch_size,
         max_epochs=options.max_epochs,
         generator=generator,
         callbacks=callbacks,
         device=device,
+        product_dtype=options.precision.products,
     ).initialize()
     if state is None:
         centre = "biases" in trained  # they take up what is subtracted
-        mean, scale = patch_statistics(data.X, data.weights, grid, centre)
+        mean, scale = patch_statistics(data.X, data.weights, grid, centre, data.rows)
         module.input_mean.fill_(mean)
         module.input_scale.fill_(scale)
     else:
         restore_state(net, state)
     operations = 4 * net.batch_size * grid.n_positions * options.n_filters
     operations *= grid.patch_dim + grid.n_cells
-    log = train(net, TensorDataset(X, codes, tasks, weights), operations)
+    log = train(net, rows, operations, options.precision.allow_tf32)
     settled = any(getattr(callback, "converged_", False) for callback in callbacks)
     annealed = not full_batch and len(log.loss_curve) == options.max_epochs
     return ConvSolution(
@@ -316,12 +350,14 @@ def pool_rows(
     power : float
     device : str
     """
-    dtype = rows.dtype
-    filters = to_tensor(network.filters.astype(dtype, copy=False), device)
-    biases = to_tensor(network.biases.astype(dtype, copy=False), device)
-    pool = to_tensor(grid.pooling_matrix().astype(dtype), device)
+    inputs = Rows(rows, torch_dtype(working_dtype(rows.dtype)), device)
+    arrays = (network.filters, network.biases, grid.pooling_matrix())
+    filters, biases, pool = (to_tensor(a, device).to(inputs.dtype) for a in arrays)
     places = to_tensor(grid.places(), device)
-    blocks = to_tensor(rows, device).split(grid.block_rows(len(filters)))
-    patches = (grid.extract(block / network.scale, places) for block in blocks)
-    pooled = [pool_responses(p, filters, biases, pool, power).pooled for p in patches]
+    size = grid.block_rows(len(filters))
+    pooled = []
+    for start in range(0, len(inputs), size):
+        block = inputs.take(slice(start, start + size))
+        patches = grid.extract(block / network.scale, places)
+        pooled.append(pool_responses(patches, filters, biases, pool, power).pooled)
     return to_numpy(torch.cat(pooled))

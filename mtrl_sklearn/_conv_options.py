@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mtrl_sklearn._patches import PatchGrid
+from mtrl_sklearn._precision import Precision
 
 # solver="auto" is "gd" for rows of patches with at most this many patches in all.
 FULL_BATCH_PATCHES = 20_000
@@ -35,6 +36,7 @@ class ConvOptions(NamedTuple):
     init_scale: float
     max_epochs: int
     batch_size: int
+    precision: Precision
 
 
 def resolve_power(power: float | str, grid: PatchGrid) -> float:
@@ -53,7 +55,11 @@ def resolve_solver(solver: str, grid: PatchGrid, n_samples: int) -> str:
 
 
 def resolve_options(
-    parameters: Mapping[str, Any], power: float, solver: str, n_samples: int
+    parameters: Mapping[str, Any],
+    power: float,
+    solver: str,
+    n_samples: int,
+    precision: Precision,
 ) -> ConvOptions:
     """Settings of a fit to rows of a number.
 
@@ -64,6 +70,7 @@ def resolve_options(
     power : float
     solver : {"gd", "adam"}
     n_samples : int
+    precision : Precision
     """
     auto = {
         "learning_rate": LEARNING_RATE[solver],
@@ -85,5 +92,6 @@ def resolve_options(
         power=power,
         solver=solver,
         max_epochs=max_epochs,
+        precision=precision,
         **chosen,
     )

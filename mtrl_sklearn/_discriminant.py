@@ -5,6 +5,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mtrl_sklearn._products import (
+    add_transposed_,
+    column_sums,
+    entries,
+    row_sums,
+    with_values,
+)
+
 # Share of the identity in the covariance of the hidden features.
 SHRINKAGE = 0.05
 
@@ -19,23 +27,32 @@ class ClassMoments(NamedTuple):
     n_negative: Tensor  # (n_tasks,)
 
 
-def class_moments(hidden: Tensor, signs: Tensor) -> ClassMoments:
-    """Moments of hidden features (n, n_hidden) with signs (n, n_tasks)."""
-    positive = (signs > 0).to(hidden.dtype)
-    negative = (signs < 0).to(hidden.dtype)
-    n_labels = positive.sum(1) + negative.sum(1)
-    return ClassMoments(
-        hidden.T @ (hidden * n_labels[:, None]),
-        positive.T @ hidden,
-        negative.T @ hidden,
-        positive.sum(0),
-        negative.sum(0),
-    )
+def no_moments(n_tasks: int, n_hidden: int, like: Tensor) -> ClassMoments:
+    """Moments of no label, of the dtype and on the device of ``like``."""
+    of_class, counts = (n_tasks, n_hidden), (n_tasks,)
+    shapes = ((n_hidden, n_hidden), of_class, of_class, counts, counts)
+    return ClassMoments(*(like.new_zeros(shape) for shape in shapes))
 
 
-def add_moments(first: ClassMoments, second: ClassMoments) -> ClassMoments:
-    """Moments of the labels of both."""
-    return ClassMoments(*(a + b for a, b in zip(first, second)))
+def add_labels(moments: ClassMoments, hidden: Tensor, signs: Tensor) -> None:
+    """Add labels to moments, in place.
+
+    Parameters
+    ----------
+    moments : ClassMoments
+    hidden : Tensor of shape (n, n_hidden)
+    signs : Tensor of shape (n, n_tasks)
+        Dense or CSR.
+    """
+    for sign, total, count in (
+        (1, moments.positive, moments.n_positive),
+        (-1, moments.negative, moments.n_negative),
+    ):
+        of_class = with_values(signs, (entries(signs) == sign).to(hidden.dtype))
+        add_transposed_(total, of_class, hidden)
+        count += column_sums(of_class)
+    n_labels = row_sums(with_values(signs, entries(signs).abs().to(hidden.dtype)))
+    moments.second.addmm_(hidden.T, hidden * n_labels[:, None])
 
 
 def discriminant_heads(

@@ -26,6 +26,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mtrl_sklearn._products import (
+    Factor,
+    column_sums,
+    is_dense,
+    multiply,
+    multiply_at,
+    multiply_transposed,
+)
+
 
 class HeadGradients(NamedTuple):
     """Gradient of the loss in the heads."""
@@ -41,13 +50,36 @@ class RepresentationGradients(NamedTuple):
     hidden_biases: Tensor  # (n_hidden,)
 
 
+def hidden_layer(inputs: Factor, weights: Tensor, biases: Tensor) -> Tensor:
+    """``relu(Z W' + b)`` of dense or sparse inputs, of shape (n_samples, n_hidden)."""
+    if is_dense(inputs):
+        return torch.addmm(biases, inputs, weights.T).relu_()
+    return multiply(inputs, weights.T).add_(biases).relu_()
+
+
+def task_scores(
+    hidden: Tensor, task_coef: Tensor, task_intercept: Tensor, signs: Tensor
+) -> Tensor:
+    """Scores of tasks on hidden features (n_samples, n_hidden).
+
+    Of shape (n_samples, n_tasks) for dense signs; for CSR ones those of the observed
+    labels, in their order.
+    """
+    if is_dense(signs):
+        return torch.addmm(task_intercept, hidden, task_coef.T)
+    scores = multiply_at(signs, hidden.to(signs.dtype), task_coef.to(signs.dtype))
+    return scores.add_(task_intercept[signs.col_indices()])
+
+
 def head_gradients(hidden: Tensor, scores_gradient: Tensor) -> HeadGradients:
     """Gradient in the heads, given that in the scores (n_samples, n_tasks)."""
-    return HeadGradients(scores_gradient.T @ hidden, scores_gradient.sum(0))
+    return HeadGradients(
+        multiply_transposed(scores_gradient, hidden), column_sums(scores_gradient)
+    )
 
 
 def representation_gradients(
-    inputs: Tensor,
+    inputs: Factor,
     hidden: Tensor,
     scores_gradient: Tensor,
     task_coef: Tensor,
@@ -57,41 +89,56 @@ def representation_gradients(
 
     Parameters
     ----------
-    inputs : Tensor of shape (n_samples, n_features)
+    inputs : Tensor or ShiftedRows of shape (n_samples, n_features)
     hidden : Tensor of shape (n_samples, n_hidden)
         After dropout, if any: a unit that was dropped is 0 and passes no gradient.
     scores_gradient : Tensor of shape (n_samples, n_tasks)
+        Dense or CSR.
     task_coef : Tensor of shape (n_tasks, n_hidden)
     keep_probability : float
         ``1 - dropout``; kept units were scaled by its inverse.
     """
-    outer = torch.addmm(
-        scores_gradient.new_zeros(()),
-        scores_gradient,
-        task_coef,
-        beta=0,
-        alpha=1 / keep_probability,
+    outer = multiply(scores_gradient, task_coef)
+    if keep_probability < 1:
+        outer /= keep_probability
+    gated = gate(outer, hidden)
+    return RepresentationGradients(pull_back(gated, inputs), gated.sum(0))
+
+
+def gate(outer: Tensor, hidden: Tensor) -> Tensor:
+    """Set entries to 0, in place, where a hidden unit is not active."""
+    return torch.ops.aten.threshold_backward.grad_input(
+        outer, hidden, 0, grad_input=outer
     )
-    gated = torch.ops.aten.threshold_backward(outer, hidden, 0)
-    return RepresentationGradients(gated.T @ inputs, gated.sum(0))
 
 
-def dropout(hidden: Tensor, rate: float, generator: torch.Generator) -> Tensor:
-    """Set entries to 0 with probability ``rate`` and scale the others to keep the mean.
+def pull_back(gated: Tensor, inputs: Factor) -> Tensor:
+    """``D' Z`` (n_hidden, n_features), of the memory layout that weights have."""
+    if is_dense(inputs):
+        return gated.T @ inputs
+    return multiply_transposed(inputs, gated).T
 
-    Four 16-bit draws come out of each random integer, which makes this several times
-    faster on a CPU than torch's bernoulli; the rate is met to 1/65536.
+
+def dropout_(hidden: Tensor, rate: float, generator: torch.Generator) -> Tensor:
+    """Set entries to 0 with probability ``rate``, in place, and scale the others.
+
+    Eight draws come out of each random integer, which makes this several times faster
+    on a CPU than torch's bernoulli; four where 8 bits do not give the rate, which is
+    then met to 1/65536 (in bfloat16 to 1/512).
     """
     if rate == 0:
         return hidden
-    n_words = -(-hidden.numel() // 4)
-    words = torch.randint(
-        -(2**63), 2**63 - 1, (n_words,), generator=generator, device=hidden.device
+    dtype = torch.int8 if (256 * rate).is_integer() else torch.int16
+    bits = torch.iinfo(dtype).bits
+    n_words = -(-hidden.numel() * bits // 64)
+    words = torch.empty(n_words, dtype=torch.int64, device=hidden.device)
+    words.random_(-(2**63), None, generator=generator)
+    draws = words.view(dtype)[: hidden.numel()].view_as(hidden).to(hidden.dtype)
+    threshold = round(rate * 2**bits) - 2 ** (bits - 1) - 0.5
+    hidden.div_(1 - rate)
+    return torch.ops.aten.threshold_backward.grad_input(
+        hidden, draws, threshold, grad_input=hidden
     )
-    draws = words.view(torch.int16)[: hidden.numel()].view_as(hidden)
-    threshold = round(rate * 2**16) - 2**15 - 0.5
-    scaled = hidden / (1 - rate)
-    return torch.ops.aten.threshold_backward(scaled, draws.to(hidden.dtype), threshold)
 
 
 class PooledResponses(NamedTuple):

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, logsigmoid
 
+from mtrl_sklearn._products import is_sparse, with_values
+
 
 class TaskLoss(NamedTuple):
     """Value of a loss and its gradient with respect to the scores."""
@@ -21,25 +23,25 @@ class TaskLoss(NamedTuple):
 
 
 def logistic_loss(scores: Tensor, signs: Tensor, weights: Tensor) -> TaskLoss:
-    """Mean over rows of ``sum_t weights_t log(1 + exp(-signs_t scores_t))``.
+    """Sum over labels of ``weights log(1 + exp(-signs scores))``.
 
     Parameters
     ----------
-    scores, signs : Tensor of shape (n_samples, n_tasks)
-    weights : Tensor of shape (n_tasks,)
+    scores, signs : Tensor of shape (n_samples, n_tasks) or (n_labels,)
+    weights : Tensor of shape (n_tasks,) or (n_labels,)
     """
-    weighted = signs * (weights / len(scores))
+    weighted = signs * weights
     log_probability = logsigmoid(signs * scores)
     value = -(log_probability * weighted * signs).sum()
     return TaskLoss(value, torch.expm1(log_probability).mul_(weighted))
 
 
 def hinge_loss(scores: Tensor, signs: Tensor, weights: Tensor) -> TaskLoss:
-    """Mean over rows of ``sum_t weights_t max(0, 1 - signs_t scores_t)``.
+    """Sum over labels of ``weights max(0, 1 - signs scores)``.
 
     Parameters and shapes as in `logistic_loss`.
     """
-    weighted = signs * (weights / len(scores))
+    weighted = signs * weights
     shortfall = (1 - signs * scores).clamp_(min=0)
     value = (shortfall * weighted * signs).sum()
     return TaskLoss(value, -(shortfall > 0).to(scores.dtype).mul_(weighted))
@@ -64,11 +66,29 @@ class MultiTaskLoss(nn.Module):
         self.loss = loss
         self.register_buffer("weights", weights)
 
-    def with_gradient(self, scores: Tensor, signs: Tensor) -> TaskLoss:
-        return LOSSES[self.loss](scores, signs, self.weights)
+    def with_gradient(
+        self, scores: Tensor, signs: Tensor, tasks: Tensor | None = None
+    ) -> TaskLoss:
+        """Mean over rows of the weighted losses of their labels.
+
+        Parameters
+        ----------
+        scores, signs : Tensor of shape (n_samples, n_tasks)
+            Where signs are CSR, scores are those of the labels, in their order, and the
+            gradient is CSR, too.
+        tasks : Tensor of shape (n_tasks,), default=None
+            Which tasks these are, if not all.
+        """
+        weights = self.weights if tasks is None else self.weights[tasks]
+        weights = weights / signs.shape[0]
+        loss, scores = LOSSES[self.loss], scores.to(weights.dtype)
+        if not is_sparse(signs):
+            return loss(scores, signs.to(weights.dtype), weights)
+        value, gradient = loss(scores, signs.values(), weights[signs.col_indices()])
+        return TaskLoss(value, with_values(signs, gradient))
 
     def forward(self, scores: Tensor, signs: Tensor) -> Tensor:
-        return self.with_gradient(scores, signs.to(scores.dtype)).value
+        return self.with_gradient(scores, signs).value
 
 
 def softmax_loss(scores: Tensor, codes: Tensor, weights: Tensor) -> TaskLoss:

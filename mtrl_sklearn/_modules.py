@@ -1,21 +1,41 @@
 """The two networks as small torch modules, and the statistics that scale inputs."""
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from torch import Tensor, nn
 
-from mtrl_sklearn._gradients import PooledResponses, pool_responses
+from mtrl_sklearn._gradients import (
+    hidden_layer,
+    pool_responses,
+    task_scores,
+)
 from mtrl_sklearn._patches import PatchGrid
+from mtrl_sklearn._products import (
+    Factor,
+    ShiftedRows,
+    entries,
+    is_sparse,
+    multiply,
+    multiply_transposed,
+    row_sums,
+    with_values,
+)
+from mtrl_sklearn._rows import (
+    Rows,
+    block_slices,
+    to_numpy,
+    torch_dtype,
+    working_dtype,
+)
+from mtrl_sklearn._signs import Signs, labels_per_row
 
 # Inputs are scaled to this mean squared norm. Adam moves every weight by about the
 # learning rate per step, so without a fixed input scale no learning rate fits all data.
 INPUT_SQUARED_NORM = 32.0
-
-# Rows per matrix product where all rows are visited: memory is this many times
-# (n_hidden + n_tasks) numbers.
-BLOCK_ROWS = 4096
 
 
 class TwoLayerReLU(nn.Module):
@@ -25,6 +45,8 @@ class TwoLayerReLU(nn.Module):
     ----------
     n_features, n_hidden, n_tasks : int
     dtype : torch.dtype
+    sparse_inputs : bool
+        Whether inputs come as CSR tensors.
 
     Shape
     -----
@@ -35,10 +57,18 @@ class TwoLayerReLU(nn.Module):
     input_scale: Tensor
 
     def __init__(
-        self, n_features: int, n_hidden: int, n_tasks: int, dtype: torch.dtype
+        self,
+        n_features: int,
+        n_hidden: int,
+        n_tasks: int,
+        dtype: torch.dtype,
+        sparse_inputs: bool = False,
     ):
         super().__init__()
-        self.hidden_weights = nn.Parameter(torch.empty(n_hidden, n_features).to(dtype))
+        weights = torch.empty(n_hidden, n_features, dtype=dtype)
+        if sparse_inputs:  # sparse products read and write the weights of a feature
+            weights = torch.empty(n_features, n_hidden, dtype=dtype).T
+        self.hidden_weights = nn.Parameter(weights)
         self.hidden_biases = nn.Parameter(torch.empty(n_hidden).to(dtype))
         self.task_coef = nn.Parameter(torch.empty(n_tasks, n_hidden).to(dtype))
         self.task_intercept = nn.Parameter(torch.empty(n_tasks).to(dtype))
@@ -48,24 +78,42 @@ class TwoLayerReLU(nn.Module):
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Gaussian first layer with rows of mean squared norm 1/3, all else 0."""
-        n_features = self.hidden_weights.shape[1]
-        std = 1 / math.sqrt(3 * n_features)
-        self.hidden_weights.normal_(0, std, generator=generator)
+        std = 1 / math.sqrt(3 * self.hidden_weights.shape[1])
+        draws = self.hidden_weights.new_empty(self.hidden_weights.shape)
+        # the same ones whatever the layout
+        self.hidden_weights.copy_(draws.normal_(0, std, generator=generator))
         self.hidden_biases.zero_()
         self.task_coef.zero_()
         self.task_intercept.zero_()
 
-    def normalize(self, X: Tensor) -> Tensor:
+    def normalize(self, X: Tensor) -> Factor:
         """Inputs centred per feature and divided by the one global scale."""
-        return (X - self.input_mean).div_(self.input_scale)
+        return normalize_rows(X, self.input_mean, self.input_scale)
 
     def hidden(self, X: Tensor) -> Tensor:
         """Hidden features, of shape (n_samples, n_hidden)."""
-        Z = self.normalize(X)
-        return torch.relu(torch.addmm(self.hidden_biases, Z, self.hidden_weights.T))
+        return hidden_layer(self.normalize(X), self.hidden_weights, self.hidden_biases)
 
     def forward(self, X: Tensor) -> Tensor:
         return torch.addmm(self.task_intercept, self.hidden(X), self.task_coef.T)
+
+    @torch.no_grad()
+    def score_rows(self, rows: Rows, signs: Signs) -> np.ndarray:
+        """Scores of held-out rows: of all tasks, or of the labels that CSR signs hold.
+
+        Of shape (n_samples, n_tasks) or (n_labels,).
+        """
+        labels = Rows(signs, rows.dtype, rows.device)
+        scores = [
+            task_scores(
+                self.hidden(rows.take(block)),
+                self.task_coef,
+                self.task_intercept,
+                labels.take(block),
+            )
+            for block in block_slices(len(rows), self.hidden_weights.shape[1])
+        ]
+        return to_numpy(torch.cat(scores))
 
 
 class TwoLayerConv(nn.Module):
@@ -156,19 +204,22 @@ class TwoLayerConv(nn.Module):
         scaled = (X - self.input_mean).div_(self.input_scale)
         return self.grid.extract(scaled, self.places)
 
-    def respond(self, patches: Tensor) -> PooledResponses:
-        """Responses of all filters, and their pooled powers."""
-        return pool_responses(patches, self.filters, self.biases, self.pool, self.power)
-
-    def scores(self, pooled: Tensor) -> Tensor:
-        """Scores of pooled features by all heads."""
+    def scores(self, X: Tensor) -> Tensor:
+        """Scores of all heads on a block of inputs."""
+        of_patches = (self.filters, self.biases, self.pool, self.power)
+        pooled = pool_responses(self.patches(X), *of_patches).pooled
         return torch.addmm(self.head_intercept, pooled, self.head_coef.T)
 
     def forward(self, X: Tensor) -> Tensor:
         blocks = X.split(self.grid.block_rows(len(self.filters)))
-        return torch.cat(
-            [self.scores(self.respond(self.patches(rows)).pooled) for rows in blocks]
-        )
+        return torch.cat([self.scores(block) for block in blocks])
+
+    @torch.no_grad()
+    def score_rows(self, rows: Rows) -> np.ndarray:
+        """Scores of held-out rows, of shape (n_samples, n_heads * n_columns)."""
+        size = self.grid.block_rows(len(self.filters))
+        blocks = (slice(k, k + size) for k in range(0, len(rows), size))
+        return to_numpy(torch.cat([self.scores(rows.take(b)) for b in blocks]))
 
 
 def fill_normal(tensor: Tensor, std: float, generator: torch.Generator) -> None:
@@ -177,7 +228,28 @@ def fill_normal(tensor: Tensor, std: float, generator: torch.Generator) -> None:
     tensor.copy_(draws.normal_(0, std, generator=generator))
 
 
-def input_statistics(X: np.ndarray, signs: np.ndarray) -> tuple[np.ndarray, float]:
+def normalize_rows(X: Tensor, mean: Tensor, scale: Tensor) -> Factor:
+    """``(X - mean) / scale``, of which sparse X is never written out."""
+    if is_sparse(X):
+        return ShiftedRows(_divide(X, scale), mean / scale)
+    return (X - mean).div_(scale)
+
+
+def _divide(X: Tensor, scale: Tensor | float) -> Tensor:
+    return with_values(X, entries(X) / scale)
+
+
+def _squared_distances(X: Tensor, centre: Tensor) -> Tensor:
+    """Squared distances of rows from a point, of shape (n,)."""
+    if not is_sparse(X):
+        return (X - centre).square_().sum(1)
+    squares = row_sums(with_values(X, X.values().square()))
+    return squares.sub_(2 * multiply(X, centre[:, None])[:, 0]).add_(centre @ centre)
+
+
+def input_statistics(
+    X: Any, signs: Signs, rows: np.ndarray | None = None
+) -> tuple[np.ndarray, float]:
     """Mean of each feature, and the global scale that `TwoLayerReLU` divides by.
 
     Each row counts as often as it has labels, so that the long form of labels, one row
@@ -185,8 +257,10 @@ def input_statistics(X: np.ndarray, signs: np.ndarray) -> tuple[np.ndarray, floa
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features)
-    signs : ndarray of shape (n_samples, n_tasks)
+    X : ndarray or CSR array of shape (n_samples, n_features)
+    signs : ndarray or CSR array of shape (n_samples, n_tasks)
+    rows : ndarray of shape (n_rows,), default=None
+        Positions of the rows to take; None takes all.
 
     Returns
     -------
@@ -194,30 +268,35 @@ def input_statistics(X: np.ndarray, signs: np.ndarray) -> tuple[np.ndarray, floa
     scale : float
         ``sqrt(mean ||x - mean||^2 / 32)``; 1.0 where X is constant.
     """
-    share = np.count_nonzero(signs, axis=1).astype(np.float64)
-    share = share / share.sum() if share.any() else np.full(len(X), 1 / len(X))
-    largest = max(float(X.max()), -float(X.min()))
-    if largest == 0:
-        return np.zeros(X.shape[1], dtype=X.dtype), 1.0
-    # divided by a power of two, which is exact, no square can overflow
-    bound = X.dtype.type(2.0 ** math.floor(math.log2(largest)))
-    share = share.astype(X.dtype)
-    blocks = [slice(k, k + BLOCK_ROWS) for k in range(0, len(X), BLOCK_ROWS)]
-    mean = np.zeros(X.shape[1])
-    for rows in blocks:
-        mean += share[rows] @ (X[rows] / bound)
-    squared_norm = 0.0
-    for rows in blocks:
-        centred = X[rows] / bound - mean.astype(X.dtype)
-        squared_norm += share[rows] @ np.einsum("ij,ij->i", centred, centred)
+    dtype = working_dtype(X.dtype)
+    share = labels_per_row(signs if rows is None else signs[rows]).astype(np.float64)
+    share = share / share.sum() if share.any() else np.full(len(share), 1 / len(share))
+    bound = power_of_two_bound(X)
+    if bound == 0:
+        return np.zeros(X.shape[1], dtype=dtype), 1.0
+    data = Rows(X, torch_dtype(np.float64 if issparse(X) else dtype), "cpu", rows)
+    weights = torch.from_numpy(share).to(data.dtype)
+    blocks = list(block_slices(len(data), X.shape[1]))
+    mean = torch.zeros(X.shape[1], dtype=torch.float64)
+    for block in blocks:
+        scaled = _divide(data.take(block), bound)
+        mean += multiply_transposed(scaled, weights[block, None])[:, 0]
+    centre, squared_norm = mean.to(data.dtype), 0.0
+    for block in blocks:
+        scaled = _divide(data.take(block), bound)
+        squared_norm += float(weights[block] @ _squared_distances(scaled, centre))
     scale = math.sqrt(squared_norm / INPUT_SQUARED_NORM)
-    rounding = np.finfo(X.dtype).eps * np.linalg.norm(mean)
-    mean = (float(bound) * mean).astype(X.dtype)
-    return mean, float(bound) * scale if scale > rounding else 1.0
+    rounding = np.finfo(dtype).eps * float(mean.norm())
+    scale = bound * scale if scale > rounding else 1.0
+    return (bound * mean).numpy().astype(dtype), scale
 
 
 def patch_statistics(
-    X: np.ndarray, weights: np.ndarray, grid: PatchGrid, centre: bool
+    X: np.ndarray,
+    weights: np.ndarray,
+    grid: PatchGrid,
+    centre: bool,
+    rows: np.ndarray | None = None,
 ) -> tuple[float, float]:
     """Mean of all entries of patches, and the root of the mean squared norm of a patch.
 
@@ -226,10 +305,12 @@ def patch_statistics(
     Parameters
     ----------
     X : ndarray of shape (n_samples, prod(input_shape))
-    weights : ndarray of shape (n_samples,), summing to 1
+    weights : ndarray of shape (n_rows,), summing to 1
     grid : PatchGrid
     centre : bool
         Whether the mean is subtracted before norms are taken; it is 0 otherwise.
+    rows : ndarray of shape (n_rows,), default=None
+        Positions of the rows to take; None takes all.
 
     Returns
     -------
@@ -237,20 +318,34 @@ def patch_statistics(
         ``scale`` is 1.0 where patches are constant.
     """
     coverage = np.bincount(grid.places().ravel(), minlength=X.shape[1])
-    coverage = (coverage / grid.n_positions).astype(X.dtype)  # sums to patch_dim
-    largest = max(float(X.max()), -float(X.min()))
-    if largest == 0:
+    dtype = working_dtype(X.dtype)
+    coverage = (coverage / grid.n_positions).astype(dtype)  # sums to patch_dim
+    bound = power_of_two_bound(X)
+    if bound == 0:
         return 0.0, 1.0
-    # divided by a power of two, which is exact, no square can overflow
-    bound = X.dtype.type(2.0 ** math.floor(math.log2(largest)))
-    blocks = [slice(k, k + BLOCK_ROWS) for k in range(0, len(X), BLOCK_ROWS)]
+    data = Rows(X, torch_dtype(dtype), "cpu", rows)
+    blocks = list(block_slices(len(data), X.shape[1]))
     mean = squared_norm = 0.0
     if centre:
-        for rows in blocks:
-            mean += weights[rows] @ (X[rows] / bound @ coverage) / grid.patch_dim
-    for rows in blocks:
-        squares = np.square(X[rows] / bound - X.dtype.type(mean))
-        squared_norm += weights[rows] @ (squares @ coverage)
+        for block in blocks:
+            scaled = data.take(block).numpy() / dtype.type(bound)
+            mean += weights[block] @ (scaled @ coverage) / grid.patch_dim
+    for block in blocks:
+        scaled = data.take(block).numpy() / dtype.type(bound)
+        squares = np.square(scaled - dtype.type(mean))
+        squared_norm += weights[block] @ (squares @ coverage)
     scale = math.sqrt(squared_norm)
-    rounding = 4 * np.finfo(X.dtype).eps * abs(mean) * grid.patch_dim
-    return float(bound) * mean, float(bound) * scale if scale > rounding else 1.0
+    rounding = 4 * np.finfo(dtype).eps * abs(mean) * grid.patch_dim
+    return bound * mean, bound * scale if scale > rounding else 1.0
+
+
+def power_of_two_bound(X: Any) -> float:
+    """A power of two below which half of the largest entry lies; 0 if all are 0.
+
+    Divided by it, which is exact, no square can overflow.
+    """
+    values = X.data if issparse(X) else X
+    if values.size == 0:
+        return 0.0
+    largest = max(float(values.max()), -float(values.min()))
+    return 2.0 ** math.floor(math.log2(largest)) if largest > 0 else 0.0

@@ -11,9 +11,9 @@ from skorch.callbacks import Callback, EpochTimer, PassthroughScoring
 from skorch.utils import TeeGenerator
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
 
-from mtrl_sklearn._solution import to_numpy
+from mtrl_sklearn._precision import tf32_allowed
+from mtrl_sklearn._rows import RowDataset, to_numpy
 
 # An update of fewer operations than this runs on one thread: a second one gains nothing
 # there, and costs a lot beside a busy process.
@@ -32,15 +32,15 @@ class TrainingLog(NamedTuple):
     interrupted: bool
 
 
-class TensorSlices:
-    """Mini-batches as slices of the tensors of a TensorDataset.
+class BatchIterator:
+    """Mini-batches of a RowDataset, taken from its matrices as a whole.
 
     All batches of an epoch have the same size up to one row. A single batch is the
     data itself, in its own order.
 
     Parameters
     ----------
-    dataset : TensorDataset
+    dataset : RowDataset
     batch_size : int
         Upper bound of the rows in a batch.
     generator : torch.Generator
@@ -48,7 +48,7 @@ class TensorSlices:
     """
 
     def __init__(
-        self, dataset: TensorDataset, batch_size: int, generator: torch.Generator
+        self, dataset: RowDataset, batch_size: int, generator: torch.Generator
     ):
         self.dataset = dataset
         self.batch_size = batch_size
@@ -58,16 +58,13 @@ class TensorSlices:
         return -(-len(self.dataset) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        tensors = self.dataset.tensors
         if len(self) == 1:
-            yield tensors
+            yield self.dataset.take(slice(None))
             return
-        device = tensors[0].device
-        order = torch.randperm(
-            len(self.dataset), generator=self.generator, device=device
-        )
+        n_rows, generator = len(self.dataset), self.generator
+        order = torch.randperm(n_rows, generator=generator, device=generator.device)
         for rows in order.tensor_split(len(self)):
-            yield tuple(tensor.index_select(0, rows) for tensor in tensors)
+            yield self.dataset.take(rows)
 
 
 class DescentNet(NeuralNet):
@@ -83,6 +80,8 @@ class DescentNet(NeuralNet):
         Source of row order and dropout.
     callbacks : list of skorch callbacks
     device : str
+    product_dtype : torch.dtype or None, default=None
+        What matrix products are computed in, if not in the dtype of the parameters.
 
     Attributes
     ----------
@@ -102,7 +101,9 @@ class DescentNet(NeuralNet):
         generator: torch.Generator,
         callbacks: list[Callback],
         device: str,
+        product_dtype: torch.dtype | None = None,
     ):
+        self.product_dtype = product_dtype
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.generator = generator
@@ -113,7 +114,7 @@ class DescentNet(NeuralNet):
             lr=learning_rate,
             max_epochs=max_epochs,
             batch_size=batch_size,
-            iterator_train=TensorSlices,
+            iterator_train=BatchIterator,
             iterator_train__generator=generator,
             train_split=None,
             callbacks=callbacks,
@@ -132,7 +133,7 @@ class DescentNet(NeuralNet):
     ) -> None:
         """One step of the optimiser on these parameters alone."""
         for parameter, gradient in zip(parameters, gradients):
-            parameter.grad = gradient
+            parameter.grad = gradient.to(parameter.dtype)
         self.notify(
             "on_grad_computed",
             named_parameters=TeeGenerator(self.get_all_learnable_params()),
@@ -165,22 +166,29 @@ class DescentNet(NeuralNet):
             raise TrainingStopped
 
 
-def train(net: DescentNet, data: TensorDataset, operations: float) -> TrainingLog:
+def train(
+    net: DescentNet, data: RowDataset, operations: float, allow_tf32: bool = False
+) -> TrainingLog:
     """Run an initialised net for its epochs, or until a callback or Ctrl-C stops it.
 
     Parameters
     ----------
     net : DescentNet
-    data : TensorDataset
-        Its tensors have a row per sample; ``train_step`` gets slices of them.
+    data : RowDataset
+        ``train_step`` gets batches of its rows.
     operations : float
         What an update costs, which decides on the number of threads.
+    allow_tf32 : bool, default=False
+        Whether products on a GPU may round their factors.
     """
     n_threads = 1 if operations < ONE_THREAD_OPERATIONS else None
     interrupted = False
     net.notify("on_train_begin", X=data, y=None)
     try:
-        with threadpool_limits(n_threads, user_api="openmp"):
+        with (
+            threadpool_limits(n_threads, user_api="openmp"),
+            tf32_allowed(allow_tf32),
+        ):
             net.fit_loop(data)
     except TrainingStopped:
         pass

@@ -20,6 +20,7 @@ repeating the step are additions of this package.
 """
 
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +30,17 @@ from torch.nn.functional import normalize
 
 from mtrl_sklearn._callbacks import StepCallbacks
 from mtrl_sklearn._discriminant import ClassMoments
-from mtrl_sklearn._modules import input_statistics
+from mtrl_sklearn._gradients import gate, hidden_layer, pull_back
+from mtrl_sklearn._modules import input_statistics, normalize_rows
+from mtrl_sklearn._products import (
+    Factor,
+    add_transposed_,
+    entries,
+    is_sparse,
+    multiply,
+    with_values,
+)
+from mtrl_sklearn._rows import RowDataset, block_slices, to_numpy, to_tensor
 from mtrl_sklearn._solution import (
     FirstLayer,
     Heads,
@@ -38,12 +49,13 @@ from mtrl_sklearn._solution import (
     TaskData,
     export_moments,
     finish_first_layer,
-    row_blocks,
     solve_heads,
-    to_numpy,
-    to_tensor,
     update_moments,
 )
+
+# Hidden units of rows that are remembered between the two passes over the data, at two
+# bytes each.
+REMEMBERED_UNITS = 2**27
 
 
 class StepSums(NamedTuple):
@@ -67,51 +79,66 @@ def next_step(sums: StepSums) -> StepSums:
 
 def centred_labels(signs: Tensor, mean: Tensor, weights: Tensor) -> Tensor:
     """``weights (signs - mean)`` where observed, else 0; (n_samples, n_tasks)."""
-    signs = signs.to(weights.dtype)
-    return (signs - mean * signs.abs()).mul_(weights)
-
-
-def head_step(inputs: Tensor, residuals: Tensor, hidden_weights: Tensor) -> Tensor:
-    """Heads after one step from 0, of shape (n_tasks, n_hidden)."""
-    return residuals.T @ (inputs @ hidden_weights.T).relu_()
+    values = entries(signs).to(weights.dtype)
+    if is_sparse(signs):
+        tasks = signs.col_indices()
+        mean, weights = mean[tasks], weights[tasks]
+    return with_values(signs, (values - mean * values.abs()).mul_(weights))
 
 
 def representation_step(
-    inputs: Tensor, residuals: Tensor, hidden_weights: Tensor, task_coef: Tensor
+    inputs: Factor, hidden: Tensor, residuals: Tensor, task_coef: Tensor
 ) -> Tensor:
     """Step of the first layer at given heads, of shape (n_hidden, n_features)."""
-    pre_activations = inputs @ hidden_weights.T
-    pull = torch.ops.aten.threshold_backward(residuals @ task_coef, pre_activations, 0)
-    return pull.T @ inputs
+    return pull_back(gate(multiply(residuals, task_coef), hidden), inputs)
 
 
 def add_rows(
     sums: StepSums,
-    X: Tensor,
-    signs: Tensor,
+    rows: RowDataset,
     label_mean: Tensor,
     weights: Tensor,
-    transform: Callable[[Tensor], Tensor],
+    transform: Callable[[Tensor], Factor],
 ) -> StepSums:
     """Sums with more rows: one pass for the heads, one for the representation.
+
+    Which units are active has to be known in both passes. It is remembered from the
+    first one as far as `REMEMBERED_UNITS` goes, and computed again for other rows.
 
     Parameters
     ----------
     sums : StepSums
-    X : Tensor of shape (n_samples, n_features)
-    signs : int8 Tensor of shape (n_samples, n_tasks)
+    rows : RowDataset
+        Inputs (n_samples, n_features), and signs (n_samples, n_tasks).
     label_mean, weights : Tensor of shape (n_tasks,)
         Mean sign of each task over its observed labels, and the weight of one label.
     transform : callable
-        Applied to each block of X: centring and scaling.
+        Applied to each block of inputs: centring and scaling.
     """
-    task_coef, step = sums.task_coef.clone(), sums.step.clone()
-    for inputs, labels in row_blocks(X, signs, transform):
-        residuals = centred_labels(labels, label_mean, weights)
-        task_coef += head_step(inputs, residuals, sums.start)
-    for inputs, labels in row_blocks(X, signs, transform):
-        residuals = centred_labels(labels, label_mean, weights)
-        step += representation_step(inputs, residuals, sums.start, task_coef)
+    start, task_coef, step = sums.start, sums.task_coef.clone(), sums.step.clone()
+    n_hidden, n_features = start.shape
+    no_biases = start.new_zeros(n_hidden)
+    # sparse products read the weights of a feature
+    start = start.T.contiguous().T if is_sparse(rows.columns[0].matrix) else start
+    remembered: list[Tensor] = []
+    room = REMEMBERED_UNITS
+    blocks = list(block_slices(len(rows), n_features + n_hidden))
+    for block in blocks:
+        X, signs = rows.take(block)
+        hidden = hidden_layer(transform(X), start, no_biases)
+        add_transposed_(task_coef, centred_labels(signs, label_mean, weights), hidden)
+        room -= hidden.numel()
+        if room >= 0:
+            remembered.append(hidden.to(torch.bfloat16))
+    for block, active in zip_longest(blocks, remembered):
+        X, signs = rows.take(block)
+        inputs = transform(X)
+        if active is None:
+            active = hidden_layer(inputs, start, no_biases)
+        residuals = centred_labels(signs, label_mean, weights)
+        step += representation_step(
+            inputs, active.to(start.dtype), residuals, task_coef
+        )
     return StepSums(sums.start, task_coef, step)
 
 
@@ -132,6 +159,7 @@ def solve_one_step(
     accumulate: bool,
     seed: int,
     device: str,
+    dtype: torch.dtype,
 ) -> Solution:
     """Take the step, and repeat it from where it led.
 
@@ -151,19 +179,21 @@ def solve_one_step(
         next step from where that one led.
     seed : int
     device : str
+    dtype : torch.dtype
     """
-    X, signs = to_tensor(data.X, device), to_tensor(data.signs, device)
+    rows = data.on_device(device, dtype)
+    n_features, n_tasks = data.X.shape[1], data.signs.shape[1]
     n_observed = data.n_positive + data.n_negative
     mean_sign = (data.n_positive - data.n_negative) / np.maximum(n_observed, 1)
     label_mean, weights = (
-        torch.as_tensor(array, dtype=X.dtype, device=device)
-        for array in (mean_sign, data.weights * np.count_nonzero(data.signs))
+        torch.as_tensor(array, dtype=dtype, device=device)
+        for array in (mean_sign, data.weights * data.n_observed)
     )
     if state is None:
-        statistics = input_statistics(data.X, data.signs)
-        mean, scale = (torch.as_tensor(a, dtype=X.dtype) for a in statistics)
-        start = gaussian_directions(n_hidden, X.shape[1], X.dtype, seed)
-        sums = start_step(start.to(device), signs.shape[1])
+        statistics = input_statistics(data.X, data.signs, data.rows)
+        mean, scale = (torch.as_tensor(a, dtype=dtype) for a in statistics)
+        start = gaussian_directions(n_hidden, n_features, dtype, seed)
+        sums = start_step(start.to(device), n_tasks)
     else:
         mean, scale = (torch.as_tensor(state[k]) for k in ("input_mean", "input_scale"))
         sums = StepSums(*(to_tensor(state[k], device) for k in StepSums._fields))
@@ -184,7 +214,7 @@ def solve_one_step(
         if callbacks is not None:
             callbacks.on_step_begin()
         sums = add_rows(
-            sums, X, signs, label_mean, weights, lambda rows: (rows - mean).div_(scale)
+            sums, rows, label_mean, weights, lambda X: normalize_rows(X, mean, scale)
         )
         losses.append(pseudo_contrastive_loss(sums) / max(n_observed.sum(), 1) ** 2)
         if callbacks is not None and callbacks.on_step_end(losses[-1], finish):

@@ -4,6 +4,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -12,6 +13,7 @@ from sklearn.base import (
 )
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.model_selection import train_test_split
+from sklearn.utils import ClassifierTags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
     check_consistent_length,
@@ -27,14 +29,18 @@ from mtrl_sklearn._base import (
 from mtrl_sklearn._callbacks import StepCallbacks
 from mtrl_sklearn._documentation import DocumentationLinkMixin
 from mtrl_sklearn._onestep import solve_one_step
+from mtrl_sklearn._precision import PRECISIONS, resolve_precision
 from mtrl_sklearn._relu_descent import DescentOptions, descend, finish_network
-from mtrl_sklearn._solution import (
-    FirstLayer,
-    Heads,
-    count_labels,
-    to_numpy,
-    to_tensor,
+from mtrl_sklearn._relu_features import (
+    ReLUNetwork,
+    hidden_features,
+    project,
+    score_all,
+    score_labels,
 )
+from mtrl_sklearn._rows import Rows
+from mtrl_sklearn._signs import count_signs
+from mtrl_sklearn._solution import FirstLayer, Heads, count_labels
 from mtrl_sklearn._task_predictions import TaskPredictionsMixin, mean_roc_auc
 from mtrl_sklearn._tasks import check_usable_tasks
 
@@ -148,6 +154,14 @@ class MultiTaskReLURepresentation(
         Called during training by "alternating" and "joint". For scikit-learn's own
         callbacks see `set_callbacks`.
 
+    precision : {"auto", "float32", "tf32", "bfloat16"}, default="auto"
+        What training computes in. "auto" is float64 for inputs of float64 and float32
+        for all others. "bfloat16" multiplies matrices of 8 significant bits and keeps
+        weights, optimiser and loss in float32: several times faster where the
+        processor or GPU has such products (it warns and uses float32 elsewhere), for
+        descent from some hundred features, units and rows per batch on. "tf32" lets
+        products of float32 on a GPU round to 11 bits; elsewhere it is "float32".
+
     device : str, default="auto"
         Torch device; "auto" is "cuda" where available, else "cpu".
 
@@ -200,12 +214,14 @@ class MultiTaskReLURepresentation(
 
     Notes
     -----
-    Training runs in the precision of X: convert float64 inputs to float32 where speed
-    matters.
+    Sparse inputs are never densified, and their centring happens inside the products.
+    Numbers of any type are converted batch by batch: memory maps (`numpy.memmap`) are
+    not copied, and may be larger than memory. Of many tasks with few labels per row
+    only heads with labels in a batch are touched; the result is the same.
 
     "one_step" has no use for ``loss``, ``head_steps``, ``learning_rate``,
     ``weight_decay``, ``dropout``, ``batch_size``, ``callbacks`` and the parameters of
-    early stopping.
+    early stopping, and computes in float32 where ``precision`` is "bfloat16".
 
     References
     ----------
@@ -258,6 +274,7 @@ class MultiTaskReLURepresentation(
         "task_weight": [StrOptions({"observed", "equal"})],
         "warm_start": ["boolean"],
         "callbacks": [list, tuple, None],
+        "precision": [StrOptions(PRECISIONS)],
         "device": [str],
         "random_state": ["random_state"],
         "verbose": ["boolean"],
@@ -284,6 +301,7 @@ class MultiTaskReLURepresentation(
         task_weight="observed",
         warm_start=False,
         callbacks=None,
+        precision="auto",
         device="auto",
         random_state=None,
         verbose=False,
@@ -306,6 +324,7 @@ class MultiTaskReLURepresentation(
         self.task_weight = task_weight
         self.warm_start = warm_start
         self.callbacks = callbacks
+        self.precision = precision
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
@@ -317,9 +336,9 @@ class MultiTaskReLURepresentation(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Inputs; float32 and float64 keep their type, arrays of integers or booleans
-            become float32, all else becomes float64.
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Inputs. Integers and booleans in arrays count as float32, other things that
+            are not float32 as float64; see ``precision``.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels in any encoding (bool, int, float, string); NaN, None and NA stand
             for "not observed". A column with two values is one task, a column with k >
@@ -355,8 +374,8 @@ class MultiTaskReLURepresentation(
             check_usable_tasks(signs, self.task_names_)
             seed = self._draw_seed(resume)
             train, held_out = self._split_rows(signs, seed)
-            data = count_labels(X_valid[train], signs[train], self.task_weight)
-            n_iter = self._resolve_max_iter(len(data.X))
+            data = count_labels(X_valid, signs, self.task_weight, rows=train)
+            n_iter = self._resolve_max_iter(data.n_rows)
 
             root = self._init_callback_context(max_subtasks=n_iter)
             metadata = None if tasks is None else {"tasks": tasks}
@@ -366,8 +385,8 @@ class MultiTaskReLURepresentation(
                 steps = StepCallbacks(root, self, given, n_iter, _network_attributes)
                 solution = self._take_steps(data, resume, seed, n_iter, steps, False)
             else:
-                validation = X_valid[held_out], signs[held_out]
-                callbacks = self._list_callbacks(data, validation, root, given)
+                score = self._validation_score(X_valid, signs, held_out)
+                callbacks = self._list_callbacks(data, score, root, given)
                 solution = self._descend(data, resume, seed, n_iter, callbacks, False)
             self._store(solution, data, resume, seed)
             root.call_on_fit_task_end(
@@ -385,7 +404,7 @@ class MultiTaskReLURepresentation(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Inputs. Their centre and scale are those of the first batch.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels, as in `fit`. The first batch sets the tasks.
@@ -419,13 +438,12 @@ class MultiTaskReLURepresentation(
 
     def _read_training_data(self, X, y, tasks, reset, classes=None):
         """Validated inputs and signs; sets what describes features and labels."""
-        X = validate_rows(self, X, reset)
+        X = validate_rows(self, X, reset, sparse=True)
         if reset:
             self._learn_labels(y, tasks, classes)
         else:
             self._check_resumable()
-            X = X.astype(self.hidden_weights_.dtype, copy=False)
-        signs = self._label_encoding().encode(y, tasks)
+        signs = self._label_encoding().encode(y, tasks, sparse=True)
         check_consistent_length(X, signs)
         most = min(self.n_hidden, X.shape[1])
         if isinstance(self.n_components, Integral) and self.n_components > most:
@@ -449,17 +467,17 @@ class MultiTaskReLURepresentation(
             )
 
     def _split_rows(self, signs, seed):
-        """Rows to train on, and to hold out."""
+        """Positions of the rows to train on, None for all, and of those to hold out."""
         if not self.early_stopping or self.algorithm == "one_step":
-            return slice(None), slice(0)
+            return None, None
         parts = train_test_split(
-            np.arange(len(signs)),
+            np.arange(signs.shape[0]),
             test_size=self.validation_fraction,
             random_state=seed,
         )
         for rows, what in zip(parts, ("training", "held-out")):
-            shows_both = (signs[rows] > 0).any(axis=0) & (signs[rows] < 0).any(axis=0)
-            if not shows_both.any():
+            n_positive, n_negative = count_signs(signs[rows])
+            if not ((n_positive > 0) & (n_negative > 0)).any():
                 raise ValueError(
                     f"early_stopping=True with validation_fraction="
                     f"{self.validation_fraction} leaves {len(rows)} {what} rows, in "
@@ -492,6 +510,7 @@ class MultiTaskReLURepresentation(
             accumulate=accumulate,
             seed=seed,
             device=resolve_device(self.device),
+            dtype=self._resolve_precision(data, resume).parameters,
         )
 
     def _descend(self, data, resume, seed, n_iter, callbacks, accumulate):
@@ -504,7 +523,8 @@ class MultiTaskReLURepresentation(
             weight_decay=self.weight_decay,
             dropout=self.dropout,
             max_epochs=n_iter,
-            batch_size=self._resolve_batch_size(len(data.X)),
+            batch_size=self._resolve_batch_size(data.n_rows),
+            precision=self._resolve_precision(data, resume),
         )
         return descend(
             data,
@@ -517,12 +537,25 @@ class MultiTaskReLURepresentation(
             device=resolve_device(self.device),
         )
 
-    def _list_callbacks(self, data, validation, root, given):
-        X_validation = to_tensor(validation[0], resolve_device(self.device))
+    def _resolve_precision(self, data, resume):
+        """Dtypes to compute in; a fit that goes on keeps that of its weights."""
+        dtype = self.hidden_weights_.dtype if resume else data.X.dtype
+        return resolve_precision(self.precision, dtype, resolve_device(self.device))
 
-        def validation_score(module):
-            return mean_roc_auc(validation[1], to_numpy(module(X_validation)))
+    def _validation_score(self, X, signs, held_out):
+        """Function of the torch module: mean ROC-AUC on the rows held out."""
+        if held_out is None:
+            return None
+        signs = signs[held_out]
 
+        def score(module):
+            device = module.hidden_weights.device
+            rows = Rows(X, module.hidden_weights.dtype, device, held_out)
+            return mean_roc_auc(signs, module.score_rows(rows, signs))
+
+        return score
+
+    def _list_callbacks(self, data, validation_score, root, given):
         def fitted_attributes(net):
             return _network_attributes(
                 *finish_network(net.module_, data, self.n_components)
@@ -541,7 +574,7 @@ class MultiTaskReLURepresentation(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
 
         Returns
         -------
@@ -552,21 +585,27 @@ class MultiTaskReLURepresentation(
         check_is_fitted(self)
         if self.output == "scores":
             return self._task_scores(X)
-        X = validate_rows(self, X, reset=False)
         if self.output == "projection":
-            return X @ self.components_.T.astype(X.dtype, copy=False)
-        return self._hidden(X)
+            return project(self._validate_rows(X), self.components_)
+        return hidden_features(self._validate_rows(X), self._network())
 
-    def _hidden(self, X):
-        hidden = X @ self.hidden_weights_.T.astype(X.dtype, copy=False)
-        hidden += self.hidden_biases_.astype(X.dtype, copy=False)
-        return np.maximum(hidden, 0, out=hidden)
+    def _task_scores(self, X, signs=None):
+        """Scores of all tasks; with CSR signs, of the labels that these store."""
+        X = self._validate_rows(X)
+        if issparse(signs):
+            return score_labels(X, self._network(), signs)
+        return score_all(X, self._network())
 
-    def _task_scores(self, X):
-        X = validate_rows(self, X, reset=False)
-        scores = self._hidden(X) @ self.task_coef_.T.astype(X.dtype, copy=False)
-        scores += self.task_intercept_.astype(X.dtype, copy=False)
-        return scores
+    def _validate_rows(self, X):
+        return validate_rows(self, X, reset=False, sparse=True)
+
+    def _network(self):
+        return ReLUNetwork(
+            self.hidden_weights_,
+            self.hidden_biases_,
+            self.task_coef_,
+            self.task_intercept_,
+        )
 
     def get_feature_names_out(self, input_features=None):
         """Names of the columns of `transform`.
@@ -593,6 +632,8 @@ class MultiTaskReLURepresentation(
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.classifier_tags = ClassifierTags()  # it has predict_proba
         tags.target_tags.required = True
         tags.target_tags.multi_output = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]

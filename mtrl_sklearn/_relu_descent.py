@@ -4,18 +4,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from skorch.callbacks import Callback
 from torch import Tensor
-from torch.utils.data import TensorDataset
 
 from mtrl_sklearn._gradients import (
-    dropout,
+    dropout_,
     head_gradients,
+    hidden_layer,
     representation_gradients,
+    task_scores,
 )
+from mtrl_sklearn._heads import select_heads
+from mtrl_sklearn._lazy_adamw import LazyAdamW
 from mtrl_sklearn._losses import MultiTaskLoss, TaskLoss, log_odds
 from mtrl_sklearn._modules import TwoLayerReLU, input_statistics
 from mtrl_sklearn._net import DescentNet, export_state, restore_state, train
+from mtrl_sklearn._precision import Precision
+from mtrl_sklearn._products import cast
+from mtrl_sklearn._rows import to_numpy
 from mtrl_sklearn._solution import (
     FirstLayer,
     Heads,
@@ -26,8 +33,6 @@ from mtrl_sklearn._solution import (
     finish_first_layer,
     has_moments,
     solve_heads,
-    to_numpy,
-    to_tensor,
     update_moments,
 )
 
@@ -49,6 +54,8 @@ class MultiTaskNet(DescentNet):
         Source of row order and dropout.
     callbacks : list of skorch callbacks
     device : str
+    product_dtype : torch.dtype or None, default=None
+        What matrix products are computed in, if not in the dtype of the parameters.
     """
 
     def __init__(
@@ -66,6 +73,7 @@ class MultiTaskNet(DescentNet):
         generator: torch.Generator,
         callbacks: list[Callback],
         device: str,
+        product_dtype: torch.dtype | None = None,
     ):
         self.algorithm = algorithm
         self.head_steps = head_steps
@@ -80,6 +88,7 @@ class MultiTaskNet(DescentNet):
             generator=generator,
             callbacks=callbacks,
             device=device,
+            product_dtype=product_dtype,
         )
 
     def initialize_optimizer(self, triggered_directly: Any = None) -> "MultiTaskNet":
@@ -87,13 +96,12 @@ class MultiTaskNet(DescentNet):
         module = self.module_
         matrices = [module.hidden_weights, module.task_coef]
         biases = [module.hidden_biases, module.task_intercept]
-        self.optimizer_ = torch.optim.AdamW(
+        self.optimizer_ = LazyAdamW(
             [
                 {"params": matrices, "weight_decay": self.weight_decay},
                 {"params": biases, "weight_decay": 0.0},
             ],
             lr=self.learning_rate,
-            fused=True,
         )
         return self
 
@@ -101,37 +109,46 @@ class MultiTaskNet(DescentNet):
     def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
         """Update heads and representation on one batch, in the order of `algorithm`."""
         X, signs = batch
-        module, criterion = self.module_, self.criterion_
-        heads = (module.task_coef, module.task_intercept)
+        module, dtype = self.module_, self.product_dtype or X.dtype
         layer = (module.hidden_weights, module.hidden_biases)
+        heads = select_heads(module, self.optimizer_, signs)
 
-        inputs = module.normalize(X)
-        hidden = torch.addmm(layer[1], inputs, layer[0].T).relu_()
-        hidden = dropout(hidden, self.dropout, self.generator)
-        signs = signs.to(hidden.dtype)
+        inputs = cast(module.normalize(X), dtype)
+        hidden = hidden_layer(inputs, *(p.to(dtype) for p in layer))
+        hidden = dropout_(hidden, self.dropout, self.generator)
 
-        def evaluate() -> tuple[Tensor, TaskLoss]:
-            scores = torch.addmm(heads[1], hidden, heads[0].T)
-            return scores, criterion.with_gradient(scores, signs)
+        def evaluate() -> tuple[Tensor, Tensor, TaskLoss]:
+            coef, intercept = (p.to(dtype) for p in heads.current())
+            scores = task_scores(hidden, coef, intercept, heads.signs)
+            loss = self.criterion_.with_gradient(scores, heads.signs, heads.tasks)
+            return coef, scores, loss._replace(gradient=cast(loss.gradient, dtype))
 
-        scores, loss = evaluate()
+        coef, scores, loss = evaluate()
         if self.algorithm == "alternating":
             for _ in range(self.head_steps):
-                self.update(batch, heads, head_gradients(hidden, loss.gradient))
-                scores, loss = evaluate()
+                of_heads = heads.expand(head_gradients(hidden, loss.gradient))
+                self.update(batch, heads.whole, of_heads)
+                coef, scores, loss = evaluate()
         of_layer = representation_gradients(
-            inputs, hidden, loss.gradient, heads[0], 1 - self.dropout
+            inputs, hidden, loss.gradient, coef, 1 - self.dropout
         )
         if self.algorithm == "alternating":
             self.update(batch, layer, of_layer)
         else:
-            of_heads = head_gradients(hidden, loss.gradient)
-            self.update(batch, heads + layer, of_heads + of_layer)
+            of_heads = heads.expand(head_gradients(hidden, loss.gradient))
+            self.update(batch, heads.whole + layer, of_heads + of_layer)
         return {"loss": loss.value, "y_pred": scores}
+
+    def on_epoch_end(self, net: "MultiTaskNet", **kwargs: Any) -> None:
+        """Bring heads up to date that were without labels, before anyone reads them."""
+        for parameter in (self.module_.task_coef, self.module_.task_intercept):
+            self.optimizer_.refresh(parameter)
+
+    on_train_end = on_epoch_end  # an interrupted epoch has no end of its own
 
 
 class DescentOptions(NamedTuple):
-    """Settings of `descend`; names and meaning as in the estimator."""
+    """Settings of `descend`; names and meaning as in the estimator, resolved."""
 
     n_hidden: int
     algorithm: str
@@ -142,6 +159,7 @@ class DescentOptions(NamedTuple):
     dropout: float
     max_epochs: int
     batch_size: int
+    precision: Precision
 
 
 def descend(
@@ -172,10 +190,17 @@ def descend(
     seed : int
     device : str
     """
-    X, signs = to_tensor(data.X, device), to_tensor(data.signs, device)
-    module = TwoLayerReLU(X.shape[1], options.n_hidden, signs.shape[1], X.dtype)
-    module.to(device)
-    weights = torch.as_tensor(data.weights * len(X), dtype=X.dtype, device=device)
+    precision = options.precision
+    rows = data.on_device(device, precision.parameters)
+    module = TwoLayerReLU(
+        data.X.shape[1],
+        options.n_hidden,
+        data.signs.shape[1],
+        precision.parameters,
+        sparse_inputs=issparse(data.X),
+    ).to(device)
+    weights = torch.from_numpy(data.weights * data.n_rows)
+    weights = weights.to(device, precision.parameters)
     generator = torch.Generator(device).manual_seed(seed)
     net = MultiTaskNet(
         module,
@@ -185,6 +210,7 @@ def descend(
         learning_rate=options.learning_rate,
         weight_decay=options.weight_decay,
         dropout=options.dropout,
+        product_dtype=precision.products,
         batch_size=options.batch_size,
         max_epochs=options.max_epochs,
         generator=generator,
@@ -195,9 +221,7 @@ def descend(
         _start(module, data, options.loss, generator)
     else:
         restore_state(net, state)
-    operations = 2 * options.batch_size * options.n_hidden
-    operations *= 2 * X.shape[1] + 4 * signs.shape[1]
-    log = train(net, TensorDataset(X, signs), operations)
+    log = train(net, rows, _operations(data, options), precision.allow_tf32)
     earlier = state if accumulate else None
     first_layer, heads, moments = finish_network(module, data, n_components, earlier)
     return Solution(
@@ -209,6 +233,17 @@ def descend(
         any(getattr(callback, "converged_", False) for callback in callbacks),
         log.interrupted,
     )
+
+
+def _operations(data: TaskData, options: DescentOptions) -> float:
+    """Number of operations of an update on one batch."""
+    X, signs = (
+        matrix.shape[1]
+        if isinstance(matrix, np.ndarray)
+        else matrix.nnz / matrix.shape[0]
+        for matrix in (data.X, data.signs)
+    )
+    return 2 * options.batch_size * options.n_hidden * (2 * X + 4 * signs)
 
 
 @torch.no_grad()
@@ -227,7 +262,7 @@ def _start(
     if loss == "hinge":
         intercepts = np.clip(intercepts, -1, 1)
     module.task_intercept.copy_(torch.from_numpy(intercepts))
-    mean, scale = input_statistics(data.X, data.signs)
+    mean, scale = input_statistics(data.X, data.signs, data.rows)
     module.input_mean.copy_(torch.from_numpy(mean))
     module.input_scale.fill_(scale)
 

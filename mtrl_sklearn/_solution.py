@@ -6,9 +6,7 @@ state it left in an earlier call or None, and its own settings, and returns a
 solvers share.
 """
 
-import functools
-from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 import torch
@@ -16,12 +14,14 @@ from torch import Tensor
 
 from mtrl_sklearn._discriminant import (
     ClassMoments,
-    add_moments,
-    class_moments,
+    add_labels,
     discriminant_heads,
+    no_moments,
 )
+from mtrl_sklearn._gradients import hidden_layer
 from mtrl_sklearn._losses import log_odds, task_weights
-from mtrl_sklearn._modules import BLOCK_ROWS
+from mtrl_sklearn._rows import RowDataset, Rows, block_slices, to_numpy, to_tensor
+from mtrl_sklearn._signs import Signs, count_signs, keep_tasks
 from mtrl_sklearn._spectral import truncate
 
 State = dict[str, np.ndarray]
@@ -36,31 +36,49 @@ class TaskData(NamedTuple):
     Tasks that lack a class have a weight and signs of 0.
     """
 
-    X: np.ndarray  # (n_samples, n_features)
-    signs: np.ndarray  # (n_samples, n_tasks), int8: +1, -1, 0 = not observed
+    X: Any  # (n_samples, n_features), ndarray of any numeric dtype or CSR array
+    signs: Signs  # (n_samples, n_tasks): +1, -1, 0 = not observed
+    rows: np.ndarray | None  # positions of the rows to train on; None is all of them
     n_positive: np.ndarray  # (n_tasks,), observed labels, earlier batches included
     n_negative: np.ndarray  # (n_tasks,)
     weights: np.ndarray  # (n_tasks,), weight of one label of these rows
 
+    @property
+    def n_rows(self) -> int:
+        """Number of rows to train on."""
+        return self.X.shape[0] if self.rows is None else len(self.rows)
+
+    @property
+    def n_observed(self) -> int:
+        """Number of labels of usable tasks in these rows."""
+        signs = self.signs if self.rows is None else self.signs[self.rows]
+        return int(
+            np.count_nonzero(signs) if isinstance(signs, np.ndarray) else signs.nnz
+        )
+
+    def on_device(self, device: str, dtype: torch.dtype) -> RowDataset:
+        """Inputs and signs of the rows to train on, as batches of tensors."""
+        X = Rows(self.X, dtype, device, self.rows)
+        return RowDataset(X, Rows(self.signs, dtype, device, self.rows))
+
 
 def count_labels(
-    X: np.ndarray,
-    signs: np.ndarray,
+    X: Any,
+    signs: Signs,
     task_weight: str,
     earlier: tuple[np.ndarray, np.ndarray] | None = None,
+    rows: np.ndarray | None = None,
 ) -> TaskData:
     """Count labels, on top of those of earlier batches, and weigh tasks."""
-    n_positive, n_negative = (signs > 0).sum(axis=0), (signs < 0).sum(axis=0)
+    n_positive, n_negative = count_signs(signs if rows is None else signs[rows])
     if earlier is not None:
         n_positive, n_negative = n_positive + earlier[0], n_negative + earlier[1]
     usable = (n_positive > 0) & (n_negative > 0)
-    if not usable.all():
-        signs = signs * usable
     weights = task_weights(n_positive, n_negative, task_weight)
+    data = TaskData(X, keep_tasks(signs, usable), rows, n_positive, n_negative, weights)
     # they sum to 1 over all labels so far: make it the labels of these rows
     n_so_far = (n_positive + n_negative)[usable].sum()
-    weights = weights * n_so_far / max(np.count_nonzero(signs), 1)
-    return TaskData(X, signs, n_positive, n_negative, weights)
+    return data._replace(weights=weights * n_so_far / max(data.n_observed, 1))
 
 
 class FirstLayer(NamedTuple):
@@ -135,15 +153,6 @@ def finish_first_layer(
     )
 
 
-def row_blocks(
-    X: Tensor, signs: Tensor, transform: Callable[[Tensor], Tensor]
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """``transform(X)`` and signs of consecutive blocks of rows."""
-    for start in range(0, len(X), BLOCK_ROWS):
-        stop = start + BLOCK_ROWS
-        yield transform(X[start:stop]), signs[start:stop]
-
-
 def update_moments(
     state: State | None, layer: FirstLayer, data: TaskData, device: torch.device | str
 ) -> ClassMoments:
@@ -153,16 +162,18 @@ def update_moments(
     first layer: they fade by a factor with each batch.
     """
     weights, biases = (to_tensor(array, device) for array in layer[:2])
-    X, signs = to_tensor(data.X, device), to_tensor(data.signs, device)
-    blocks = row_blocks(
-        X, signs, lambda rows: torch.addmm(biases, rows, weights.T).relu_()
-    )
-    moments = (class_moments(hidden, labels) for hidden, labels in blocks)
-    total = functools.reduce(add_moments, moments)
-    if not has_moments(state):
-        return total
-    fields = (to_tensor(state[f"moments.{k}"], device) for k in ClassMoments._fields)
-    return add_moments(total, ClassMoments(*(FADING * field for field in fields)))
+    n_hidden, n_features = weights.shape
+    n_tasks = data.signs.shape[1]
+    moments = no_moments(n_tasks, n_hidden, weights)
+    if has_moments(state):
+        kept = (to_tensor(state[f"moments.{k}"], device) for k in ClassMoments._fields)
+        moments = ClassMoments(*(FADING * field for field in kept))
+    rows = data.on_device(str(device), weights.dtype)
+    width = n_features + n_hidden + n_tasks * isinstance(data.signs, np.ndarray)
+    for block in block_slices(len(rows), width):
+        X, signs = rows.take(block)
+        add_labels(moments, hidden_layer(X, weights, biases), signs)
+    return moments
 
 
 def has_moments(state: State | None) -> TypeGuard[State]:
@@ -180,29 +191,3 @@ def solve_heads(moments: ClassMoments, data: TaskData) -> Heads:
     odds = torch.as_tensor(log_odds(data.n_positive, data.n_negative))
     heads = discriminant_heads(moments, odds.to(moments.second))
     return Heads(*map(to_numpy, heads))
-
-
-class _WriteableView:
-    """A read-only array as numpy sees it when it believes it may write.
-
-    torch warns of read-only arrays, which joblib hands to its workers as memory maps,
-    and has no read-only tensors. Ours are never written to, so nothing is copied.
-    """
-
-    def __init__(self, array: np.ndarray):
-        self.array = array  # keeps the memory alive
-        interface = dict(array.__array_interface__)
-        interface["data"] = (interface["data"][0], False)
-        self.__array_interface__ = interface
-
-
-def to_tensor(array: np.ndarray, device: torch.device | str) -> Tensor:
-    """A tensor that shares the array's memory on the CPU: do not write to it."""
-    if not array.flags.writeable:
-        array = np.asarray(_WriteableView(array))
-    return torch.from_numpy(array).to(device)
-
-
-def to_numpy(tensor: Tensor) -> np.ndarray:
-    """An array of its own memory."""
-    return tensor.detach().cpu().numpy().copy()

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 from scipy.special import expit, log_expit, softmax
-from sklearn.metrics import roc_auc_score
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -12,6 +11,7 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
+from mtrl_sklearn._signs import Signs, pair_roc_auc
 from mtrl_sklearn._tasks import LabelEncoding, as_array, learn_encoding
 from mtrl_sklearn.metrics import masked_roc_auc
 
@@ -29,10 +29,11 @@ class TaskPredictionsMixin:
     """Labels of many tasks as fitted attributes, and predictions of them.
 
     A subclass provides ``_task_scores(X)``, which validates X and returns scores of
-    shape (n_samples, n_tasks), and the parameter ``loss``.
+    shape (n_samples, n_tasks), or with CSR ``signs`` those of their labels, and the
+    parameter ``loss``.
     """
 
-    def _task_scores(self, X: Any) -> np.ndarray:
+    def _task_scores(self, X: Any, signs: Signs | None = None) -> np.ndarray:
         raise NotImplementedError
 
     def _learn_labels(self, y: Any, tasks: Any, classes: Any) -> None:
@@ -134,33 +135,44 @@ class TaskPredictionsMixin:
             In [0, 1]; 0.5 is chance. NaN if no task shows both classes.
         """
         check_is_fitted(self)
-        scores = self._task_scores(X)
-        check_consistent_length(scores, y, tasks, sample_weight)
-        known = slice(None)
+        check_consistent_length(X, y, tasks, sample_weight)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X)
         if tasks is not None and self.label_form_ == "long":
             y, tasks = as_array(y), as_array(tasks)
             known = np.isin(tasks, self.output_names_)
-            y, tasks = y[known], tasks[known]
-        signs = self._label_encoding().encode(y, tasks, strict=False)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, scores)[known]
-        return mean_roc_auc(signs, scores[known], sample_weight)
+            if not known.any():
+                return float("nan")
+            if not known.all():  # a label that is missing counts for no task
+                y, tasks = (
+                    np.where(known, y, None),
+                    np.where(known, tasks, tasks[known][0]),
+                )
+        signs = self._label_encoding().encode(y, tasks, strict=False, sparse=True)
+        return mean_roc_auc(signs, self._task_scores(X, signs), sample_weight)
 
 
 def mean_roc_auc(
-    signs: np.ndarray, scores: np.ndarray, sample_weight: np.ndarray | None = None
+    signs: Signs, scores: np.ndarray, sample_weight: np.ndarray | None = None
 ) -> float:
-    """Mean over the tasks of which both classes are observed; NaN without any."""
-    if sample_weight is None:
+    """Mean over the tasks of which both classes are observed; NaN without any.
+
+    Parameters
+    ----------
+    signs : Signs of shape (n_samples, n_tasks)
+    scores : ndarray of shape (n_samples, n_tasks), or (n_observed,)
+        For a CSR array those of its labels, in their order.
+    sample_weight : ndarray of shape (n_samples,), default=None
+    """
+    if isinstance(signs, np.ndarray) and sample_weight is None:
         of_task = masked_roc_auc(signs, scores)
     else:
-        both = (signs > 0).any(axis=0) & (signs < 0).any(axis=0)
-        columns = zip(signs.T[both], scores.T[both])
-        of_task = np.array(
-            [
-                roc_auc_score(s[s != 0], f[s != 0], sample_weight=sample_weight[s != 0])
-                for s, f in columns
-            ]
-        )
+        rows, tasks = signs.nonzero()
+        if isinstance(signs, np.ndarray):
+            labels, scores = signs[rows, tasks], scores[rows, tasks]
+        else:
+            labels = signs.data
+        weights = None if sample_weight is None else sample_weight[rows]
+        of_task = pair_roc_auc(tasks, labels, scores, signs.shape[1], weights)
     defined = ~np.isnan(of_task)
     return float(of_task[defined].mean()) if defined.any() else float("nan")

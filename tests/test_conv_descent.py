@@ -16,7 +16,6 @@ from torch.nn.functional import (
     unfold,
 )
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import TensorDataset
 
 from mtrl_sklearn import _conv_descent, _patches
 from mtrl_sklearn._conv_descent import (
@@ -31,8 +30,10 @@ from mtrl_sklearn._conv_descent import (
 )
 from mtrl_sklearn._losses import ClassLoss
 from mtrl_sklearn._modules import TwoLayerConv, patch_statistics
-from mtrl_sklearn._net import TensorSlices, train
+from mtrl_sklearn._net import BatchIterator, train
 from mtrl_sklearn._patches import make_patch_grid
+from mtrl_sklearn._precision import resolve_precision
+from mtrl_sklearn._rows import RowDataset, Rows
 
 N_FILTERS, N_TASKS = 6, 3
 LEARNING_RATE, WEIGHT_DECAY = 1e-3, 0.7
@@ -67,8 +68,12 @@ def make_data(grid, n_columns=1, n_samples=12, dtype=np.float64):
 
 def tensors(data):
     """Rows and labels as batches hold them: weights have a mean of 1."""
-    weights = data.weights * len(data.X)
+    weights = data.weights * data.n_rows
     return tuple(map(torch.from_numpy, (data.X, data.codes, data.tasks, weights)))
+
+
+def dataset(data):
+    return RowDataset(*map(Rows, tensors(data)))
 
 
 def make_module(grid, head="shared", n_columns=1, power=3.0):
@@ -127,8 +132,9 @@ def state_of(module):
     return arrays | {"generator": np.zeros(3, dtype=np.uint8)}
 
 
-def options(**settings):
+def options(dtype, **settings):
     defaults = {
+        "precision": resolve_precision("auto", dtype, "cpu"),
         "n_filters": N_FILTERS,
         "power": 3.0,
         "head": "shared",
@@ -147,7 +153,7 @@ def descend(data, grid, state=None, *, callbacks=(), seed=0, **settings):
         data,
         grid,
         state,
-        options(**settings),
+        options(data.X.dtype, **settings),
         callbacks=list(callbacks),
         seed=seed,
         device="cpu",
@@ -302,7 +308,7 @@ def test_updates_of_adam_are_those_of_autograd_and_adamw(
         callbacks=[],
         device="cpu",
     ).initialize()
-    train(net, TensorDataset(*tensors(data)), 0)
+    train(net, dataset(data), 0)
 
     expected = make_module(grid, head, n_columns, power)
     speed = grid.patch_dim**0.5
@@ -318,11 +324,10 @@ def test_updates_of_adam_are_those_of_autograd_and_adamw(
             for name, parameter in parameters.items()
         ]
     )
-    slices = TensorSlices(
-        TensorDataset(*tensors(data)), batch_size, torch.Generator().manual_seed(2)
-    )
+    generator = torch.Generator().manual_seed(2)
+    batches = BatchIterator(dataset(data), batch_size, generator)
     for _ in range(3):
-        for batch in slices:
+        for batch in batches:
             optimizer.zero_grad()
             reference_loss(expected, *batch).backward()
             optimizer.step()

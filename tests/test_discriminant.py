@@ -7,9 +7,9 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from mtrl_sklearn._discriminant import (
     SHRINKAGE,
-    add_moments,
-    class_moments,
+    add_labels,
     discriminant_heads,
+    no_moments,
 )
 from mtrl_sklearn._losses import log_odds
 from mtrl_sklearn._solution import (
@@ -19,6 +19,12 @@ from mtrl_sklearn._solution import (
     finish_first_layer,
     update_moments,
 )
+
+
+def class_moments(hidden, signs):
+    moments = no_moments(signs.shape[1], hidden.shape[1], hidden)
+    add_labels(moments, hidden, signs)
+    return moments
 
 
 @pytest.fixture
@@ -63,9 +69,8 @@ def test_blocks_add_up_and_tasks_that_lack_a_class_score_their_log_odds(labelled
     signs[:20, 1] = 1
     signs = torch.from_numpy(signs)
     whole = class_moments(hidden, signs)
-    parts = add_moments(
-        class_moments(hidden[:70], signs[:70]), class_moments(hidden[70:], signs[70:])
-    )
+    parts = class_moments(hidden[:70], signs[:70])
+    add_labels(parts, hidden[70:], signs[70:])
     for a, b in zip(whole, parts):
         torch.testing.assert_close(a, b)
     odds = torch.tensor([0.0, 2.0, -1.0], dtype=torch.float64)

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import TensorDataset
 
 from mtrl_sklearn import _relu_descent
 from mtrl_sklearn._callbacks import StopOnPlateau, ValidationScore
 from mtrl_sklearn._losses import MultiTaskLoss
 from mtrl_sklearn._modules import TwoLayerReLU
-from mtrl_sklearn._net import TensorSlices, export_state, restore_state, train
+from mtrl_sklearn._net import BatchIterator, export_state, restore_state, train
 from mtrl_sklearn._relu_descent import MultiTaskNet
+from mtrl_sklearn._rows import RowDataset, Rows
 
 LEARNING_RATE, WEIGHT_DECAY = 0.01, 0.7
 
@@ -20,7 +20,7 @@ def data():
     generator = torch.Generator().manual_seed(0)
     X = torch.randn(40, 5, generator=generator, dtype=torch.float64)
     signs = torch.randint(-1, 2, (40, 3), generator=generator, dtype=torch.int8)
-    return TensorDataset(X, signs)
+    return RowDataset(Rows(X), Rows(signs))
 
 
 def make_module():
@@ -93,11 +93,11 @@ LAYER = ("hidden_weights", "hidden_biases")
 def test_an_update_is_that_of_autograd_and_adamw(
     data, monkeypatch, algorithm, head_steps, groups, rate
 ):
-    X, signs = data.tensors
+    X, signs = data.take(slice(None))
     kept = torch.rand(40, 8, generator=torch.Generator().manual_seed(3)) > rate
     mask = kept / (1 - rate)
     monkeypatch.setattr(
-        _relu_descent, "dropout", lambda hidden, rate, generator: hidden * mask
+        _relu_descent, "dropout_", lambda hidden, rate, generator: hidden * mask
     )
     net = make_net(make_module(), algorithm, head_steps, rate)
     train(net, data, 0)
@@ -108,8 +108,8 @@ def test_an_update_is_that_of_autograd_and_adamw(
 
 def test_rows_are_shuffled_anew_in_each_epoch_and_all_are_visited():
     rows = torch.arange(23)
-    dataset = torch.utils.data.TensorDataset(rows)
-    slices = TensorSlices(dataset, 5, torch.Generator().manual_seed(0))
+    dataset = RowDataset(Rows(rows))
+    slices = BatchIterator(dataset, 5, torch.Generator().manual_seed(0))
     epochs = [[batch for (batch,) in slices] for _ in range(2)]
     for batches in epochs:
         assert len(batches) == len(slices) == 5
@@ -122,9 +122,10 @@ def test_rows_are_shuffled_anew_in_each_epoch_and_all_are_visited():
 
 def test_one_batch_is_the_data_in_its_own_order():
     rows = torch.arange(7)
-    slices = TensorSlices(torch.utils.data.TensorDataset(rows), 7, torch.Generator())
+    slices = BatchIterator(RowDataset(Rows(rows)), 7, torch.Generator())
     ((batch,),) = slices
-    assert batch is rows
+    assert batch.data_ptr() == rows.data_ptr()
+    assert torch.equal(batch, rows)
 
 
 def test_dropout_takes_part_in_training(data):

@@ -12,6 +12,7 @@ from mtrl_sklearn._onestep import (
     pseudo_contrastive_loss,
     start_step,
 )
+from mtrl_sklearn._rows import RowDataset, Rows
 from mtrl_sklearn.datasets import make_subspace_tasks
 
 
@@ -34,12 +35,16 @@ def identity(block):
     return block
 
 
+def dataset(X, signs):
+    return RowDataset(Rows(X), Rows(signs))
+
+
 @pytest.mark.parametrize("centred", [False, True])
 def test_step_is_the_negative_gradient_of_the_pseudo_contrastive_loss(rows, centred):
     X, signs, start, weights = rows
     counts = signs.abs().sum(0)
     mean = signs.sum(0) / counts if centred else torch.zeros(4, dtype=torch.float64)
-    sums = add_rows(start_step(start, 4), X, signs, mean, weights, identity)
+    sums = add_rows(start_step(start, 4), dataset(X, signs), mean, weights, identity)
     W = start.clone().requires_grad_()
     loss = contrastive_loss(W, X, centred_labels(signs, mean, weights))
     loss.backward()
@@ -50,7 +55,7 @@ def test_step_is_the_negative_gradient_of_the_pseudo_contrastive_loss(rows, cent
 def test_step_is_heads_first_gradient_descent_of_the_logistic_loss(rows):
     X, signs, start, weights = rows
     zero = torch.zeros(4, dtype=torch.float64)
-    sums = add_rows(start_step(start, 4), X, signs, zero, weights, identity)
+    sums = add_rows(start_step(start, 4), dataset(X, signs), zero, weights, identity)
 
     W = start.clone().requires_grad_()
     A = torch.zeros(4, 9, dtype=torch.float64, requires_grad=True)
@@ -70,7 +75,7 @@ def test_step_is_heads_first_gradient_descent_of_the_logistic_loss(rows):
 def test_points_that_share_labels_are_pulled_together(rows):
     X, signs, start, weights = rows
     zero = torch.zeros(4, dtype=torch.float64)
-    sums = add_rows(start_step(start, 4), X, signs, zero, weights, identity)
+    sums = add_rows(start_step(start, 4), dataset(X, signs), zero, weights, identity)
     residuals = centred_labels(signs, zero, weights)
     before = contrastive_loss(start, X, residuals)
     after = contrastive_loss(start + 1e-4 * sums.step, X, residuals)
@@ -80,9 +85,9 @@ def test_points_that_share_labels_are_pulled_together(rows):
 def test_blocks_of_rows_add_up(rows, monkeypatch):
     X, signs, start, weights = rows
     zero = torch.zeros(4, dtype=torch.float64)
-    whole = add_rows(start_step(start, 4), X, signs, zero, weights, identity)
-    monkeypatch.setattr("mtrl_sklearn._solution.BLOCK_ROWS", 7)
-    blocks = add_rows(start_step(start, 4), X, signs, zero, weights, identity)
+    whole = add_rows(start_step(start, 4), dataset(X, signs), zero, weights, identity)
+    monkeypatch.setattr("mtrl_sklearn._rows.BLOCK_ROWS", 7)
+    blocks = add_rows(start_step(start, 4), dataset(X, signs), zero, weights, identity)
     for a, b in zip(whole, blocks):
         torch.testing.assert_close(a, b)
 

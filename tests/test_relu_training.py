@@ -246,8 +246,8 @@ class CtrlC:
 @quick
 def test_ctrl_c_keeps_the_state_so_far(data, monkeypatch):
     interrupt = CtrlC(at=20)
-    interrupt.original = _relu_descent.dropout
-    monkeypatch.setattr(_relu_descent, "dropout", interrupt)
+    interrupt.original = _relu_descent.dropout_
+    monkeypatch.setattr(_relu_descent, "dropout_", interrupt)
     model = make(batch_size=50, max_iter=10)
     with pytest.warns(UserWarning, match="interrupted in epoch 4 of 10"):
         model.fit(*data)

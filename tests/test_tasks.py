@@ -1,11 +1,14 @@
 """Labels in any encoding, to signs and back."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 from scipy.sparse import csr_array
 
+from mtrl_sklearn import _signs
 from mtrl_sklearn._tasks import (
     check_usable_tasks,
     find_classes,
@@ -44,6 +47,10 @@ ENCODINGS = {
         relabel("n", "y", None), schema=["a", "b", "c"], orient="row"
     ),
     "Fortran order": np.asfortranarray(WIDE),
+    "bytes in the other order": np.array(WIDE, dtype=">f8"),
+    "pandas in several blocks": pd.DataFrame(
+        {k: np.array(WIDE)[:, k] for k in range(3)}
+    ),
 }
 
 
@@ -334,3 +341,132 @@ def test_task_ids_are_read_as_they_are(ids):
         read = read_task_ids(form(ids))
         assert read.tolist() == ids
         assert read.dtype.kind != "O"
+
+
+@pytest.fixture
+def always_sparse(monkeypatch):
+    monkeypatch.setattr(_signs, "MAX_DENSITY", 1)
+    monkeypatch.setattr(_signs, "MIN_TASKS", 1)
+
+
+def draw_labels(pool, shape, seed=0):
+    """Labels of which some are missing, as an array of objects."""
+    rng = np.random.default_rng(seed)
+    labels = np.array(pool, dtype=object)[rng.integers(len(pool), size=shape)]
+    labels[rng.random(shape) < 0.4] = None
+    return labels
+
+
+POOLS = {
+    "two numbers": ([0, 1], [0, 1, 2]),
+    "two strings": (["in", "active"], ["in", "active", "unclear"]),
+    "many numbers": ([1, 2, 3, 4], [1, 2, 3, 4, 5]),
+    "many strings": (["a", "b", "ccc"], ["a", "b", "ccc", "d"]),
+    "a single one": ([1], [1, 0]),
+}
+
+
+@pytest.mark.parametrize(("pool", "wider"), POOLS.values(), ids=POOLS.keys())
+@pytest.mark.parametrize("form", ["single", "wide", "long"])
+@pytest.mark.usefixtures("always_sparse")
+def test_sparse_signs_equal_dense_ones(pool, wider, form):
+    shape = (40, 9) if form == "wide" else 40
+    ids = np.random.default_rng(1).integers(7, size=40) if form == "long" else None
+    y, unseen = draw_labels(pool, shape), draw_labels(wider, shape, seed=2)
+    encoding = learn_encoding(y, ids)
+    for labels, strict in ((y, True), (unseen, False)):
+        dense = encoding.encode(labels, ids, strict)
+        packed = encoding.encode(labels, ids, strict, sparse=True)
+        assert isinstance(packed, csr_array)
+        assert packed.dtype == np.int8
+        assert packed.has_canonical_format
+        assert (packed.data != 0).all()
+        np.testing.assert_array_equal(packed.toarray(), dense)
+    with pytest.raises(ValueError, match="whose labels in fit were"):
+        encoding.encode(unseen, ids, sparse=True)
+
+
+def test_the_long_form_of_many_classes_equals_the_wide_form():
+    y = draw_labels(["a", "b", "ccc"], (30, 5))
+    y[:, 2] = np.where(np.arange(30) % 2, "a", "b")
+    rows, columns = np.nonzero(y != None)  # noqa: E711
+    wide, long = learn_encoding(y), learn_encoding(y[rows, columns], columns)
+    assert wide.tasks_per_output.tolist() == long.tasks_per_output.tolist()
+    signs = long.encode(y[rows, columns], columns)
+    together = [signs[rows == row].sum(axis=0) for row in range(30)]
+    np.testing.assert_array_equal(together, wide.encode(y))
+
+
+def test_many_tasks_stay_small():
+    n_samples, n_tasks = 100_000, 10_000
+    rng = np.random.default_rng(0)
+    y = rng.integers(2, size=n_samples).astype(float)
+    tasks = rng.permutation(np.arange(n_samples) % n_tasks)
+    y[::10] = np.nan
+    tracemalloc.start()
+    signs = learn_encoding(y, tasks).encode(y, tasks, sparse=True)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60 * (n_samples + n_tasks)
+    assert signs.shape == (n_samples, n_tasks)
+    assert signs.nnz == 90_000
+    rows = np.flatnonzero(y == y)
+    np.testing.assert_array_equal(signs.indices, tasks[rows])
+    np.testing.assert_array_equal(signs.data, 2 * y[rows] - 1)
+
+
+def test_wide_labels_are_not_copied(tmp_path):
+    y = np.random.default_rng(0).choice([0, 1, np.nan], (4000, 250)).astype(np.float64)
+    np.save(tmp_path / "y.npy", y)
+    for mapped in (y, np.load(tmp_path / "y.npy", mmap_mode="r")):
+        tracemalloc.start()
+        signs = learn_encoding(mapped).encode(mapped)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < signs.nbytes + 2 * _signs.BLOCK_BYTES < y.nbytes / 2
+        np.testing.assert_array_equal(signs, np.nan_to_num(2 * y - 1))
+
+
+@pytest.mark.parametrize("block_bytes", [1, 2**20])
+def test_labels_are_checked_to_the_last(block_bytes, monkeypatch):
+    monkeypatch.setattr(_signs, "BLOCK_BYTES", block_bytes)
+    y = np.tile([[0.0, 1.0], [1.0, 0.0]], (20, 1))
+    encoding = learn_encoding(y)
+    for value, message in ((np.inf, "infinity"), (0.5, "label 0.5 in 'task1'")):
+        bad = y.copy()
+        bad[-1, -1] = value
+        with pytest.raises(ValueError, match=message):
+            encoding.encode(bad)
+    with pytest.raises(ValueError, match="continuous"):
+        learn_encoding(bad)
+    bad[-1, -1] = 2
+    assert learn_encoding(bad).n_tasks == 4
+    signs = encoding.encode(bad, strict=False)
+    np.testing.assert_array_equal(signs[:-1], encoding.encode(y)[:-1])
+    assert signs[-1].tolist() == [1, 0]
+    bad[-1, -1] = -np.inf
+    with pytest.raises(ValueError, match="infinity"):
+        encoding.encode(bad, strict=False)
+
+
+def test_no_row_of_the_long_form_has_no_label():
+    for pool in ([0, 1], [0, 1, 2], ["a", "b"]):
+        encoding = learn_encoding(pool, ["t"] * len(pool))
+        for sparse in (False, True):
+            signs = encoding.encode([], [], sparse=sparse)
+            assert signs.shape == (0, encoding.n_tasks)
+
+
+def test_columns_may_not_come_twice():
+    encoding = learn_encoding(ENCODINGS["pandas"])
+    with pytest.raises(ValueError, match="columns of y differ"):
+        encoding.encode(ENCODINGS["pandas"][["a", "b", "b"]])
+
+
+def test_unusable_tasks_of_sparse_signs_are_named():
+    names = np.array(["good", "flat", "empty"])
+    signs = csr_array(np.array([[1, 1, 0], [-1, 1, 0]], dtype=np.int8))
+    with pytest.warns(UserWarning, match=r"2 of 3 tasks.*'flat', 'empty'"):
+        check_usable_tasks(signs, names)
+    with pytest.raises(ValueError, match=r"no usable task.* n_samples=2 rows"):
+        check_usable_tasks(signs[:, 1:2], names[1:2])

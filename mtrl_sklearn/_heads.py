@@ -1,0 +1,65 @@
+"""Heads of a batch: those of all tasks, or only of the tasks that have labels in it."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mtrl_sklearn._gradients import HeadGradients
+from mtrl_sklearn._lazy_adamw import LazyAdamW
+from mtrl_sklearn._modules import TwoLayerReLU
+from mtrl_sklearn._products import csr_tensor, is_sparse
+
+# Heads are gathered for a batch, and their update kept to them, where at most this
+# share of the tasks can have labels in it.
+MAX_SHARE = 0.25
+
+
+class BatchHeads(NamedTuple):
+    """The heads that a batch trains, as rows of the two parameters that hold all."""
+
+    whole: tuple[Tensor, Tensor]  # (n_tasks, n_hidden) and (n_tasks,), parameters
+    signs: Tensor  # (n_samples, n_heads), dense or CSR
+    tasks: Tensor | None  # (n_heads,), which ones; None is all
+
+    def current(self) -> tuple[Tensor, Tensor]:
+        """Coefficients and intercepts of these heads as they are now."""
+        if self.tasks is None:
+            return self.whole
+        coef, intercept = (p.index_select(0, self.tasks) for p in self.whole)
+        return coef, intercept
+
+    def expand(self, gradients: HeadGradients) -> tuple[Tensor, ...]:
+        """Gradients of the whole parameters, sparse where some heads have none."""
+        if self.tasks is None:
+            return gradients
+        return tuple(
+            torch.sparse_coo_tensor(
+                self.tasks[None],
+                gradient.to(parameter.dtype),
+                parameter.shape,
+                check_invariants=False,
+                is_coalesced=True,
+            )
+            for gradient, parameter in zip(gradients, self.whole)
+        )
+
+
+def select_heads(
+    module: TwoLayerReLU, optimizer: LazyAdamW, signs: Tensor
+) -> BatchHeads:
+    """Find the heads that signs (n_samples, n_tasks) ask for, brought up to date."""
+    whole = (module.task_coef, module.task_intercept)
+    if not is_sparse(signs):
+        return BatchHeads(whole, signs, None)
+    tasks = None
+    columns = signs.col_indices()
+    if len(columns) <= MAX_SHARE * signs.shape[1]:
+        tasks, columns = columns.unique(return_inverse=True)
+        shape = (signs.shape[0], len(tasks))
+        crow, values = signs.crow_indices(), signs.values()
+        signs = csr_tensor(crow, columns.to(crow.dtype), values, shape)
+        tasks = tasks.long()
+    for parameter in whole:
+        optimizer.refresh(parameter, tasks)
+    return BatchHeads(whole, signs, tasks)

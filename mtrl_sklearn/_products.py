@@ -1,0 +1,177 @@
+"""Matrix products whose left factor may be sparse, or sparse and shifted.
+
+Inputs and labels come in batches, dense or as CSR tensors: the networks multiply by
+both from the left, as they are and transposed. Sparse products cost what is stored.
+"""
+
+import functools
+import warnings
+from typing import NamedTuple, TypeAlias, TypeGuard
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+
+class ShiftedRows(NamedTuple):
+    """The matrix ``rows - offset``, which written out would not be sparse."""
+
+    rows: Tensor  # CSR, (n, k)
+    offset: Tensor  # (k,)
+
+
+Factor: TypeAlias = Tensor | ShiftedRows
+
+
+def is_dense(matrix: Factor) -> TypeGuard[Tensor]:
+    """Whether a matrix is an ordinary tensor."""
+    return isinstance(matrix, Tensor) and matrix.layout == torch.strided
+
+
+def is_sparse(matrix: Factor) -> bool:
+    """Whether a matrix is shifted, or a CSR tensor."""
+    return not is_dense(matrix)
+
+
+def csr_tensor(
+    crow_indices: Tensor, col_indices: Tensor, values: Tensor, shape: tuple[int, int]
+) -> Tensor:
+    """A CSR tensor of parts that are known to be right."""
+    _silence_notice()
+    return torch.sparse_csr_tensor(
+        crow_indices, col_indices, values, shape, check_invariants=False
+    )
+
+
+@functools.cache
+def _silence_notice() -> None:
+    """Take torch's notice that CSR tensors are in beta, which comes once a process."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.eye(1).to_sparse_csr()
+
+
+def cast(matrix: Factor, dtype: torch.dtype) -> Factor:
+    """The matrix in another precision; products cast what a CSR tensor stores."""
+    if isinstance(matrix, ShiftedRows):
+        return matrix._replace(offset=matrix.offset.to(dtype))
+    return matrix if is_sparse(matrix) else matrix.to(dtype)
+
+
+def row_indices(matrix: Tensor) -> Tensor:
+    """Row of each entry that a CSR tensor stores, of shape (n_stored,)."""
+    crow = matrix.crow_indices()
+    return torch.repeat_interleave(crow.diff(), output_size=matrix.values().numel())
+
+
+def multiply(left: Factor, right: Tensor) -> Tensor:
+    """``left @ right``, of shape (n, m).
+
+    Parameters
+    ----------
+    left : Tensor or ShiftedRows of shape (n, k)
+    right : Tensor of shape (k, m)
+        Where ``left`` is sparse, rows that are contiguous in memory save a copy.
+    """
+    if isinstance(left, ShiftedRows):
+        return multiply(left.rows, right).sub_(left.offset @ right)
+    if not is_sparse(left):
+        return left @ right
+    return _sum_rows(
+        right, left.col_indices(), left.crow_indices(), left.values().to(right.dtype)
+    )
+
+
+def multiply_transposed(left: Factor, right: Tensor) -> Tensor:
+    """``left.T @ right``, of shape (k, m).
+
+    Parameters
+    ----------
+    left : Tensor or ShiftedRows of shape (n, k)
+    right : Tensor of shape (n, m)
+    """
+    if isinstance(left, ShiftedRows):
+        product = multiply_transposed(left.rows, right)
+        return product.sub_(torch.outer(left.offset, right.sum(0)))
+    if not is_sparse(left):
+        return left.T @ right
+    columns, order = left.col_indices().sort(stable=True)
+    counts = torch.bincount(columns, minlength=left.shape[1])
+    starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).to(columns.dtype)
+    rows = row_indices(left).to(columns.dtype).index_select(0, order)
+    values = left.values().index_select(0, order).to(right.dtype)
+    return _sum_rows(right, rows, starts, values)
+
+
+def add_transposed_(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add ``left.T @ right`` to a tensor of shape (k, m), in place.
+
+    Parameters
+    ----------
+    total : Tensor of shape (k, m)
+    left : Tensor of shape (n, k)
+        Dense or CSR; of CSR ones only columns that hold something cost anything.
+    right : Tensor of shape (n, m)
+    """
+    if not is_sparse(left):
+        total.addmm_(left.T, right)
+        return
+    crow = left.crow_indices()
+    columns, places = left.col_indices().unique(return_inverse=True)
+    shape = (left.shape[0], len(columns))
+    compact = csr_tensor(crow, places.to(crow.dtype), left.values(), shape)
+    total.index_add_(0, columns, multiply_transposed(compact, right))
+
+
+def _sum_rows(matrix: Tensor, rows: Tensor, starts: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sums of rows of a matrix, one for each stretch of ``rows``."""
+    return embedding_bag(
+        rows,
+        matrix,
+        starts,
+        mode="sum",
+        per_sample_weights=weights,
+        include_last_offset=True,
+    )
+
+
+def multiply_at(pattern: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """Entries of ``left @ right.T`` where a CSR tensor stores one, (n_stored,).
+
+    Parameters
+    ----------
+    pattern : CSR Tensor of shape (n, k)
+        Of the dtype of the factors; its values play no role.
+    left : Tensor of shape (n, m)
+    right : Tensor of shape (k, m)
+    """
+    return torch.sparse.sampled_addmm(pattern, left, right.T, beta=0).values()
+
+
+def column_sums(matrix: Tensor) -> Tensor:
+    """Sums over rows, of shape (k,)."""
+    if not is_sparse(matrix):
+        return matrix.sum(0)
+    sums = matrix.values().new_zeros(matrix.shape[1])
+    return sums.index_add_(0, matrix.col_indices(), matrix.values())
+
+
+def row_sums(matrix: Tensor) -> Tensor:
+    """Sums over columns, of shape (n,)."""
+    if not is_sparse(matrix):
+        return matrix.sum(1)
+    sums = matrix.values().new_zeros(matrix.shape[0])
+    return sums.index_add_(0, row_indices(matrix), matrix.values())
+
+
+def entries(matrix: Tensor) -> Tensor:
+    """What a matrix stores: itself if dense, the values of a CSR tensor."""
+    return matrix.values() if is_sparse(matrix) else matrix
+
+
+def with_values(matrix: Tensor, values: Tensor) -> Tensor:
+    """A matrix that stores other values at the same places."""
+    if not is_sparse(matrix):
+        return values
+    shape = (matrix.shape[0], matrix.shape[1])
+    return csr_tensor(matrix.crow_indices(), matrix.col_indices(), values, shape)

@@ -1,0 +1,169 @@
+"""Rows of a matrix, read a batch at a time from wherever it lies."""
+
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from scipy.sparse import issparse
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mtrl_sklearn._products import csr_tensor, is_sparse
+
+# Entries of a dense block, where all rows are visited in their order. Blocks of this
+# size stay in the cache, and many of them make up for the calls on each.
+BLOCK_ENTRIES = 2**20
+BLOCK_ROWS = 4096
+
+# What torch can take rows of.
+DTYPES = {
+    np.dtype(name)
+    for name in (
+        *("bool", "int8", "uint8", "int16", "int32", "int64"),
+        *("float16", "float32", "float64"),
+    )
+}
+
+Index: TypeAlias = Tensor | slice
+
+
+def working_dtype(dtype: np.dtype) -> np.dtype:
+    """What numbers of a dtype are computed in: float64 stays, all else is float32."""
+    return np.dtype("float64" if dtype == np.float64 else "float32")
+
+
+def torch_dtype(dtype: Any) -> torch.dtype:
+    """Torch's name of a numpy dtype."""
+    return getattr(torch, np.dtype(dtype).name)
+
+
+class Rows:
+    """Some or all rows of a dense or CSR matrix, as tensors of one dtype.
+
+    Nothing is copied but the batches that are taken: the matrix may be larger than
+    memory. On a GPU it is moved there once.
+
+    Parameters
+    ----------
+    matrix : ndarray, scipy CSR array or Tensor of shape (n, ...)
+        Of any dtype in `DTYPES`; memory-mapped and read-only arrays will do.
+    dtype : torch.dtype or None, default=None
+        Of batches; None keeps that of the matrix.
+    device : torch.device or str, default="cpu"
+    positions : ndarray of shape (n_rows,), default=None
+        The rows that count; all by default.
+    """
+
+    def __init__(
+        self,
+        matrix: Any,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str = "cpu",
+        positions: np.ndarray | None = None,
+    ):
+        self.matrix = to_tensor(matrix, device)
+        self.dtype = dtype or self.matrix.dtype
+        self.positions = None if positions is None else to_tensor(positions, device)
+
+    def __len__(self) -> int:
+        return len(self.matrix if self.positions is None else self.positions)
+
+    @property
+    def device(self) -> torch.device:
+        return self.matrix.device
+
+    def take(self, index: Index) -> Tensor:
+        """The rows at these places, dense or CSR as the matrix is."""
+        if self.positions is not None:
+            index = self.positions[index]
+        if is_sparse(self.matrix):
+            return _take_csr(self.matrix, index, self.dtype)
+        if isinstance(index, Tensor):
+            return self.matrix.index_select(0, index).to(self.dtype)
+        return self.matrix[index].to(self.dtype)
+
+
+def block_slices(n_rows: int, width: int) -> Iterator[slice]:
+    """Consecutive blocks of rows of which ``width`` numbers each are held at a time."""
+    size = max(min(BLOCK_ROWS, BLOCK_ENTRIES // max(width, 1)), 1)
+    for start in range(0, n_rows, size):
+        yield slice(start, min(start + size, n_rows))
+
+
+class RowDataset(Dataset):
+    """Matrices with a row for each sample.
+
+    Parameters
+    ----------
+    columns : Rows, each of the same length
+    """
+
+    def __init__(self, *columns: Rows):
+        self.columns = columns
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    def take(self, index: Index) -> tuple[Tensor, ...]:
+        """A batch: the rows of each matrix."""
+        return tuple(rows.take(index) for rows in self.columns)
+
+
+def _take_csr(matrix: Tensor, index: Index, dtype: torch.dtype) -> Tensor:
+    starts, columns = matrix.crow_indices(), matrix.col_indices()
+    if isinstance(index, slice):
+        start, stop, _ = index.indices(len(matrix))
+        starts = starts[start : stop + 1]
+        entries: Index = slice(int(starts[0]), int(starts[-1]))
+        starts = starts - starts[0]
+        columns, values = columns[entries], matrix.values()[entries]
+    else:
+        firsts = starts.index_select(0, index)
+        lengths = starts.index_select(0, index + 1) - firsts
+        ends = lengths.cumsum(0, dtype=lengths.dtype)
+        starts = torch.cat([lengths.new_zeros(1), ends])
+        shifts = (firsts - starts[:-1]).repeat_interleave(lengths)
+        entries = torch.arange(len(shifts), device=shifts.device).add_(shifts)
+        columns = columns.index_select(0, entries)
+        values = matrix.values().index_select(0, entries)
+    shape = (len(starts) - 1, matrix.shape[1])
+    return csr_tensor(starts, columns, values.to(dtype), shape)
+
+
+class _WriteableView:
+    """A read-only array as numpy sees it when it believes it may write.
+
+    torch warns of read-only arrays, which joblib hands to its workers as memory maps,
+    and has no read-only tensors. Ours are never written to, so nothing is copied.
+    """
+
+    def __init__(self, array: np.ndarray):
+        self.array = array  # keeps the memory alive
+        interface = dict(array.__array_interface__)
+        interface["data"] = (interface["data"][0], False)
+        self.__array_interface__ = interface
+
+
+def to_tensor(matrix: Any, device: torch.device | str) -> Tensor:
+    """A tensor that shares the memory of an array on the CPU: do not write to it.
+
+    Parameters
+    ----------
+    matrix : ndarray, scipy CSR array or Tensor
+    device : torch.device or str
+    """
+    if isinstance(matrix, Tensor):
+        return matrix.to(device)
+    if issparse(matrix):
+        parts = (matrix.indptr, matrix.indices, matrix.data)
+        starts, columns, values = (to_tensor(part, device) for part in parts)
+        return csr_tensor(starts, columns, values, matrix.shape)
+    if not matrix.flags.writeable:
+        matrix = np.asarray(_WriteableView(matrix))
+    return torch.from_numpy(matrix).to(device)
+
+
+def to_numpy(tensor: Tensor) -> np.ndarray:
+    """An array of its own memory."""
+    return tensor.detach().cpu().numpy().copy()

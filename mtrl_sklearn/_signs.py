@@ -1,0 +1,174 @@
+"""Signs of labels: an int8 array, or a CSR array of the observed ones.
+
+Both are of shape (n_samples, n_tasks) and hold +1, -1, or 0 where nothing was observed.
+The CSR array stores the observed labels only, sorted within rows, none twice. It is for
+many tasks of which few are observed per row.
+"""
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import numpy as np
+from scipy.sparse import csr_array
+
+Signs: TypeAlias = np.ndarray | csr_array
+
+# Sparse products per observed label cost about as much as dense ones at this share.
+MAX_DENSITY = 0.01
+
+# With fewer tasks the dense form is small whatever is observed.
+MIN_TASKS = 100
+
+# Memory of the rows that are looked at together: they stay in the cache.
+BLOCK_BYTES = 2**20
+
+
+def row_blocks(array: np.ndarray) -> Iterator[slice]:
+    """Consecutive rows that have about `BLOCK_BYTES` together."""
+    size = max(1, BLOCK_BYTES // max(array[:1].nbytes, 1))
+    return (slice(start, start + size) for start in range(0, len(array), size))
+
+
+def place_signs(
+    signs: np.ndarray,
+    rows: np.ndarray,
+    tasks: np.ndarray,
+    shape: tuple[int, int],
+    sparse: bool,
+) -> Signs:
+    """Signs of single labels, each at its own place, as an array.
+
+    Parameters
+    ----------
+    signs : ndarray of shape (n_labels,), int8
+    rows, tasks : ndarrays of shape (n_labels,)
+    shape : (n_samples, n_tasks)
+    sparse : bool
+        Take the CSR form where few labels are observed.
+    """
+    if sparse and _is_sparse(len(signs), shape):
+        return csr_array((signs, (rows, tasks)), shape=shape)
+    placed = np.zeros(shape, dtype=np.int8)
+    placed[rows, tasks] = signs
+    return placed
+
+
+def pack_signs(signs: np.ndarray) -> Signs:
+    """The CSR form where few labels of many tasks are observed."""
+    if _is_sparse(int(np.count_nonzero(signs)), signs.shape):
+        return csr_array(signs)
+    return signs
+
+
+def _is_sparse(n_observed: int, shape: tuple[int, ...]) -> bool:
+    n_samples, n_tasks = shape
+    return n_tasks >= MIN_TASKS and n_observed <= MAX_DENSITY * n_samples * n_tasks
+
+
+def count_signs(signs: Signs) -> tuple[np.ndarray, np.ndarray]:
+    """Number of positive and of negative labels per task, of shape (n_tasks,), int64.
+
+    Parameters
+    ----------
+    signs : Signs of shape (n_samples, n_tasks)
+    """
+    n_tasks = signs.shape[1]
+    if not isinstance(signs, np.ndarray):
+        n_observed = np.bincount(signs.indices, minlength=n_tasks)
+        n_positive = np.bincount(signs.indices[signs.data > 0], minlength=n_tasks)
+        return n_positive, n_observed - n_positive
+    n_positive, n_negative = np.zeros((2, n_tasks), dtype=np.int64)
+    for rows in row_blocks(signs):
+        n_positive += (signs[rows] > 0).sum(axis=0)
+        n_negative += (signs[rows] < 0).sum(axis=0)
+    return n_positive, n_negative
+
+
+def keep_tasks(signs: Signs, usable: np.ndarray) -> Signs:
+    """Signs without those of other tasks.
+
+    Parameters
+    ----------
+    signs : Signs of shape (n_samples, n_tasks)
+    usable : ndarray of shape (n_tasks,), bool
+
+    Returns
+    -------
+    Signs of shape (n_samples, n_tasks)
+        The same object where all tasks are usable.
+    """
+    if usable.all():
+        return signs
+    if isinstance(signs, np.ndarray):
+        return signs * usable
+    kept = usable[signs.indices]
+    n_before = np.concatenate([[0], np.cumsum(kept)])
+    return csr_array(
+        (signs.data[kept], signs.indices[kept], n_before[signs.indptr]),
+        shape=signs.shape,
+    )
+
+
+def labels_per_row(signs: Signs) -> np.ndarray:
+    """Number of observed labels of each row, of shape (n_samples,), int64."""
+    if not isinstance(signs, np.ndarray):
+        return np.diff(signs.indptr).astype(np.int64)
+    counts = np.empty(len(signs), dtype=np.int64)
+    for rows in row_blocks(signs):
+        counts[rows] = np.count_nonzero(signs[rows], axis=1)
+    return counts
+
+
+def pair_roc_auc(
+    tasks: np.ndarray,
+    signs: np.ndarray,
+    scores: np.ndarray,
+    n_tasks: int,
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
+    """ROC-AUC of each task, from its observed labels in any order.
+
+    Parameters
+    ----------
+    tasks : ndarray of shape (n_labels,), int
+        Position of the task of each label.
+    signs : ndarray of shape (n_labels,)
+    scores : ndarray of shape (n_labels,)
+        Equal scores count half.
+    n_tasks : int
+    weights : ndarray of shape (n_labels,), default=None
+
+    Returns
+    -------
+    ndarray of shape (n_tasks,), float64
+        NaN for a task without labels, or without weight, of either class.
+
+    Raises
+    ------
+    ValueError
+        If a score is NaN.
+    """
+    if (n_nan := int(np.isnan(scores).sum())) > 0:
+        raise ValueError(
+            f"{n_nan} scores of observed labels are NaN, which has no rank. Check the "
+            "estimator: it may have diverged."
+        )
+    positive = signs > 0
+    if weights is None:
+        weights = np.ones(len(signs))
+    else:
+        # of its class in its task: sums over all tasks stay exact enough for each
+        of_class = 2 * tasks + positive
+        total = np.bincount(of_class, weights, 2 * n_tasks)
+        weights = weights / np.where(total > 0, total, 1)[of_class]
+    order = np.lexsort((scores, tasks))
+    tasks, scores = tasks[order], scores[order]
+    by_class = np.where([positive[order], ~positive[order]], weights[order], 0.0)
+    is_tied = (tasks[1:] == tasks[:-1]) & (scores[1:] == scores[:-1])
+    first = np.flatnonzero(np.append(True, ~is_tied)[: len(tasks)])
+    high, low = np.add.reduceat(by_class, first, axis=1)  # weights of equal scores
+    tasks = tasks[first]
+    n_high, n_low = (np.bincount(tasks, w, n_tasks) for w in (high, low))
+    lower = np.cumsum(low) - low / 2 - (np.cumsum(n_low) - n_low)[tasks]
+    won, n_pairs = np.bincount(tasks, high * lower, n_tasks), n_high * n_low
+    return np.divide(won, n_pairs, out=np.full(n_tasks, np.nan), where=n_pairs > 0)
