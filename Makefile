@@ -3,12 +3,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint bench clean
 
 help:
 	@echo "make demo   compare probes of new tasks, print a table, draw demo.png"
 	@echo "make test   run the tests (slow ones: $(BIN)/pytest -m slow)"
 	@echo "make lint   ruff check, ruff format --check, mypy"
+	@echo "make bench  speed and memory against plain torch and the machine, to speed.json"
 	@echo "make clean  remove $(VENV), caches and pictures of examples"
 
 demo: $(INSTALLED)
@@ -21,6 +22,9 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/speed.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist *.png

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from mtrl_sklearn._products import (
     Factor,
+    as_dtype,
     column_sums,
     is_dense,
     multiply,
@@ -67,7 +68,9 @@ def task_scores(
     """
     if is_dense(signs):
         return torch.addmm(task_intercept, hidden, task_coef.T)
-    scores = multiply_at(signs, hidden.to(signs.dtype), task_coef.to(signs.dtype))
+    scores = multiply_at(
+        signs, as_dtype(hidden, signs.dtype), as_dtype(task_coef, signs.dtype)
+    )
     return scores.add_(task_intercept[signs.col_indices()])
 
 

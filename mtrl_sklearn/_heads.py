@@ -10,8 +10,8 @@ from mtrl_sklearn._lazy_adamw import LazyAdamW
 from mtrl_sklearn._modules import TwoLayerReLU
 from mtrl_sklearn._products import csr_tensor, is_sparse
 
-# Heads are gathered for a batch, and their update kept to them, where at most this
-# share of the tasks can have labels in it.
+# Heads are gathered for a batch, and its update kept to them, where at most this share
+# of the tasks can have labels in it.
 MAX_SHARE = 0.25
 
 
@@ -21,12 +21,13 @@ class BatchHeads(NamedTuple):
     whole: tuple[Tensor, Tensor]  # (n_tasks, n_hidden) and (n_tasks,), parameters
     signs: Tensor  # (n_samples, n_heads), dense or CSR
     tasks: Tensor | None  # (n_heads,), which ones; None is all
+    optimizer: LazyAdamW
 
     def current(self) -> tuple[Tensor, Tensor]:
         """Coefficients and intercepts of these heads as they are now."""
         if self.tasks is None:
             return self.whole
-        coef, intercept = (p.index_select(0, self.tasks) for p in self.whole)
+        coef, intercept = (self.optimizer.check_out(p, self.tasks) for p in self.whole)
         return coef, intercept
 
     def expand(self, gradients: HeadGradients) -> tuple[Tensor, ...]:
@@ -48,18 +49,17 @@ class BatchHeads(NamedTuple):
 def select_heads(
     module: TwoLayerReLU, optimizer: LazyAdamW, signs: Tensor
 ) -> BatchHeads:
-    """Find the heads that signs (n_samples, n_tasks) ask for, brought up to date."""
+    """Find the heads that signs (n_samples, n_tasks) ask for."""
     whole = (module.task_coef, module.task_intercept)
-    if not is_sparse(signs):
-        return BatchHeads(whole, signs, None)
     tasks = None
-    columns = signs.col_indices()
-    if len(columns) <= MAX_SHARE * signs.shape[1]:
-        tasks, columns = columns.unique(return_inverse=True)
-        shape = (signs.shape[0], len(tasks))
-        crow, values = signs.crow_indices(), signs.values()
-        signs = csr_tensor(crow, columns.to(crow.dtype), values, shape)
-        tasks = tasks.long()
-    for parameter in whole:
-        optimizer.refresh(parameter, tasks)
-    return BatchHeads(whole, signs, tasks)
+    if is_sparse(signs):
+        columns, crow = signs.col_indices(), signs.crow_indices()
+        if len(columns) <= MAX_SHARE * signs.shape[1]:
+            tasks, places = columns.unique(return_inverse=True)
+            shape = (signs.shape[0], len(tasks))
+            signs = csr_tensor(crow, places.to(crow.dtype), signs.values(), shape)
+            tasks = tasks.long()
+    if tasks is None:
+        for parameter in whole:
+            optimizer.refresh(parameter)
+    return BatchHeads(whole, signs, tasks, optimizer)

@@ -19,43 +19,73 @@ is less than ``(eps / g)^2`` and less than a fiftieth for any g. So ``sum_s a_s`
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mtrl_sklearn._rows import block_slices
+
 BETAS = (0.9, 0.999)
 N_DRIFTING = 400  # steps s of a sum; (beta_1 / sqrt(beta_2))^400 is 6e-19
 LONGEST_LAG = 4096  # steps; bounds the memory of the sums
 LARGEST_DECAY = 0.5  # of lr wd; 1 / D_s has to stay finite over N_DRIFTING steps
-BLOCK_SIZE = 2**18  # entries that are brought up to date at a time
 TINY = 1e-30  # stands for a drift of 0 where it is divided by
+MIN_SIZE = 2**18  # entries; smaller parameters are sooner updated than rows gathered
 
-# Cost of a step on rows, in entries of a dense step, measured on one thread of a CPU
-STEP_COST, ROW_COST, ENTRY_COST = 100_000, 20, 5
-
+LOG_BETAS = np.log(BETAS)[:, None]
+_RATIOS = BETAS[0] / math.sqrt(BETAS[1]), BETAS[0] / BETAS[1]
 _LAGS = np.arange(N_DRIFTING, 0, -1)
-POWERS = (  # of a_s, and of a_s e_s, for s - t in _LAGS
-    (BETAS[0] / math.sqrt(BETAS[1])) ** _LAGS,
-    (BETAS[0] / BETAS[1]) ** _LAGS,
-)
+POWERS = np.power.outer(_RATIOS, _LAGS)  # of a_s, and of a_s e_s, for s - t in _LAGS
 
 
 class _Lag:
     """What rows of a parameter have missed since all were up to date, at step 0."""
 
-    def __init__(self, state: dict[str, Tensor], n_rows: int):
+    def __init__(self, parameter: Tensor, state: dict[str, Tensor]):
         self.state = state
+        self.whole = parameter.detach(), *_moments(state)
         self.start = int(state["step"])
         self.n_steps = 0
-        self.seen = np.zeros(n_rows, dtype=np.int64)  # last step of each row
-        self.log_decay = np.zeros(LONGEST_LAG + 1)  # log D_n from t = 0 for each n
-        self.sums = np.empty((2, LONGEST_LAG + 1))  # of a_s and a_s e_s for each t
-        self.sums[:] = [[TINY], [TINY * 1e-8]]
-        # Rows and their moments, up to date, that a step is likely to change at once
-        self.pending: tuple[Tensor, Tensor, Tensor] | None = None
+        self.seen = np.zeros(len(parameter), dtype=np.int64)  # last step of each row
+        self.table = np.empty((3, LONGEST_LAG + 1))  # in columns t = 0, 1, ...:
+        self.log_decay = self.table[0]  # log D_t, from t = 0
+        self.sums = self.table[1:]  # of a_s and of a_s e_s over s > t
+        self.log_decay[0], self.sums[:] = 0, [[TINY], [TINY * 1e-8]]
+        # Rows that are worked on, and copies of them in `whole` that miss nothing
+        self.work: tuple[Tensor, tuple[Tensor, ...]] | None = None
+
+    def check_out(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """Weights and moments of rows, up to date, to be changed in place."""
+        if self.work is None or not torch.equal(self.work[0], rows):
+            self.write_back()
+            copies = tuple(tensor.index_select(0, rows) for tensor in self.whole)
+            places = rows.numpy(force=True)
+            for block in self.blocks(len(rows)):
+                self.catch_up(copies, block, places[block])
+            self.work = rows.clone(), copies
+        return self.work[1]
+
+    def write_back(self) -> None:
+        """Put the rows that are worked on where they belong."""
+        if self.work is not None:
+            rows, copies = self.work
+            for tensor, values in zip(self.whole, copies):
+                _write(tensor, rows, values)
+            self.seen[rows.numpy(force=True)] = self.n_steps
+            self.work = None
+
+    def refresh(self) -> None:
+        """Bring all rows up to date."""
+        self.write_back()
+        for block in self.blocks(len(self.seen)):
+            self.catch_up(self.whole, block, block)
+            self.seen[block] = self.n_steps
+
+    def blocks(self, n_rows: int) -> Iterator[slice]:
+        return block_slices(n_rows, self.whole[0][0].numel())
 
     def add_step(self, lr: float, weight_decay: float, eps: float) -> None:
         """Count a step that no row has seen yet."""
@@ -63,13 +93,29 @@ class _Lag:
         self.log_decay[n] = self.log_decay[n - 1] + math.log1p(-lr * weight_decay)
         correction = math.sqrt(1 - BETAS[1] ** (self.start + n))
         scale = lr * correction / (1 - BETAS[0] ** (self.start + n))
+        scales = np.array([[scale], [scale * eps * correction]])
         drifting = slice(max(0, n - N_DRIFTING), n)
-        weights = scale * np.exp(self.log_decay[drifting] - self.log_decay[n])
-        self.sums[0, drifting] += weights * POWERS[0][-n:]
-        self.sums[1, drifting] += weights * POWERS[1][-n:] * (eps * correction)
+        inverse_decay = np.exp(self.log_decay[drifting] - self.log_decay[n])
+        self.sums[:, drifting] += scales * POWERS[:, -n:] * inverse_decay
+
+    def catch_up(
+        self, tensors: tuple[Tensor, ...], block: slice, rows: np.ndarray | slice
+    ) -> None:
+        """Move a block of weights and moments, which are these rows, past all steps."""
+        if (missed := self.missed(rows)) is None:
+            return
+        weights, mean, square = (tensor[block] for tensor in tensors)
+        factors = torch.from_numpy(missed).to(weights)
+        factors = factors.view(5, -1, *[1] * (weights.ndim - 1))
+        decay, drift, eps, mean_fading, square_fading = factors
+        smallest = torch.finfo(square.dtype).tiny  # torch takes long over the root of 0
+        root = square.clamp(min=smallest).sqrt_().add_(eps).div_(drift)  # may be inf
+        weights.mul_(decay).addcdiv_(mean, root, value=-1)
+        mean.mul_(mean_fading)
+        square.mul_(square_fading)
 
     def missed(self, rows: np.ndarray | slice) -> np.ndarray | None:
-        """D_n, ``1 / (D_n sum_s a_s)``, e, fading of m and v; None if no row lags.
+        """D_n, ``D_n sum_s a_s``, e, fading of m and v; None if no row lags.
 
         Shape (5, number of rows).
         """
@@ -77,31 +123,13 @@ class _Lag:
         lag = self.n_steps - seen
         if not lag.any():
             return None
-        decay = np.exp(self.log_decay[self.n_steps] - self.log_decay[seen])
-        drift, weighted = self.sums.take(seen, axis=1)
-        inverse = 1 / np.maximum(decay * drift, TINY)
-        fading = np.exp(np.log(BETAS)[:, None] * lag)
-        return np.stack([decay, inverse, weighted / drift, *fading])
-
-    def write_pending(self) -> None:
-        if self.pending is not None:
-            rows, *moments = self.pending
-            for tensor, values in zip(_moments(self.state), moments):
-                _write(tensor, rows, values)
-            self.pending = None
-
-
-def _catch_up(
-    weights: Tensor, mean: Tensor, square: Tensor, missed: np.ndarray
-) -> None:
-    """Move rows and their moments, each (n, ...), past the (5, n) they missed."""
-    factors = torch.from_numpy(missed).to(weights)
-    factors = factors.view(5, -1, *[1] * (weights.ndim - 1))
-    decay, inverse, eps, mean_fading, square_fading = factors
-    root = square.sqrt().add_(eps).mul_(inverse)
-    weights.mul_(decay).addcdiv_(mean, root, value=-1)
-    mean.mul_(mean_fading)
-    square.mul_(square_fading)
+        log_decay, drift, weighted = self.table.take(seen, axis=1)
+        factors = np.empty((5, len(lag)))
+        np.exp(self.log_decay[self.n_steps] - log_decay, out=factors[0])
+        np.multiply(factors[0], drift, out=factors[1])
+        np.divide(weighted, drift, out=factors[2])
+        np.exp(LOG_BETAS * lag, out=factors[3:])
+        return factors
 
 
 def _write(tensor: Tensor, rows: Tensor, values: Tensor) -> None:
@@ -117,13 +145,10 @@ def _with_strides_of(parameter: Tensor, tensor: Tensor) -> Tensor:
     return torch.empty_like(parameter).copy_(tensor)
 
 
-def _is_worth_it(gradient: Tensor, group: dict[str, Any]) -> bool:
-    if tuple(group["betas"]) != BETAS:  # some schedulers cycle them
-        return False
-    values = gradient.values()
-    cost = STEP_COST + ROW_COST * len(values) + ENTRY_COST * values.numel()
+def _can_lag(group: dict[str, Any]) -> bool:
     decay = group["lr"] * group["weight_decay"]
-    return cost < gradient.numel() and decay <= LARGEST_DECAY
+    # Some schedulers cycle betas
+    return tuple(group["betas"]) == BETAS and decay <= LARGEST_DECAY
 
 
 def _update(group: dict[str, Any], entries: list[tuple[Tensor, ...]]) -> None:
@@ -182,87 +207,81 @@ class LazyAdamW(torch.optim.AdamW):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            dense: list[tuple[Tensor, ...]] = []
-            for parameter in group["params"]:
-                gradient = parameter.grad
-                if gradient is None:
-                    continue
-                state = self.state[parameter] or self._new_state(parameter)
-                if gradient.is_sparse:
-                    gradient = gradient.coalesce()
-                    if _is_worth_it(gradient, group):
-                        self._step_rows(parameter, gradient, group)
-                        continue
-                    gradient = gradient.to_dense()
-                if parameter in self._lags:
-                    self.refresh(parameter)
-                # The kernel walks through memory and takes equal strides for granted
-                gradient = _with_strides_of(parameter, gradient)
-                for key in ("exp_avg", "exp_avg_sq"):
-                    state[key] = _with_strides_of(parameter, state[key])
-                dense.append((parameter, gradient, *_moments(state), state["step"]))
-            if dense:
-                _update(group, dense)
+            parameters = [p for p in group["params"] if p.grad is not None]
+            if parameters:
+                _update(group, [self._entry(p, group) for p in parameters])
         return loss
 
     # torch would wrap `step` for hooks and profilers, a quarter of a small step's time
     step.hooked = True  # type: ignore[attr-defined]
 
-    @torch.no_grad()
-    def refresh(self, parameter: Tensor, rows: Tensor | None = None) -> None:
-        """Bring rows of a parameter up to date; with all of them, ``state``, too.
+    def check_out(self, parameter: Tensor, rows: Tensor) -> Tensor:
+        """Rows of a parameter, up to date, as they are until the next step.
+
+        They are a copy, which a step may change first: the parameter has all changes
+        once other rows are asked for, or all.
 
         Parameters
         ----------
         parameter : Tensor of shape (n_rows, ...)
-        rows : Tensor of shape (n,), dtype=int64, optional
-            Distinct rows. All by default.
-        """
-        if (lag := self._lags.get(parameter)) is None:
-            return
-        state = self.state[parameter]
-        if lag.state is not state:  # it was restored from outside
-            del self._lags[parameter]
-        elif rows is None:
-            lag.write_pending()
-            size = max(1, BLOCK_SIZE // parameter[0].numel())
-            for start in range(0, len(parameter), size):
-                block = slice(start, start + size)
-                if (missed := lag.missed(block)) is not None:
-                    mean, square = _moments(state)
-                    _catch_up(parameter[block], mean[block], square[block], missed)
-                    lag.seen[block] = lag.n_steps
-            del self._lags[parameter]
-        elif lag.pending is None or not torch.equal(lag.pending[0], rows):
-            lag.write_pending()
-            places = rows.numpy(force=True)
-            if (missed := lag.missed(places)) is not None:
-                weights = parameter.index_select(0, rows)
-                mean, square = (m.index_select(0, rows) for m in _moments(state))
-                _catch_up(weights, mean, square, missed)
-                _write(parameter, rows, weights)
-                lag.pending = rows.clone(), mean, square
-                lag.seen[places] = lag.n_steps
+        rows : Tensor of shape (n,), dtype=int64
+            Distinct ones.
 
-    def _step_rows(
+        Returns
+        -------
+        Tensor of shape (n, ...)
+        """
+        if parameter.numel() < MIN_SIZE:
+            return parameter.detach().index_select(0, rows)
+        return self._lag(parameter).check_out(rows)[0]
+
+    def refresh(self, parameter: Tensor) -> None:
+        """Bring all rows of a parameter and its ``state`` up to date.
+
+        Parameters
+        ----------
+        parameter : Tensor of shape (n_rows, ...)
+        """
+        if parameter in self._lags:
+            lag = self._lags[parameter]
+            if lag.state is self.state[parameter]:  # not restored from outside
+                lag.refresh()
+            del self._lags[parameter]
+
+    def _lag(self, parameter: Tensor) -> _Lag:
+        state = self.state[parameter] or self._new_state(parameter)
+        lag = self._lags.get(parameter)
+        if lag is None or lag.state is not state:
+            lag = self._lags[parameter] = _Lag(parameter, state)
+        return lag
+
+    def _entry(self, parameter: Tensor, group: dict[str, Any]) -> tuple[Tensor, ...]:
+        """What `_update` is to change, of all rows or of those with a gradient."""
+        gradient = parameter.grad
+        assert gradient is not None
+        if gradient.is_sparse:
+            gradient = gradient.coalesce()
+            if parameter.numel() >= MIN_SIZE and _can_lag(group):
+                return self._row_entry(parameter, gradient, group)
+            gradient = gradient.to_dense()
+        self.refresh(parameter)
+        state = self.state[parameter] or self._new_state(parameter)
+        # The kernel walks through memory and takes equal strides for granted
+        gradient = _with_strides_of(parameter, gradient)
+        for key in ("exp_avg", "exp_avg_sq"):
+            state[key] = _with_strides_of(parameter, state[key])
+        return parameter, gradient, *_moments(state), state["step"]
+
+    def _row_entry(
         self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]
-    ) -> None:
-        rows, values = gradient.indices()[0], gradient.values().contiguous()
-        self.refresh(parameter, rows)
-        lag, state = self._lags.get(parameter), self.state[parameter]
-        if lag is None or lag.n_steps == LONGEST_LAG:
+    ) -> tuple[Tensor, ...]:
+        lag = self._lag(parameter)
+        if lag.n_steps == LONGEST_LAG:
             self.refresh(parameter)
-            lag = self._lags[parameter] = _Lag(state, len(parameter))
-        if lag.pending is None:
-            mean, square = (m.index_select(0, rows) for m in _moments(state))
-            lag.pending = rows, mean, square
-        _, mean, square = lag.pending
-        weights = parameter.index_select(0, rows)
-        _update(group, [(weights, values, mean, square, state["step"])])
-        _write(parameter, rows, weights)
-        lag.write_pending()
+            lag = self._lag(parameter)
+        weights, *moments = lag.check_out(gradient.indices()[0])
         lag.add_step(group["lr"], group["weight_decay"], group["eps"])
-        lag.seen[rows.numpy(force=True)] = lag.n_steps
+        return weights, gradient.values().contiguous(), *moments, lag.state["step"]
 
     def _new_state(self, parameter: Tensor) -> dict[str, Tensor]:
         state = self.state[parameter]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, logsigmoid
 
-from mtrl_sklearn._products import is_sparse, with_values
+from mtrl_sklearn._products import as_dtype, is_sparse, with_values
 
 
 class TaskLoss(NamedTuple):
@@ -30,10 +30,9 @@ def logistic_loss(scores: Tensor, signs: Tensor, weights: Tensor) -> TaskLoss:
     scores, signs : Tensor of shape (n_samples, n_tasks) or (n_labels,)
     weights : Tensor of shape (n_tasks,) or (n_labels,)
     """
-    weighted = signs * weights
-    log_probability = logsigmoid(signs * scores)
-    value = -(log_probability * weighted * signs).sum()
-    return TaskLoss(value, torch.expm1(log_probability).mul_(weighted))
+    weighted, margins = signs * weights, signs * scores
+    value = -(logsigmoid(margins) * weighted * signs).sum()
+    return TaskLoss(value, torch.sigmoid(-margins).mul_(weighted).neg_())
 
 
 def hinge_loss(scores: Tensor, signs: Tensor, weights: Tensor) -> TaskLoss:
@@ -81,9 +80,9 @@ class MultiTaskLoss(nn.Module):
         """
         weights = self.weights if tasks is None else self.weights[tasks]
         weights = weights / signs.shape[0]
-        loss, scores = LOSSES[self.loss], scores.to(weights.dtype)
+        loss, scores = LOSSES[self.loss], as_dtype(scores, weights.dtype)
         if not is_sparse(signs):
-            return loss(scores, signs.to(weights.dtype), weights)
+            return loss(scores, as_dtype(signs, weights.dtype), weights)
         value, gradient = loss(scores, signs.values(), weights[signs.col_indices()])
         return TaskLoss(value, with_values(signs, gradient))
 

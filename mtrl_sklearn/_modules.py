@@ -111,7 +111,7 @@ class TwoLayerReLU(nn.Module):
                 self.task_intercept,
                 labels.take(block),
             )
-            for block in block_slices(len(rows), self.hidden_weights.shape[1])
+            for block in block_slices(len(rows), rows.width + len(self.hidden_weights))
         ]
         return to_numpy(torch.cat(scores))
 
@@ -276,7 +276,7 @@ def input_statistics(
         return np.zeros(X.shape[1], dtype=dtype), 1.0
     data = Rows(X, torch_dtype(np.float64 if issparse(X) else dtype), "cpu", rows)
     weights = torch.from_numpy(share).to(data.dtype)
-    blocks = list(block_slices(len(data), X.shape[1]))
+    blocks = list(block_slices(len(data), data.width))
     mean = torch.zeros(X.shape[1], dtype=torch.float64)
     for block in blocks:
         scaled = _divide(data.take(block), bound)
@@ -324,7 +324,7 @@ def patch_statistics(
     if bound == 0:
         return 0.0, 1.0
     data = Rows(X, torch_dtype(dtype), "cpu", rows)
-    blocks = list(block_slices(len(data), X.shape[1]))
+    blocks = list(block_slices(len(data), data.width))
     mean = squared_norm = 0.0
     if centre:
         for block in blocks:

@@ -9,15 +9,12 @@ import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer, PassthroughScoring
 from skorch.utils import TeeGenerator
-from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from mtrl_sklearn._precision import tf32_allowed
+from mtrl_sklearn._products import as_dtype
 from mtrl_sklearn._rows import RowDataset, to_numpy
-
-# An update of fewer operations than this runs on one thread: a second one gains nothing
-# there, and costs a lot beside a busy process.
-ONE_THREAD_OPERATIONS = 1e8
+from mtrl_sklearn._threads import threads_for
 
 
 class TrainingStopped(KeyboardInterrupt):
@@ -133,7 +130,7 @@ class DescentNet(NeuralNet):
     ) -> None:
         """One step of the optimiser on these parameters alone."""
         for parameter, gradient in zip(parameters, gradients):
-            parameter.grad = gradient.to(parameter.dtype)
+            parameter.grad = as_dtype(gradient, parameter.dtype)
         self.notify(
             "on_grad_computed",
             named_parameters=TeeGenerator(self.get_all_learnable_params()),
@@ -181,14 +178,10 @@ def train(
     allow_tf32 : bool, default=False
         Whether products on a GPU may round their factors.
     """
-    n_threads = 1 if operations < ONE_THREAD_OPERATIONS else None
     interrupted = False
     net.notify("on_train_begin", X=data, y=None)
     try:
-        with (
-            threadpool_limits(n_threads, user_api="openmp"),
-            tf32_allowed(allow_tf32),
-        ):
+        with threads_for(operations), tf32_allowed(allow_tf32):
             net.fit_loop(data)
     except TrainingStopped:
         pass

@@ -20,7 +20,6 @@ repeating the step are additions of this package.
 """
 
 from collections.abc import Callable
-from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
@@ -40,7 +39,12 @@ from mtrl_sklearn._products import (
     multiply,
     with_values,
 )
-from mtrl_sklearn._rows import RowDataset, block_slices, to_numpy, to_tensor
+from mtrl_sklearn._rows import (
+    RowDataset,
+    block_slices,
+    to_numpy,
+    to_tensor,
+)
 from mtrl_sklearn._solution import (
     FirstLayer,
     Heads,
@@ -52,10 +56,6 @@ from mtrl_sklearn._solution import (
     solve_heads,
     update_moments,
 )
-
-# Hidden units of rows that are remembered between the two passes over the data, at two
-# bytes each.
-REMEMBERED_UNITS = 2**27
 
 
 class StepSums(NamedTuple):
@@ -102,8 +102,7 @@ def add_rows(
 ) -> StepSums:
     """Sums with more rows: one pass for the heads, one for the representation.
 
-    Which units are active has to be known in both passes. It is remembered from the
-    first one as far as `REMEMBERED_UNITS` goes, and computed again for other rows.
+    Which units are active is computed in both: to remember it takes as long.
 
     Parameters
     ----------
@@ -116,29 +115,21 @@ def add_rows(
         Applied to each block of inputs: centring and scaling.
     """
     start, task_coef, step = sums.start, sums.task_coef.clone(), sums.step.clone()
-    n_hidden, n_features = start.shape
-    no_biases = start.new_zeros(n_hidden)
-    # sparse products read the weights of a feature
-    start = start.T.contiguous().T if is_sparse(rows.columns[0].matrix) else start
-    remembered: list[Tensor] = []
-    room = REMEMBERED_UNITS
-    blocks = list(block_slices(len(rows), n_features + n_hidden))
+    no_biases = start.new_zeros(len(start))
+    if is_sparse(rows.columns[0].matrix):  # products read and write whole features
+        start, step = (tensor.T.contiguous().T for tensor in (start, step))
+    width = sum(column.width for column in rows.columns) + len(start)
+    blocks = list(block_slices(len(rows), width))
     for block in blocks:
         X, signs = rows.take(block)
         hidden = hidden_layer(transform(X), start, no_biases)
         add_transposed_(task_coef, centred_labels(signs, label_mean, weights), hidden)
-        room -= hidden.numel()
-        if room >= 0:
-            remembered.append(hidden.to(torch.bfloat16))
-    for block, active in zip_longest(blocks, remembered):
+    for block in blocks:
         X, signs = rows.take(block)
         inputs = transform(X)
-        if active is None:
-            active = hidden_layer(inputs, start, no_biases)
+        hidden = hidden_layer(inputs, start, no_biases)
         residuals = centred_labels(signs, label_mean, weights)
-        step += representation_step(
-            inputs, active.to(start.dtype), residuals, task_coef
-        )
+        step += representation_step(inputs, hidden, residuals, task_coef)
     return StepSums(sums.start, task_coef, step)
 
 
@@ -214,7 +205,11 @@ def solve_one_step(
         if callbacks is not None:
             callbacks.on_step_begin()
         sums = add_rows(
-            sums, rows, label_mean, weights, lambda X: normalize_rows(X, mean, scale)
+            sums,
+            rows,
+            label_mean,
+            weights,
+            lambda X: normalize_rows(X, mean, scale),
         )
         losses.append(pseudo_contrastive_loss(sums) / max(n_observed.sum(), 1) ** 2)
         if callbacks is not None and callbacks.on_step_end(losses[-1], finish):

@@ -55,7 +55,12 @@ def cast(matrix: Factor, dtype: torch.dtype) -> Factor:
     """The matrix in another precision; products cast what a CSR tensor stores."""
     if isinstance(matrix, ShiftedRows):
         return matrix._replace(offset=matrix.offset.to(dtype))
-    return matrix if is_sparse(matrix) else matrix.to(dtype)
+    return matrix if is_sparse(matrix) else as_dtype(matrix, dtype)
+
+
+def as_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """As ``tensor.to(dtype)``, which takes its time where there is nothing to do."""
+    return tensor if tensor.dtype == dtype else tensor.to(dtype)
 
 
 def row_indices(matrix: Tensor) -> Tensor:

@@ -44,9 +44,11 @@ from mtrl_sklearn._solution import FirstLayer, Heads, count_labels
 from mtrl_sklearn._task_predictions import TaskPredictionsMixin, mean_roc_auc
 from mtrl_sklearn._tasks import check_usable_tasks
 
-# batch_size="auto" is a tenth of the rows within these bounds; max_iter="auto" makes
-# about this many updates, in a number of epochs within these bounds.
+# batch_size="auto" is a tenth of the rows within the first bounds, and a hundredth of
+# them where that is more; max_iter="auto" makes about this many updates, in a number of
+# epochs within these bounds.
 AUTO_BATCH_SIZE = (8, 128)
+LARGEST_AUTO_BATCH = 8192
 AUTO_UPDATES = 1000
 AUTO_EPOCHS = (10, 200)
 
@@ -121,7 +123,7 @@ class MultiTaskReLURepresentation(
 
     batch_size : int or "auto", default="auto"
         Rows of a mini-batch, at most the number of rows. "auto" is a tenth of the rows,
-        between 8 and 128.
+        between 8 and 128, and a hundredth of them from 12800 rows on, up to 8192.
 
     tol : float, default=1e-2
         Training has converged, and stops, when the loss (with ``early_stopping``: 1 -
@@ -495,9 +497,10 @@ class MultiTaskReLURepresentation(
         return int(np.clip(-(-AUTO_UPDATES // updates_per_epoch), *AUTO_EPOCHS))
 
     def _resolve_batch_size(self, n_samples):
-        if self.batch_size == "auto":
-            return min(int(np.clip(n_samples // 10, *AUTO_BATCH_SIZE)), n_samples)
-        return min(self.batch_size, n_samples)
+        if self.batch_size != "auto":
+            return min(self.batch_size, n_samples)
+        small = int(np.clip(n_samples // 10, *AUTO_BATCH_SIZE))
+        return min(max(small, min(n_samples // 100, LARGEST_AUTO_BATCH)), n_samples)
 
     def _take_steps(self, data, resume, seed, n_iter, callbacks, accumulate):
         return solve_one_step(

@@ -21,7 +21,7 @@ from mtrl_sklearn._losses import MultiTaskLoss, TaskLoss, log_odds
 from mtrl_sklearn._modules import TwoLayerReLU, input_statistics
 from mtrl_sklearn._net import DescentNet, export_state, restore_state, train
 from mtrl_sklearn._precision import Precision
-from mtrl_sklearn._products import cast
+from mtrl_sklearn._products import as_dtype, cast
 from mtrl_sklearn._rows import to_numpy
 from mtrl_sklearn._solution import (
     FirstLayer,
@@ -114,11 +114,11 @@ class MultiTaskNet(DescentNet):
         heads = select_heads(module, self.optimizer_, signs)
 
         inputs = cast(module.normalize(X), dtype)
-        hidden = hidden_layer(inputs, *(p.to(dtype) for p in layer))
+        hidden = hidden_layer(inputs, *(as_dtype(p, dtype) for p in layer))
         hidden = dropout_(hidden, self.dropout, self.generator)
 
         def evaluate() -> tuple[Tensor, Tensor, TaskLoss]:
-            coef, intercept = (p.to(dtype) for p in heads.current())
+            coef, intercept = (as_dtype(p, dtype) for p in heads.current())
             scores = task_scores(hidden, coef, intercept, heads.signs)
             loss = self.criterion_.with_gradient(scores, heads.signs, heads.tasks)
             return coef, scores, loss._replace(gradient=cast(loss.gradient, dtype))

@@ -36,7 +36,7 @@ def hidden_features(X: Any, network: ReLUNetwork) -> np.ndarray:
     rows = Rows(X, torch_dtype(working_dtype(X.dtype)))
     weights, biases, *_ = _tensors(network, rows)
     result = torch.empty(len(rows), len(weights), dtype=rows.dtype)
-    for block in block_slices(len(rows), sum(weights.shape)):
+    for block in block_slices(len(rows), rows.width + len(weights)):
         result[block] = hidden_layer(rows.take(block), weights, biases)
     return result.numpy()
 
@@ -46,7 +46,7 @@ def project(X: Any, components: np.ndarray) -> np.ndarray:
     rows = Rows(X, torch_dtype(working_dtype(X.dtype)))
     basis = to_tensor(components, "cpu").to(rows.dtype).T.contiguous()
     result = torch.empty(len(rows), basis.shape[1], dtype=rows.dtype)
-    for block in block_slices(len(rows), sum(basis.shape)):
+    for block in block_slices(len(rows), rows.width + basis.shape[1]):
         result[block] = multiply(rows.take(block), basis)
     return result.numpy()
 
@@ -56,7 +56,7 @@ def score_all(X: Any, network: ReLUNetwork) -> np.ndarray:
     rows = Rows(X, torch_dtype(working_dtype(X.dtype)))
     weights, biases, coef, intercept = _tensors(network, rows)
     result = torch.empty(len(rows), len(coef), dtype=rows.dtype)
-    for block in block_slices(len(rows), sum(weights.shape) + len(coef)):
+    for block in block_slices(len(rows), rows.width + len(weights) + len(coef)):
         hidden = hidden_layer(rows.take(block), weights, biases)
         result[block] = torch.addmm(intercept, hidden, coef.T)
     return result.numpy()
@@ -68,7 +68,7 @@ def score_labels(X: Any, network: ReLUNetwork, signs: csr_array) -> np.ndarray:
     weights, biases, coef, intercept = _tensors(network, rows)
     labels = Rows(signs, rows.dtype)
     scores = [torch.empty(0, dtype=rows.dtype)]
-    for block in block_slices(len(rows), sum(weights.shape)):
+    for block in block_slices(len(rows), rows.width + len(weights)):
         hidden = hidden_layer(rows.take(block), weights, biases)
         scores.append(task_scores(hidden, coef, intercept, labels.take(block)))
     return torch.cat(scores).numpy()

@@ -9,11 +9,11 @@ from scipy.sparse import issparse
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mtrl_sklearn._products import csr_tensor, is_sparse
+from mtrl_sklearn._products import as_dtype, csr_tensor, is_sparse
 
-# Entries of a dense block, where all rows are visited in their order. Blocks of this
-# size stay in the cache, and many of them make up for the calls on each.
-BLOCK_ENTRIES = 2**20
+# Entries of a dense block, where all rows are visited in their order: what is computed
+# from one stays in the cache.
+BLOCK_ENTRIES = 2**19
 BLOCK_ROWS = 4096
 
 # What torch can take rows of.
@@ -70,6 +70,13 @@ class Rows:
         return len(self.matrix if self.positions is None else self.positions)
 
     @property
+    def width(self) -> float:
+        """Numbers that are stored for a row, on average."""
+        if is_sparse(self.matrix):
+            return self.matrix.values().numel() / max(len(self.matrix), 1)
+        return self.matrix[:1].numel()
+
+    @property
     def device(self) -> torch.device:
         return self.matrix.device
 
@@ -80,13 +87,13 @@ class Rows:
         if is_sparse(self.matrix):
             return _take_csr(self.matrix, index, self.dtype)
         if isinstance(index, Tensor):
-            return self.matrix.index_select(0, index).to(self.dtype)
-        return self.matrix[index].to(self.dtype)
+            return as_dtype(self.matrix.index_select(0, index), self.dtype)
+        return as_dtype(self.matrix[index], self.dtype)
 
 
-def block_slices(n_rows: int, width: int) -> Iterator[slice]:
+def block_slices(n_rows: int, width: float) -> Iterator[slice]:
     """Consecutive blocks of rows of which ``width`` numbers each are held at a time."""
-    size = max(min(BLOCK_ROWS, BLOCK_ENTRIES // max(width, 1)), 1)
+    size = max(min(BLOCK_ROWS, int(BLOCK_ENTRIES / max(width, 1))), 1)
     for start in range(0, n_rows, size):
         yield slice(start, min(start + size, n_rows))
 

@@ -162,14 +162,13 @@ def update_moments(
     first layer: they fade by a factor with each batch.
     """
     weights, biases = (to_tensor(array, device) for array in layer[:2])
-    n_hidden, n_features = weights.shape
-    n_tasks = data.signs.shape[1]
-    moments = no_moments(n_tasks, n_hidden, weights)
+    n_hidden = len(weights)
+    moments = no_moments(data.signs.shape[1], n_hidden, weights)
     if has_moments(state):
         kept = (to_tensor(state[f"moments.{k}"], device) for k in ClassMoments._fields)
         moments = ClassMoments(*(FADING * field for field in kept))
     rows = data.on_device(str(device), weights.dtype)
-    width = n_features + n_hidden + n_tasks * isinstance(data.signs, np.ndarray)
+    width = sum(column.width for column in rows.columns) + n_hidden
     for block in block_slices(len(rows), width):
         X, signs = rows.take(block)
         add_labels(moments, hidden_layer(X, weights, biases), signs)
