@@ -37,7 +37,7 @@ class BatchHeads(NamedTuple):
         return tuple(
             torch.sparse_coo_tensor(
                 self.tasks[None],
-                gradient.to(parameter.dtype),
+                gradient,
                 parameter.shape,
                 check_invariants=False,
                 is_coalesced=True,

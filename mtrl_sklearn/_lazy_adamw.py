@@ -19,7 +19,7 @@ is less than ``(eps / g)^2`` and less than a fiftieth for any g. So ``sum_s a_s`
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ N_DRIFTING = 400  # steps s of a sum; (beta_1 / sqrt(beta_2))^400 is 6e-19
 LONGEST_LAG = 4096  # steps; bounds the memory of the sums
 LARGEST_DECAY = 0.5  # of lr wd; 1 / D_s has to stay finite over N_DRIFTING steps
 TINY = 1e-30  # stands for a drift of 0 where it is divided by
-MIN_SIZE = 2**18  # entries; smaller parameters are sooner updated than rows gathered
+MIN_SIZE = 2**18  # entries of a parameter; smaller ones take dense steps, sooner done
 
 LOG_BETAS = np.log(BETAS)[:, None]
 _RATIOS = BETAS[0] / math.sqrt(BETAS[1]), BETAS[0] / BETAS[1]
@@ -50,10 +50,9 @@ class _Lag:
         self.start = int(state["step"])
         self.n_steps = 0
         self.seen = np.zeros(len(parameter), dtype=np.int64)  # last step of each row
-        self.table = np.empty((3, LONGEST_LAG + 1))  # in columns t = 0, 1, ...:
-        self.log_decay = self.table[0]  # log D_t, from t = 0
-        self.sums = self.table[1:]  # of a_s and of a_s e_s over s > t
-        self.log_decay[0], self.sums[:] = 0, [[TINY], [TINY * 1e-8]]
+        # For each t: log D_t, from t = 0, and the sums of a_s and of a_s e_s
+        self.table = np.zeros((3, LONGEST_LAG + 1))
+        self.table[1:] = [[TINY], [TINY * 1e-8]]
         # Rows that are worked on, and copies of them in `whole` that miss nothing
         self.work: tuple[Tensor, tuple[Tensor, ...]] | None = None
 
@@ -62,9 +61,7 @@ class _Lag:
         if self.work is None or not torch.equal(self.work[0], rows):
             self.write_back()
             copies = tuple(tensor.index_select(0, rows) for tensor in self.whole)
-            places = rows.numpy(force=True)
-            for block in self.blocks(len(rows)):
-                self.catch_up(copies, block, places[block])
+            self.catch_up(copies, rows.numpy(force=True))
             self.work = rows.clone(), copies
         return self.work[1]
 
@@ -80,31 +77,33 @@ class _Lag:
     def refresh(self) -> None:
         """Bring all rows up to date."""
         self.write_back()
-        for block in self.blocks(len(self.seen)):
-            self.catch_up(self.whole, block, block)
+        for block in block_slices(len(self.seen), self.whole[0][0].numel()):
+            self.catch_up([tensor[block] for tensor in self.whole], block)
             self.seen[block] = self.n_steps
-
-    def blocks(self, n_rows: int) -> Iterator[slice]:
-        return block_slices(n_rows, self.whole[0][0].numel())
 
     def add_step(self, lr: float, weight_decay: float, eps: float) -> None:
         """Count a step that no row has seen yet."""
         self.n_steps = n = self.n_steps + 1
-        self.log_decay[n] = self.log_decay[n - 1] + math.log1p(-lr * weight_decay)
+        log_decay, sums = self.table[0], self.table[1:]
+        log_decay[n] = log_decay[n - 1] + math.log1p(-lr * weight_decay)
         correction = math.sqrt(1 - BETAS[1] ** (self.start + n))
         scale = lr * correction / (1 - BETAS[0] ** (self.start + n))
         scales = np.array([[scale], [scale * eps * correction]])
         drifting = slice(max(0, n - N_DRIFTING), n)
-        inverse_decay = np.exp(self.log_decay[drifting] - self.log_decay[n])
-        self.sums[:, drifting] += scales * POWERS[:, -n:] * inverse_decay
+        inverse_decay = np.exp(log_decay[drifting] - log_decay[n])
+        sums[:, drifting] += scales * POWERS[:, -n:] * inverse_decay
 
-    def catch_up(
-        self, tensors: tuple[Tensor, ...], block: slice, rows: np.ndarray | slice
-    ) -> None:
-        """Move a block of weights and moments, which are these rows, past all steps."""
-        if (missed := self.missed(rows)) is None:
+    def catch_up(self, tensors: Sequence[Tensor], rows: np.ndarray | slice) -> None:
+        """Move weights and moments of these rows, each (n, ...), past all steps."""
+        seen = self.seen[rows]
+        lag = self.n_steps - seen
+        if not lag.any():
             return
-        weights, mean, square = (tensor[block] for tensor in tensors)
+        log_decay, drift, weighted = self.table.take(seen, axis=1)
+        decay = np.exp(self.table[0, self.n_steps] - log_decay)
+        fading = np.exp(LOG_BETAS * lag)
+        missed = np.stack([decay, decay * drift, weighted / drift, *fading])
+        weights, mean, square = tensors
         factors = torch.from_numpy(missed).to(weights)
         factors = factors.view(5, -1, *[1] * (weights.ndim - 1))
         decay, drift, eps, mean_fading, square_fading = factors
@@ -114,27 +113,10 @@ class _Lag:
         mean.mul_(mean_fading)
         square.mul_(square_fading)
 
-    def missed(self, rows: np.ndarray | slice) -> np.ndarray | None:
-        """D_n, ``D_n sum_s a_s``, e, fading of m and v; None if no row lags.
-
-        Shape (5, number of rows).
-        """
-        seen = self.seen[rows]
-        lag = self.n_steps - seen
-        if not lag.any():
-            return None
-        log_decay, drift, weighted = self.table.take(seen, axis=1)
-        factors = np.empty((5, len(lag)))
-        np.exp(self.log_decay[self.n_steps] - log_decay, out=factors[0])
-        np.multiply(factors[0], drift, out=factors[1])
-        np.divide(weighted, drift, out=factors[2])
-        np.exp(LOG_BETAS * lag, out=factors[3:])
-        return factors
-
 
 def _write(tensor: Tensor, rows: Tensor, values: Tensor) -> None:
     if tensor.is_cpu:  # index_copy_ takes twice as long
-        tensor.detach().numpy()[rows.numpy()] = values.numpy()
+        tensor.numpy()[rows.numpy()] = values.numpy()
     else:
         tensor.index_copy_(0, rows, values)
 
@@ -145,10 +127,12 @@ def _with_strides_of(parameter: Tensor, tensor: Tensor) -> Tensor:
     return torch.empty_like(parameter).copy_(tensor)
 
 
-def _can_lag(group: dict[str, Any]) -> bool:
-    decay = group["lr"] * group["weight_decay"]
-    # Some schedulers cycle betas
-    return tuple(group["betas"]) == BETAS and decay <= LARGEST_DECAY
+def _can_lag(parameter: Tensor, group: dict[str, Any]) -> bool:
+    return (
+        parameter.numel() >= MIN_SIZE
+        and tuple(group["betas"]) == BETAS  # some schedulers cycle them
+        and group["lr"] * group["weight_decay"] <= LARGEST_DECAY
+    )
 
 
 def _update(group: dict[str, Any], entries: list[tuple[Tensor, ...]]) -> None:
@@ -173,9 +157,8 @@ class LazyAdamW(torch.optim.AdamW):
     """AdamW that moves rows without a gradient not before they are needed.
 
     A sparse gradient, with one sparse dimension, stands for a dense one that is 0 in
-    all other rows. The result is that of dense AdamW once `refresh` has brought rows up
-    to date: those that are to be read, and all before ``state`` is. Hooks on `step` are
-    not called.
+    all other rows. The result is that of dense AdamW: read rows by `check_out`, and the
+    parameter or its ``state`` after `refresh`. Hooks on `step` are not called.
 
     Parameters
     ----------
@@ -216,10 +199,10 @@ class LazyAdamW(torch.optim.AdamW):
     step.hooked = True  # type: ignore[attr-defined]
 
     def check_out(self, parameter: Tensor, rows: Tensor) -> Tensor:
-        """Rows of a parameter, up to date, as they are until the next step.
+        """A copy of rows of a parameter, up to date, to be read until the next step.
 
-        They are a copy, which a step may change first: the parameter has all changes
-        once other rows are asked for, or all.
+        Steps change the copy: the parameter has these rows once others, or all, are
+        asked for.
 
         Parameters
         ----------
@@ -256,32 +239,24 @@ class LazyAdamW(torch.optim.AdamW):
         return lag
 
     def _entry(self, parameter: Tensor, group: dict[str, Any]) -> tuple[Tensor, ...]:
-        """What `_update` is to change, of all rows or of those with a gradient."""
+        """What `_update` is to change: the parameter, or rows that are worked on."""
         gradient = parameter.grad
         assert gradient is not None
-        if gradient.is_sparse:
+        if gradient.is_sparse and _can_lag(parameter, group):
             gradient = gradient.coalesce()
-            if parameter.numel() >= MIN_SIZE and _can_lag(group):
-                return self._row_entry(parameter, gradient, group)
-            gradient = gradient.to_dense()
+            if self._lag(parameter).n_steps == LONGEST_LAG:
+                self.refresh(parameter)
+            lag = self._lag(parameter)
+            weights, *moments = lag.check_out(gradient.indices()[0])
+            lag.add_step(group["lr"], group["weight_decay"], group["eps"])
+            return weights, gradient.values().contiguous(), *moments, lag.state["step"]
         self.refresh(parameter)
         state = self.state[parameter] or self._new_state(parameter)
         # The kernel walks through memory and takes equal strides for granted
-        gradient = _with_strides_of(parameter, gradient)
+        gradient = _with_strides_of(parameter, gradient.to_dense())
         for key in ("exp_avg", "exp_avg_sq"):
             state[key] = _with_strides_of(parameter, state[key])
         return parameter, gradient, *_moments(state), state["step"]
-
-    def _row_entry(
-        self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]
-    ) -> tuple[Tensor, ...]:
-        lag = self._lag(parameter)
-        if lag.n_steps == LONGEST_LAG:
-            self.refresh(parameter)
-            lag = self._lag(parameter)
-        weights, *moments = lag.check_out(gradient.indices()[0])
-        lag.add_step(group["lr"], group["weight_decay"], group["eps"])
-        return weights, gradient.values().contiguous(), *moments, lag.state["step"]
 
     def _new_state(self, parameter: Tensor) -> dict[str, Tensor]:
         state = self.state[parameter]

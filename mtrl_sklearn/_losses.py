@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import log_softmax, logsigmoid
+from torch.nn.functional import log_softmax, softplus
 
-from mtrl_sklearn._products import as_dtype, is_sparse, with_values
+from mtrl_sklearn._products import as_dtype, entries, is_sparse, with_values
 
 
 class TaskLoss(NamedTuple):
@@ -22,35 +22,45 @@ class TaskLoss(NamedTuple):
     gradient: Tensor  # (n_samples, n_tasks)
 
 
-def logistic_loss(scores: Tensor, signs: Tensor, weights: Tensor) -> TaskLoss:
-    """Sum over labels of ``weights log(1 + exp(-signs scores))``.
+class Labels(NamedTuple):
+    """Labels of a batch as losses need them: a margin is ``-opposite * score``."""
 
-    Parameters
-    ----------
-    scores, signs : Tensor of shape (n_samples, n_tasks) or (n_labels,)
-    weights : Tensor of shape (n_tasks,) or (n_labels,)
-    """
-    weighted, margins = signs * weights, signs * scores
-    value = -(logsigmoid(margins) * weighted * signs).sum()
-    return TaskLoss(value, torch.sigmoid(-margins).mul_(weighted).neg_())
+    signs: Tensor  # (n_samples, n_tasks), dense or CSR
+    opposite: Tensor  # minus the signs, or of CSR ones minus what they store
+    weighted: Tensor  # the same times the weight of each label
 
 
-def hinge_loss(scores: Tensor, signs: Tensor, weights: Tensor) -> TaskLoss:
-    """Sum over labels of ``weights max(0, 1 - signs scores)``.
-
-    Parameters and shapes as in `logistic_loss`.
-    """
-    weighted = signs * weights
-    shortfall = (1 - signs * scores).clamp_(min=0)
-    value = (shortfall * weighted * signs).sum()
-    return TaskLoss(value, -(shortfall > 0).to(scores.dtype).mul_(weighted))
+def logistic_value(scores: Tensor, labels: Labels) -> Tensor:
+    """Sum over labels of ``weight log(1 + exp(-sign score))``."""
+    losses = softplus(labels.opposite * scores, threshold=40)
+    return losses.mul_(labels.opposite).mul_(labels.weighted).sum()
 
 
-LOSSES = {"logistic": logistic_loss, "hinge": hinge_loss}
+def logistic_gradient(scores: Tensor, labels: Labels) -> Tensor:
+    return torch.sigmoid(labels.opposite * scores).mul_(labels.weighted)
+
+
+def hinge_value(scores: Tensor, labels: Labels) -> Tensor:
+    """Sum over labels of ``weight max(0, 1 - sign score)``."""
+    losses = (1 + labels.opposite * scores).clamp_(min=0)
+    return losses.mul_(labels.opposite).mul_(labels.weighted).sum()
+
+
+def hinge_gradient(scores: Tensor, labels: Labels) -> Tensor:
+    return labels.weighted * (labels.opposite * scores > -1)
+
+
+LOSSES = {
+    "logistic": (logistic_value, logistic_gradient),
+    "hinge": (hinge_value, hinge_gradient),
+}
 
 
 class MultiTaskLoss(nn.Module):
     """A task loss and its task weights as a torch criterion.
+
+    Values are means over rows of the weighted losses of their labels. Where signs are
+    CSR, scores are those of the labels, in their order, and gradients are CSR, too.
 
     Parameters
     ----------
@@ -65,29 +75,38 @@ class MultiTaskLoss(nn.Module):
         self.loss = loss
         self.register_buffer("weights", weights)
 
-    def with_gradient(
-        self, scores: Tensor, signs: Tensor, tasks: Tensor | None = None
-    ) -> TaskLoss:
-        """Mean over rows of the weighted losses of their labels.
+    def read(self, signs: Tensor, tasks: Tensor | None = None) -> Labels:
+        """Labels of a batch, with their weights.
 
         Parameters
         ----------
-        scores, signs : Tensor of shape (n_samples, n_tasks)
-            Where signs are CSR, scores are those of the labels, in their order, and the
-            gradient is CSR, too.
+        signs : Tensor of shape (n_samples, n_tasks)
         tasks : Tensor of shape (n_tasks,), default=None
             Which tasks these are, if not all.
         """
         weights = self.weights if tasks is None else self.weights[tasks]
         weights = weights / signs.shape[0]
-        loss, scores = LOSSES[self.loss], as_dtype(scores, weights.dtype)
-        if not is_sparse(signs):
-            return loss(scores, as_dtype(signs, weights.dtype), weights)
-        value, gradient = loss(scores, signs.values(), weights[signs.col_indices()])
-        return TaskLoss(value, with_values(signs, gradient))
+        if is_sparse(signs):
+            weights = weights[signs.col_indices()]
+        opposite = -as_dtype(entries(signs), weights.dtype)
+        return Labels(signs, opposite, opposite * weights)
+
+    def value(self, scores: Tensor, labels: Labels) -> Tensor:
+        """Loss at scores (n_samples, n_tasks) or (n_labels,)."""
+        return LOSSES[self.loss][0](as_dtype(scores, labels.weighted.dtype), labels)
+
+    def gradient(self, scores: Tensor, labels: Labels) -> Tensor:
+        """Its gradient in the scores, (n_samples, n_tasks)."""
+        scores = as_dtype(scores, labels.weighted.dtype)
+        return with_values(labels.signs, LOSSES[self.loss][1](scores, labels))
+
+    def with_gradient(self, scores: Tensor, signs: Tensor) -> TaskLoss:
+        """Both, for signs (n_samples, n_tasks)."""
+        labels = self.read(signs)
+        return TaskLoss(self.value(scores, labels), self.gradient(scores, labels))
 
     def forward(self, scores: Tensor, signs: Tensor) -> Tensor:
-        return self.with_gradient(scores, signs).value
+        return self.value(scores, self.read(signs))
 
 
 def softmax_loss(scores: Tensor, codes: Tensor, weights: Tensor) -> TaskLoss:

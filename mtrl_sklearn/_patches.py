@@ -16,8 +16,8 @@ SMALL_KERNEL_SIZE = 3
 SMALL_INPUT = 16
 AUTO_CELLS = 4
 
-# Numbers that are in memory at once where all rows are visited.
-BLOCK_ENTRIES = 2**24
+# Numbers of a block where all rows are visited: few enough for the cache.
+BLOCK_ENTRIES = 2**20
 
 AXES = {1: ("length",), 2: ("n_patches",), 3: ("height", "width")}
 

@@ -6,7 +6,7 @@ both from the left, as they are and transposed. Sparse products cost what is sto
 
 import functools
 import warnings
-from typing import NamedTuple, TypeAlias, TypeGuard
+from typing import NamedTuple, TypeAlias, TypeGuard, overload
 
 import torch
 from torch import Tensor
@@ -51,11 +51,15 @@ def _silence_notice() -> None:
         torch.eye(1).to_sparse_csr()
 
 
+@overload
+def cast(matrix: Tensor, dtype: torch.dtype) -> Tensor: ...
+@overload
+def cast(matrix: ShiftedRows, dtype: torch.dtype) -> ShiftedRows: ...
 def cast(matrix: Factor, dtype: torch.dtype) -> Factor:
     """The matrix in another precision; products cast what a CSR tensor stores."""
     if isinstance(matrix, ShiftedRows):
         return matrix._replace(offset=matrix.offset.to(dtype))
-    return matrix if is_sparse(matrix) else as_dtype(matrix, dtype)
+    return as_dtype(matrix, dtype) if is_dense(matrix) else matrix
 
 
 def as_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -17,7 +17,7 @@ from mtrl_sklearn._gradients import (
 )
 from mtrl_sklearn._heads import select_heads
 from mtrl_sklearn._lazy_adamw import LazyAdamW
-from mtrl_sklearn._losses import MultiTaskLoss, TaskLoss, log_odds
+from mtrl_sklearn._losses import MultiTaskLoss, log_odds
 from mtrl_sklearn._modules import TwoLayerReLU, input_statistics
 from mtrl_sklearn._net import DescentNet, export_state, restore_state, train
 from mtrl_sklearn._precision import Precision
@@ -116,28 +116,28 @@ class MultiTaskNet(DescentNet):
         inputs = cast(module.normalize(X), dtype)
         hidden = hidden_layer(inputs, *(as_dtype(p, dtype) for p in layer))
         hidden = dropout_(hidden, self.dropout, self.generator)
+        labels = self.criterion_.read(heads.signs, heads.tasks)
 
-        def evaluate() -> tuple[Tensor, Tensor, TaskLoss]:
+        def evaluate() -> tuple[Tensor, Tensor, Tensor]:
             coef, intercept = (as_dtype(p, dtype) for p in heads.current())
             scores = task_scores(hidden, coef, intercept, heads.signs)
-            loss = self.criterion_.with_gradient(scores, heads.signs, heads.tasks)
-            return coef, scores, loss._replace(gradient=cast(loss.gradient, dtype))
+            return coef, scores, cast(self.criterion_.gradient(scores, labels), dtype)
 
-        coef, scores, loss = evaluate()
+        coef, scores, gradient = evaluate()
         if self.algorithm == "alternating":
             for _ in range(self.head_steps):
-                of_heads = heads.expand(head_gradients(hidden, loss.gradient))
+                of_heads = heads.expand(head_gradients(hidden, gradient))
                 self.update(batch, heads.whole, of_heads)
-                coef, scores, loss = evaluate()
+                coef, scores, gradient = evaluate()
         of_layer = representation_gradients(
-            inputs, hidden, loss.gradient, coef, 1 - self.dropout
+            inputs, hidden, gradient, coef, 1 - self.dropout
         )
         if self.algorithm == "alternating":
             self.update(batch, layer, of_layer)
         else:
-            of_heads = heads.expand(head_gradients(hidden, loss.gradient))
+            of_heads = heads.expand(head_gradients(hidden, gradient))
             self.update(batch, heads.whole + layer, of_heads + of_layer)
-        return {"loss": loss.value, "y_pred": scores}
+        return {"loss": self.criterion_.value(scores, labels), "y_pred": scores}
 
     def on_epoch_end(self, net: "MultiTaskNet", **kwargs: Any) -> None:
         """Bring heads up to date that were without labels, before anyone reads them."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from mtrl_sklearn import _lazy_adamw
+from mtrl_sklearn import _lazy_adamw, _rows
 from mtrl_sklearn._lazy_adamw import LazyAdamW
 
 N_ROWS, N_STEPS = 60, 120
@@ -15,12 +15,8 @@ SHAPES = [(N_ROWS, 3), (N_ROWS,)]
 
 
 @pytest.fixture(autouse=True)
-def _rows_always_pay(monkeypatch):
-    monkeypatch.setattr(_lazy_adamw, "STEP_COST", -math.inf)
-
-
-def densify(monkeypatch):
-    monkeypatch.setattr(_lazy_adamw, "STEP_COST", math.inf)
+def _all_parameters_may_lag(monkeypatch):
+    monkeypatch.setattr(_lazy_adamw, "MIN_SIZE", 0)
 
 
 def sparse(parameter, rows, values):
@@ -63,16 +59,18 @@ class Pair:
         self.optimizer = LazyAdamW([self.lazy], lr=lr, weight_decay=decay)
         self.reference = torch.optim.AdamW([self.dense], lr=lr, weight_decay=decay)
 
-    def step(self, rows, values, refresh=True):
-        if refresh:
-            self.optimizer.refresh(self.lazy, rows)
-            lazy, dense = self.lazy[rows], self.dense[rows]
-            assert torch.allclose(lazy, dense, rtol=1e-9, atol=1e-12)
+    def step(self, rows, values, read=True):
+        if read:
+            self.assert_rows_close(rows)
         self.lazy.grad = sparse(self.lazy, rows, values)
         self.dense.grad = torch.zeros_like(self.dense)
         self.dense.grad[rows] = values.to(self.dense)
         self.optimizer.step()
         self.reference.step()
+
+    def assert_rows_close(self, rows):
+        lazy = self.optimizer.check_out(self.lazy, rows)
+        assert torch.allclose(lazy, self.dense[rows], rtol=1e-9, atol=1e-12)
 
     def assert_close(self, rtol=1e-9, atol=1e-12):
         torch.testing.assert_close(self.lazy, self.dense, rtol=rtol, atol=atol)
@@ -90,13 +88,13 @@ def restored(state):
     return {key: value.clone(memory_format=order) for key, value in state.items()}
 
 
-@pytest.mark.parametrize("refresh", [True, False])
+@pytest.mark.parametrize("read", [True, False])
 @pytest.mark.parametrize("decay", [0, 10])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_sparse_gradients_stand_for_dense_ones(shape, decay, refresh):
+def test_sparse_gradients_stand_for_dense_ones(shape, decay, read):
     pair = Pair(weights(shape), decay=decay)
     for rows, values in touches(shape, n_steps=300):
-        pair.step(rows, values, refresh)
+        pair.step(rows, values, read)
     lagging = pair.lazy.clone()
     pair.optimizer.refresh(pair.lazy)
     assert (lagging != pair.lazy).any()
@@ -108,7 +106,7 @@ def test_sparse_gradients_stand_for_dense_ones(shape, decay, refresh):
 def test_small_gradients_are_as_close_as_eps_permits(scale):
     pair = Pair(torch.zeros(N_ROWS, 3, dtype=torch.float64))
     for rows, values in touches((N_ROWS, 3)):
-        pair.step(rows, scale * values.sign(), refresh=False)
+        pair.step(rows, scale * values.sign(), read=False)
     pair.optimizer.refresh(pair.lazy)
     error = (pair.lazy - pair.dense).abs().max() / pair.dense.abs().max()
     assert error < min((1e-8 / scale) ** 2 + 1e-14, 0.02)
@@ -118,7 +116,7 @@ def test_small_gradients_are_as_close_as_eps_permits(scale):
 def test_float32():
     pair = Pair(weights((N_ROWS, 3), torch.float32), decay=1)
     for rows, values in touches((N_ROWS, 3)):
-        pair.step(rows, values, refresh=False)
+        pair.step(rows, values, read=False)
     pair.optimizer.refresh(pair.lazy)
     pair.assert_close(rtol=1e-4, atol=1e-6)
     pair.assert_states_close(rtol=1e-4)
@@ -159,15 +157,26 @@ def test_learning_rates_may_be_scheduled(scheduler):
     pair.assert_states_close()
 
 
-def test_the_cheaper_way_changes_nothing(monkeypatch):
+def test_small_parameters_take_dense_steps(monkeypatch):
+    pair = Pair(weights((N_ROWS, 3)), decay=3)
+    for size, read_and_written in ((3 * N_ROWS, False), (3 * N_ROWS + 1, True)):
+        monkeypatch.setattr(_lazy_adamw, "MIN_SIZE", size)
+        for rows, values in touches((N_ROWS, 3), n_steps=50):
+            pair.step(rows, values)
+            if read_and_written:
+                pair.assert_rows_close(rows)
+                pair.assert_close()
+        assert torch.allclose(pair.lazy, pair.dense) == read_and_written
+    pair.assert_states_close()
+
+
+def test_betas_may_be_cycled_for_a_while():
     pair = Pair(weights((N_ROWS, 3)), decay=3)
     for k, (rows, values) in enumerate(touches((N_ROWS, 3))):
-        with monkeypatch.context() as context:
-            if k // 10 % 2:
-                densify(context)
-            pair.step(rows, values)
-            if k // 10 % 2:
-                pair.assert_close()
+        for optimizer in (pair.optimizer, pair.reference):
+            optimizer.param_groups[0]["betas"] = (0.8 if k // 10 % 2 else 0.9, 0.999)
+        pair.step(rows, values)
+        pair.assert_rows_close(rows)
     pair.optimizer.refresh(pair.lazy)
     pair.assert_close()
     pair.assert_states_close()
@@ -187,7 +196,7 @@ def test_weights_that_decay_below_all_numbers():
     pair = Pair(weights((N_ROWS, 3)), decay=50)
     pair.step(torch.arange(9), torch.ones(9, 3))
     for _ in range(1200):
-        pair.step(torch.arange(0), torch.ones(0, 3), refresh=False)
+        pair.step(torch.arange(0), torch.ones(0, 3), read=False)
     pair.optimizer.refresh(pair.lazy)
     pair.assert_close()
 
@@ -216,7 +225,7 @@ def test_lags_longer_than_what_is_kept(monkeypatch):
 
 
 def test_all_rows_in_several_blocks(monkeypatch):
-    monkeypatch.setattr(_lazy_adamw, "BLOCK_SIZE", 25)
+    monkeypatch.setattr(_rows, "BLOCK_ENTRIES", 25)
     pair = Pair(weights((N_ROWS, 3)), decay=3)
     for rows, values in touches((N_ROWS, 3), n_steps=50):
         pair.step(rows, values)
@@ -229,58 +238,87 @@ def test_rows_may_be_read_without_a_step_and_more_than_once():
     pair = Pair(weights((N_ROWS, 3)), decay=3)
     others = torch.arange(N_ROWS - 10, N_ROWS - 4), torch.arange(0, N_ROWS, 3)
     for rows, values in touches((N_ROWS, 3)):
-        pair.optimizer.refresh(pair.lazy, rows)
+        pair.assert_rows_close(rows)
         for other in others:
             for _ in range(2):
-                pair.optimizer.refresh(pair.lazy, other)
-                assert torch.allclose(pair.lazy[other], pair.dense[other], 1e-9)
-        pair.step(rows, values, refresh=False)
+                pair.assert_rows_close(other)
+        pair.step(rows, values, read=False)
     pair.optimizer.refresh(pair.lazy)
     pair.assert_states_close()
 
 
-def test_refresh_does_not_keep_a_hand_on_the_rows_it_was_given():
-    pair = Pair(weights((N_ROWS, 3)))
+def test_rows_are_read_after_each_of_several_steps():
+    pair = Pair(weights((N_ROWS, 3)), decay=3)
     for rows, values in touches((N_ROWS, 3), n_steps=50):
-        buffer = rows.clone()
-        pair.optimizer.refresh(pair.lazy, buffer)
-        buffer.zero_()
-        pair.step(rows, values, refresh=False)
+        for k in range(3):
+            pair.step(rows, values * (k - 1), read=False)
+            pair.assert_rows_close(rows)
     pair.optimizer.refresh(pair.lazy)
     pair.assert_close()
     pair.assert_states_close()
 
 
-def test_rows_are_brought_up_to_date_once_per_step(monkeypatch):
+def test_gradients_need_not_be_sorted_nor_of_distinct_rows():
+    pair = Pair(weights((N_ROWS, 3)))
+    for rows, values in touches((N_ROWS, 3), n_steps=50):
+        pair.assert_rows_close(rows)
+        twice, halves = rows.flip(0).repeat(2), values.flip(0).repeat(2, 1) / 2
+        gradient = torch.sparse_coo_tensor(
+            twice[None], halves, pair.lazy.shape, check_invariants=True
+        )
+        pair.lazy.grad = gradient
+        pair.dense.grad = gradient.to_dense()
+        pair.optimizer.step()
+        pair.reference.step()
+    pair.optimizer.refresh(pair.lazy)
+    pair.assert_close()
+
+
+def test_check_out_does_not_keep_a_hand_on_the_rows_it_was_given():
+    pair = Pair(weights((N_ROWS, 3)))
+    for rows, values in touches((N_ROWS, 3), n_steps=50):
+        buffer = rows.clone()
+        pair.optimizer.check_out(pair.lazy, buffer)
+        buffer.zero_()
+        pair.step(rows, values, read=False)
+    pair.optimizer.refresh(pair.lazy)
+    pair.assert_close()
+    pair.assert_states_close()
+
+
+def test_rows_are_copied_and_written_once_for_steps_on_the_same_ones(monkeypatch):
     calls = []
-    catch_up = _lazy_adamw._catch_up
-    monkeypatch.setattr(
-        _lazy_adamw, "_catch_up", lambda *args: (calls.append(1), catch_up(*args))
-    )
+    catch_up, write = _lazy_adamw._Lag.catch_up, _lazy_adamw._write
+
+    def count(name, function):
+        return lambda *args: (calls.append(name), function(*args))
+
+    monkeypatch.setattr(_lazy_adamw._Lag, "catch_up", count("read", catch_up))
+    monkeypatch.setattr(_lazy_adamw, "_write", count("write", write))
     pair = Pair(weights((N_ROWS, 3)))
     rows, values = torch.arange(0, N_ROWS, 7), torch.ones(9, 3)
-    pair.step(torch.tensor([1]), torch.ones(1, 3))
-    assert len(calls) == 0
-    pair.optimizer.refresh(pair.lazy, rows)
     for _ in range(3):
         pair.step(rows, values)
-    assert len(calls) == 1
+        pair.assert_rows_close(rows)
+    assert calls == ["read"]
+    pair.step(torch.tensor([1]), torch.ones(1, 3))
+    assert calls == ["read"] + ["write"] * 3 + ["read"]
 
 
 def test_an_interrupted_refresh_goes_on_where_it_stopped(monkeypatch):
-    monkeypatch.setattr(_lazy_adamw, "BLOCK_SIZE", 25)
+    monkeypatch.setattr(_rows, "BLOCK_ENTRIES", 25)
     pair = Pair(weights((N_ROWS, 3)), decay=3)
     for rows, values in touches((N_ROWS, 3), n_steps=20):
         pair.step(rows, values)
-    catch_up = _lazy_adamw._catch_up
+    catch_up = _lazy_adamw._Lag.catch_up
 
-    def interrupt(rows, *args):
-        if torch.equal(rows, pair.lazy[16:24]):
+    def interrupt(lag, tensors, rows):
+        if rows == slice(16, 24):
             raise KeyboardInterrupt
-        catch_up(rows, *args)
+        catch_up(lag, tensors, rows)
 
     with monkeypatch.context() as context:
-        context.setattr(_lazy_adamw, "_catch_up", interrupt)
+        context.setattr(_lazy_adamw._Lag, "catch_up", interrupt)
         with pytest.raises(KeyboardInterrupt):
             pair.optimizer.refresh(pair.lazy)
     pair.optimizer.refresh(pair.lazy)
@@ -299,7 +337,7 @@ def test_a_step_leaves_other_rows_alone_and_a_refresh_nothing_to_do():
     assert (pair.lazy != weights((N_ROWS, 3))).all()
     after = pair.lazy.detach().clone()
     pair.optimizer.refresh(pair.lazy)
-    pair.optimizer.refresh(pair.lazy, rows)
+    assert torch.equal(pair.optimizer.check_out(pair.lazy, rows), after[rows])
     assert torch.equal(pair.lazy, after)
 
 
@@ -431,21 +469,3 @@ def test_a_closure_sets_the_gradient():
     losses = [optimizer.step(closure).item() for _ in range(5)]
     assert losses[0] == 3
     assert losses == sorted(losses, reverse=True)
-
-
-@pytest.mark.parametrize(
-    ("shape", "n_touched", "rows_pay"),
-    [
-        ((100_000, 128), 512, True),
-        ((100_000, 128), 50_000, False),
-        ((100, 16), 1, False),
-        ((10_000,), 100, False),
-    ],
-)
-def test_the_cheaper_way_is_taken(monkeypatch, shape, n_touched, rows_pay):
-    monkeypatch.undo()
-    parameter = nn.Parameter(torch.empty(shape))
-    values = torch.empty(n_touched, *shape[1:])
-    gradient = sparse(parameter, torch.arange(n_touched), values)
-    group = LazyAdamW([parameter]).param_groups[0]
-    assert _lazy_adamw._is_worth_it(gradient, group) == rows_pay
