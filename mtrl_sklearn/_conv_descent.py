@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from mtrl_sklearn._conv_options import ConvOptions
 from mtrl_sklearn._gradients import filter_gradients, head_gradients, pool_responses
+from mtrl_sklearn._lazy_adamw import LazyAdamW
 from mtrl_sklearn._losses import ClassLoss
 from mtrl_sklearn._modules import TwoLayerConv, patch_statistics
 from mtrl_sklearn._net import DescentNet, export_state, restore_state, train
@@ -165,12 +166,11 @@ class AdamConvNet(DescentNet):
             ([module.head_coef], 1.0, self.weight_decay),
             ([module.biases, module.head_intercept], 1.0, 0.0),
         ]
-        self.optimizer_ = torch.optim.AdamW(
+        self.optimizer_ = LazyAdamW(
             [
                 {"params": p, "lr": s * self.learning_rate, "weight_decay": decay}
                 for p, s, decay in groups
-            ],
-            fused=True,
+            ]
         )
         return self
 

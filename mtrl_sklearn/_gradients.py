@@ -116,9 +116,7 @@ def gate(outer: Tensor, hidden: Tensor) -> Tensor:
 
 
 def pull_back(gated: Tensor, inputs: Factor) -> Tensor:
-    """``D' Z`` (n_hidden, n_features), of the memory layout that weights have."""
-    if is_dense(inputs):
-        return gated.T @ inputs
+    """``D' Z`` (n_hidden, n_features), in the memory layout of `TwoLayerReLU`."""
     return multiply_transposed(inputs, gated).T
 
 

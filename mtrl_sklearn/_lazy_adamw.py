@@ -18,8 +18,9 @@ is less than ``(eps / g)^2`` and less than a fiftieth for any g. So ``sum_s a_s`
 ``sum_s a_s e_s`` for each t are enough for all rows.
 """
 
+import inspect
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ N_DRIFTING = 400  # steps s of a sum; (beta_1 / sqrt(beta_2))^400 is 6e-19
 LONGEST_LAG = 4096  # steps; bounds the memory of the sums
 LARGEST_DECAY = 0.5  # of lr wd; 1 / D_s has to stay finite over N_DRIFTING steps
 TINY = 1e-30  # stands for a drift of 0 where it is divided by
-MIN_SIZE = 2**18  # entries of a parameter; smaller ones take dense steps, sooner done
+MIN_SIZE = 2**19  # entries of a parameter; smaller ones take dense steps, sooner done
 
 LOG_BETAS = np.log(BETAS)[:, None]
 _RATIOS = BETAS[0] / math.sqrt(BETAS[1]), BETAS[0] / BETAS[1]
@@ -176,24 +177,16 @@ class LazyAdamW(torch.optim.AdamW):
         super().__init__(params, lr, BETAS, weight_decay=weight_decay, fused=True)
         self._lags: dict[Tensor, _Lag] = {}
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take one step, and return what the closure returned, if one is given.
+    # torch would import its compiler, which takes a second and is not used here
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
 
-        Parameters
-        ----------
-        closure : callable, optional
-            Sets the gradients.
-        """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        """Take one step, with the gradients that parameters have."""
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]
             if parameters:
                 _update(group, [self._entry(p, group) for p in parameters])
-        return loss
 
     # torch would wrap `step` for hooks and profilers, a quarter of a small step's time
     step.hooked = True  # type: ignore[attr-defined]

@@ -45,8 +45,6 @@ class TwoLayerReLU(nn.Module):
     ----------
     n_features, n_hidden, n_tasks : int
     dtype : torch.dtype
-    sparse_inputs : bool
-        Whether inputs come as CSR tensors.
 
     Shape
     -----
@@ -57,17 +55,11 @@ class TwoLayerReLU(nn.Module):
     input_scale: Tensor
 
     def __init__(
-        self,
-        n_features: int,
-        n_hidden: int,
-        n_tasks: int,
-        dtype: torch.dtype,
-        sparse_inputs: bool = False,
+        self, n_features: int, n_hidden: int, n_tasks: int, dtype: torch.dtype
     ):
         super().__init__()
-        weights = torch.empty(n_hidden, n_features, dtype=dtype)
-        if sparse_inputs:  # sparse products read and write the weights of a feature
-            weights = torch.empty(n_features, n_hidden, dtype=dtype).T
+        # the weights of a feature lie together: sparse products read and write them
+        weights = torch.empty(n_features, n_hidden).to(dtype).T
         self.hidden_weights = nn.Parameter(weights)
         self.hidden_biases = nn.Parameter(torch.empty(n_hidden).to(dtype))
         self.task_coef = nn.Parameter(torch.empty(n_tasks, n_hidden).to(dtype))

@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from scipy.sparse import issparse
 from skorch.callbacks import Callback
 from torch import Tensor
 
@@ -197,7 +196,6 @@ def descend(
         options.n_hidden,
         data.signs.shape[1],
         precision.parameters,
-        sparse_inputs=issparse(data.X),
     ).to(device)
     weights = torch.from_numpy(data.weights * data.n_rows)
     weights = weights.to(device, precision.parameters)

@@ -9,7 +9,7 @@ from memory import growth_of_memory, needs_status
 from relu_cases import ALGORITHMS, make, quick, subspace_rows
 from scipy import sparse
 
-from mtrl_sklearn import MultiTaskReLURepresentation, _precision, _signs
+from mtrl_sklearn import MultiTaskReLURepresentation, _lazy_adamw, _precision, _signs
 
 ARRAYS = ["hidden_weights_", "hidden_biases_", "task_coef_", "task_intercept_"]
 EARLY = {"early_stopping": True, "validation_fraction": 0.3}
@@ -112,7 +112,7 @@ def test_read_only_memory_maps_give_what_arrays_give(data, tmp_path, algorithm):
         assert_same(*models)
 
 
-def long_form(n_samples=1500, n_tasks=300):
+def long_form(n_samples=2000, n_tasks=1000):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((n_samples, 8))
     tasks = rng.integers(0, n_tasks, n_samples)
@@ -130,16 +130,17 @@ def test_few_labels_of_many_tasks_give_what_the_dense_form_gives(
     monkeypatch, algorithm, n_components
 ):
     X, y, tasks = long_form()
+    monkeypatch.setattr(_lazy_adamw, "MIN_SIZE", 0)
     models = []
     for density in (0.0, 1.0):
         monkeypatch.setattr(_signs, "MAX_DENSITY", density)
         model = make(algorithm=algorithm, n_components=n_components, head_steps=2)
-        model.set_params(batch_size=64, **EARLY).fit(X, y, tasks)
+        model.set_params(batch_size=100, **EARLY).fit(X, y, tasks)
         models.append(model.partial_fit(X[:200], y[:200], tasks[:200]))
-    assert_same(*models)
+    assert_same(*models, rtol=1e-5, atol=1e-6)
     scores = [model.score(X, y, tasks) for model in models]
     assert scores[0] == pytest.approx(scores[1])
-    assert scores[0] > 0.7
+    assert scores[0] > 0.6
 
 
 @quick
