@@ -30,10 +30,12 @@ from mtrl_sklearn._products import (
     Factor,
     as_dtype,
     column_sums,
+    entries,
     is_dense,
     multiply,
     multiply_at,
     multiply_transposed,
+    with_values,
 )
 
 
@@ -101,10 +103,10 @@ def representation_gradients(
     keep_probability : float
         ``1 - dropout``; kept units were scaled by its inverse.
     """
-    outer = multiply(scores_gradient, task_coef)
     if keep_probability < 1:
-        outer /= keep_probability
-    gated = gate(outer, hidden)
+        kept = entries(scores_gradient) / keep_probability
+        scores_gradient = with_values(scores_gradient, kept)
+    gated = gate(multiply(scores_gradient, task_coef), hidden)
     return RepresentationGradients(pull_back(gated, inputs), gated.sum(0))
 
 
@@ -136,7 +138,7 @@ def dropout_(hidden: Tensor, rate: float, generator: torch.Generator) -> Tensor:
     words.random_(-(2**63), None, generator=generator)
     draws = words.view(dtype)[: hidden.numel()].view_as(hidden).to(hidden.dtype)
     threshold = round(rate * 2**bits) - 2 ** (bits - 1) - 0.5
-    hidden.div_(1 - rate)
+    hidden.mul_(1 / (1 - rate))
     return torch.ops.aten.threshold_backward.grad_input(
         hidden, draws, threshold, grad_input=hidden
     )

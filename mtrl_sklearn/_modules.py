@@ -224,7 +224,7 @@ def normalize_rows(X: Tensor, mean: Tensor, scale: Tensor) -> Factor:
     """``(X - mean) / scale``, of which sparse X is never written out."""
     if is_sparse(X):
         return ShiftedRows(_divide(X, scale), mean / scale)
-    return (X - mean).div_(scale)
+    return (X - mean).mul_(1 / scale)
 
 
 def _divide(X: Tensor, scale: Tensor | float) -> Tensor:
