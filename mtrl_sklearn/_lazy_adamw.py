@@ -128,6 +128,11 @@ def _with_strides_of(parameter: Tensor, tensor: Tensor) -> Tensor:
     return torch.empty_like(parameter).copy_(tensor)
 
 
+def _contiguous(tensor: Tensor) -> Tensor:
+    """The tensor, or its transpose, which the kernel does not have to copy."""
+    return tensor if tensor.is_contiguous() else tensor.T
+
+
 def _can_lag(parameter: Tensor, group: dict[str, Any]) -> bool:
     return (
         parameter.numel() >= MIN_SIZE
@@ -141,7 +146,8 @@ def _update(group: dict[str, Any], entries: list[tuple[Tensor, ...]]) -> None:
 
     By AdamW's kernel: what AdamW does around it takes as long for small networks.
     """
-    weights, gradients, means, squares, steps = map(list, zip(*entries))
+    columns = zip(*(map(_contiguous, entry) for entry in entries))
+    weights, gradients, means, squares, steps = map(list, columns)
     no_maxima: list[Tensor] = []
     keys = "lr", "weight_decay", "eps", "amsgrad", "maximize"
     options = {key: group[key] for key in keys}
