@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackContext
 from sklearn.exceptions import ConvergenceWarning
@@ -155,18 +156,28 @@ def validate_rows(
         holds integers, booleans or float32 becomes float32, all other things float64.
     """
     dtypes: Any = [np.float64, np.float32]
-    if getattr(X, "dtype", None) in DTYPES:
+    dtype = getattr(X, "dtype", None)
+    if isinstance(dtype, np.dtype) and dtype in DTYPES:
         dtypes = None
     elif _fits_float32(X):
         dtypes.reverse()
-    return validate_data(
+    rows = validate_data(
         estimator,
         X,
         dtype=dtypes,
-        order=None if isinstance(X, np.memmap) else "C",
+        order=None if isinstance(X, np.memmap) and _has_torch_strides(X) else "C",
         accept_sparse="csr" if sparse else False,
         reset=reset,
     )
+    if issparse(rows) and not rows.has_canonical_format:
+        rows = rows.copy()  # it may be the caller's
+        rows.sum_duplicates()
+    return rows
+
+
+def _has_torch_strides(array: np.ndarray) -> bool:
+    """Whether torch can view an array: no reversed axis, no fields of records."""
+    return all(s >= 0 and s % array.itemsize == 0 for s in array.strides)
 
 
 def _fits_float32(X: Any) -> bool:

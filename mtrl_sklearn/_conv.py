@@ -564,22 +564,27 @@ class ConvMultiTaskClassifier(
         return [data.take(rows) for rows in parts]
 
     def _resolve_options(self, data, resume):
-        dtype = self.filters_.dtype if resume else data.X.dtype
-        device = resolve_device(self.device)
         return resolve_options(
             self.get_params(deep=False),
             self.power_,
             self.solver_,
             data.n_rows,
-            resolve_precision(self.precision, dtype, device),
+            self._resolve_precision(data, resume),
         )
+
+    def _resolve_precision(self, data, resume):
+        """Dtypes to compute in; a fit that goes on keeps that of its weights."""
+        dtype = self.filters_.dtype if resume else data.X.dtype
+        precision = self.precision
+        if precision == "bfloat16" and self.solver_ == "gd":
+            precision = "float32"
+        return resolve_precision(precision, dtype, resolve_device(self.device))
 
     def _list_callbacks(self, held_out, root, given):
         def validation_score(module):
             rows = np.arange(held_out.n_rows)
             heads = held_out.tasks if self._head_ == "per_task" else 0
-            dtype, device = module.filters.dtype, module.filters.device
-            inputs = Rows(held_out.X, dtype, device, held_out.rows)
+            inputs = Rows(held_out.X, module.filters.dtype, positions=held_out.rows)
             scores = module.score_rows(inputs)
             scores = scores.reshape(len(rows), -1, module.n_columns)
             log_probability = log_softmax(class_scores(scores[rows, heads]), axis=1)

@@ -24,7 +24,7 @@ from mtrl_sklearn._rows import (
     torch_dtype,
     working_dtype,
 )
-from mtrl_sklearn._solution import State
+from mtrl_sklearn._solution import State, cast_state
 from mtrl_sklearn._step_rule import AdaptiveGradientDescent
 
 
@@ -257,6 +257,7 @@ def descend_conv(
     device : str
     """
     dtype = options.precision.parameters
+    state = cast_state(state, dtype)
     rows = RowDataset(
         Rows(data.X, dtype, device, data.rows),
         Rows(data.codes, None, device),
@@ -355,9 +356,9 @@ def pool_rows(
     filters, biases, pool = (to_tensor(a, device).to(inputs.dtype) for a in arrays)
     places = to_tensor(grid.places(), device)
     size = grid.block_rows(len(filters))
-    pooled = []
+    result = torch.empty(len(inputs), len(pool) * len(filters), dtype=inputs.dtype)
     for start in range(0, len(inputs), size):
-        block = inputs.take(slice(start, start + size))
-        patches = grid.extract(block / network.scale, places)
-        pooled.append(pool_responses(patches, filters, biases, pool, power).pooled)
-    return to_numpy(torch.cat(pooled))
+        block = slice(start, start + size)
+        patches = grid.extract(inputs.take(block) / network.scale, places)
+        result[block] = pool_responses(patches, filters, biases, pool, power).pooled
+    return result.numpy()

@@ -9,7 +9,7 @@ A' + c`` and ``G = dL/dF``, of shape (n, T)::
 
 Heads and representation are two functions, because the paper's order updates the heads
 first and takes the gradient of the representation at the updated heads. G comes from
-`_losses.MultiTaskLoss.with_gradient`.
+`_losses.MultiTaskLoss.gradient`.
 
 The convolutional network: with patches ``X`` (n, positions, patch_dim), responses
 ``R = relu(X W' + b)``, pooled features ``P = Q R^q`` (n, cells, m), where Q says how

@@ -47,12 +47,12 @@ class BatchHeads(NamedTuple):
 
 
 def select_heads(
-    module: TwoLayerReLU, optimizer: LazyAdamW, signs: Tensor
+    module: TwoLayerReLU, optimizer: LazyAdamW, signs: Tensor, take_all: bool = False
 ) -> BatchHeads:
-    """Find the heads that signs (n_samples, n_tasks) ask for."""
+    """Find the heads that signs (n_samples, n_tasks) ask for, or take all of them."""
     whole = (module.task_coef, module.task_intercept)
     tasks = None
-    if is_sparse(signs):
+    if is_sparse(signs) and not take_all:
         columns, crow = signs.col_indices(), signs.crow_indices()
         if len(columns) <= MAX_SHARE * signs.shape[1]:
             tasks, places = columns.unique(return_inverse=True)

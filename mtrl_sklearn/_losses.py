@@ -100,11 +100,6 @@ class MultiTaskLoss(nn.Module):
         scores = as_dtype(scores, labels.weighted.dtype)
         return with_values(labels.signs, LOSSES[self.loss][1](scores, labels))
 
-    def with_gradient(self, scores: Tensor, signs: Tensor) -> TaskLoss:
-        """Both, for signs (n_samples, n_tasks)."""
-        labels = self.read(signs)
-        return TaskLoss(self.value(scores, labels), self.gradient(scores, labels))
-
     def forward(self, scores: Tensor, signs: Tensor) -> Tensor:
         return self.value(scores, self.read(signs))
 

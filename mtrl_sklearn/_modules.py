@@ -18,10 +18,10 @@ from mtrl_sklearn._products import (
     Factor,
     ShiftedRows,
     entries,
+    is_dense,
     is_sparse,
-    multiply,
     multiply_transposed,
-    row_sums,
+    row_indices,
     with_values,
 )
 from mtrl_sklearn._rows import (
@@ -95,13 +95,13 @@ class TwoLayerReLU(nn.Module):
 
         Of shape (n_samples, n_tasks) or (n_labels,).
         """
-        labels = Rows(signs, rows.dtype, rows.device)
+        labels, device = Rows(signs, rows.dtype), self.hidden_weights.device
         scores = [
             task_scores(
-                self.hidden(rows.take(block)),
+                self.hidden(rows.take(block).to(device)),
                 self.task_coef,
                 self.task_intercept,
-                labels.take(block),
+                labels.take(block).to(device),
             )
             for block in block_slices(len(rows), rows.width + len(self.hidden_weights))
         ]
@@ -211,7 +211,9 @@ class TwoLayerConv(nn.Module):
         """Scores of held-out rows, of shape (n_samples, n_heads * n_columns)."""
         size = self.grid.block_rows(len(self.filters))
         blocks = (slice(k, k + size) for k in range(0, len(rows), size))
-        return to_numpy(torch.cat([self.scores(rows.take(b)) for b in blocks]))
+        device = self.filters.device
+        scores = [self.scores(rows.take(block).to(device)) for block in blocks]
+        return to_numpy(torch.cat(scores))
 
 
 def fill_normal(tensor: Tensor, std: float, generator: torch.Generator) -> None:
@@ -229,14 +231,6 @@ def normalize_rows(X: Tensor, mean: Tensor, scale: Tensor) -> Factor:
 
 def _divide(X: Tensor, scale: Tensor | float) -> Tensor:
     return with_values(X, entries(X) / scale)
-
-
-def _squared_distances(X: Tensor, centre: Tensor) -> Tensor:
-    """Squared distances of rows from a point, of shape (n,)."""
-    if not is_sparse(X):
-        return (X - centre).square_().sum(1)
-    squares = row_sums(with_values(X, X.values().square()))
-    return squares.sub_(2 * multiply(X, centre[:, None])[:, 0]).add_(centre @ centre)
 
 
 def input_statistics(
@@ -274,9 +268,19 @@ def input_statistics(
         scaled = _divide(data.take(block), bound)
         mean += multiply_transposed(scaled, weights[block, None])[:, 0]
     centre, squared_norm = mean.to(data.dtype), 0.0
+    of_zeros = torch.ones_like(mean)  # weight of rows whose entry is not stored
     for block in blocks:
-        scaled = _divide(data.take(block), bound)
-        squared_norm += float(weights[block] @ _squared_distances(scaled, centre))
+        scaled, of_rows = _divide(data.take(block), bound), weights[block]
+        if is_dense(scaled):
+            squares = (scaled - centre).square_().sum(1)
+        else:
+            columns, of_rows = scaled.col_indices(), of_rows[row_indices(scaled)]
+            squares = (scaled.values() - centre[columns]).square_()
+            of_zeros.index_add_(0, columns, of_rows, alpha=-1)
+        squared_norm += float(of_rows @ squares)
+    if issparse(X):
+        of_zeros[of_zeros < weights[weights > 0].min() / 2] = 0  # rounding
+        squared_norm += float(of_zeros @ centre.square())
     scale = math.sqrt(squared_norm / INPUT_SQUARED_NORM)
     rounding = np.finfo(dtype).eps * float(mean.norm())
     scale = bound * scale if scale > rounding else 1.0

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mtrl_sklearn._precision import tf32_allowed
 from mtrl_sklearn._products import as_dtype
 from mtrl_sklearn._rows import RowDataset, to_numpy
-from mtrl_sklearn._threads import threads_for
+from mtrl_sklearn._threads import torch_threads
 
 
 class TrainingStopped(KeyboardInterrupt):
@@ -84,6 +84,8 @@ class DescentNet(NeuralNet):
     ----------
     stop_requested : bool
         Set by a callback to end training after the current epoch.
+    is_watched : bool
+        Whether a callback is called at batches, and may look at parameters there.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class DescentNet(NeuralNet):
         product_dtype: torch.dtype | None = None,
     ):
         self.product_dtype = product_dtype
+        self.is_watched = any(map(_watches_batches, callbacks))
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.generator = generator
@@ -163,6 +166,13 @@ class DescentNet(NeuralNet):
             raise TrainingStopped
 
 
+def _watches_batches(callback: Any) -> bool:
+    callback = callback[-1] if isinstance(callback, tuple) else callback
+    kind = callback if isinstance(callback, type) else type(callback)
+    methods = "on_batch_begin", "on_batch_end", "on_grad_computed"
+    return any(getattr(kind, m) is not getattr(Callback, m) for m in methods)
+
+
 def train(
     net: DescentNet, data: RowDataset, operations: float, allow_tf32: bool = False
 ) -> TrainingLog:
@@ -181,7 +191,7 @@ def train(
     interrupted = False
     net.notify("on_train_begin", X=data, y=None)
     try:
-        with threads_for(operations), tf32_allowed(allow_tf32):
+        with torch_threads(operations), tf32_allowed(allow_tf32, net.device):
             net.fit_loop(data)
     except TrainingStopped:
         pass

@@ -34,6 +34,7 @@ from mtrl_sklearn._modules import input_statistics, normalize_rows
 from mtrl_sklearn._products import (
     Factor,
     add_transposed_,
+    by_feature,
     entries,
     is_sparse,
     multiply,
@@ -51,6 +52,7 @@ from mtrl_sklearn._solution import (
     Solution,
     State,
     TaskData,
+    cast_state,
     export_moments,
     finish_first_layer,
     solve_heads,
@@ -117,7 +119,7 @@ def add_rows(
     start, task_coef, step = sums.start, sums.task_coef.clone(), sums.step.clone()
     no_biases = start.new_zeros(len(start))
     if is_sparse(rows.columns[0].matrix):  # products read and write whole features
-        start, step = (tensor.T.contiguous().T for tensor in (start, step))
+        start, step = by_feature(start), by_feature(step)
     width = sum(column.width for column in rows.columns) + len(start)
     blocks = list(block_slices(len(rows), width))
     for block in blocks:
@@ -180,13 +182,17 @@ def solve_one_step(
         torch.as_tensor(array, dtype=dtype, device=device)
         for array in (mean_sign, data.weights * data.n_observed)
     )
+    state = cast_state(state, dtype)
     if state is None:
         statistics = input_statistics(data.X, data.signs, data.rows)
         mean, scale = (torch.as_tensor(a, dtype=dtype) for a in statistics)
         start = gaussian_directions(n_hidden, n_features, dtype, seed)
         sums = start_step(start.to(device), n_tasks)
     else:
-        mean, scale = (torch.as_tensor(state[k]) for k in ("input_mean", "input_scale"))
+        mean, scale = (
+            torch.as_tensor(state[name], dtype=dtype)
+            for name in ("input_mean", "input_scale")
+        )
         sums = StepSums(*(to_tensor(state[k], device) for k in StepSums._fields))
         if not accumulate:
             sums, state = next_step(sums), None

@@ -2,13 +2,14 @@
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from mtrl_sklearn._rows import torch_dtype, working_dtype
+from mtrl_sklearn._threads import SharedContext
 
 PRECISIONS = {"auto", "float32", "tf32", "bfloat16"}
 
@@ -47,7 +48,7 @@ def resolve_precision(precision: str, dtype: np.dtype, device: str) -> Precision
                 f"precision='bfloat16' would be slow here: device {device!r} has no "
                 "products of bfloat16. Those of float32 are used; set "
                 "precision='float32' to say so.",
-                stacklevel=5,
+                stacklevel=7,
             )
     return Precision(parameters, products, precision == "tf32")
 
@@ -62,12 +63,20 @@ def has_bfloat16_products(device: str) -> bool:
 
 
 @contextmanager
-def tf32_allowed(allow: bool) -> Iterator[None]:
-    """Let products of float32 on a GPU use tf32 inside the block."""
+def _tf32() -> Iterator[None]:
     matmul = torch.backends.cuda.matmul
     before = matmul.allow_tf32
-    matmul.allow_tf32 = allow or before
+    matmul.allow_tf32 = True
     try:
         yield
     finally:
         matmul.allow_tf32 = before
+
+
+_shared_tf32 = SharedContext(_tf32)
+
+
+def tf32_allowed(allow: bool, device: str) -> AbstractContextManager:
+    """Context in which products of float32 on a GPU may use tf32, if wanted there."""
+    on_gpu = torch.device(device).type == "cuda"
+    return _shared_tf32 if allow and on_gpu else nullcontext()

@@ -5,6 +5,7 @@ both from the left, as they are and transposed. Sparse products cost what is sto
 """
 
 import functools
+import threading
 import warnings
 from typing import NamedTuple, TypeAlias, TypeGuard, overload
 
@@ -43,10 +44,13 @@ def csr_tensor(
     )
 
 
+_lock = threading.Lock()
+
+
 @functools.cache
 def _silence_notice() -> None:
     """Take torch's notice that CSR tensors are in beta, which comes once a process."""
-    with warnings.catch_warnings():
+    with _lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.eye(1).to_sparse_csr()
 
@@ -65,6 +69,14 @@ def cast(matrix: Factor, dtype: torch.dtype) -> Factor:
 def as_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     """As ``tensor.to(dtype)``, which takes its time where there is nothing to do."""
     return tensor if tensor.dtype == dtype else tensor.to(dtype)
+
+
+def by_feature(weights: Tensor) -> Tensor:
+    """Weights (n_hidden, n_features) with those of a feature together in memory.
+
+    Sparse products read and write them so.
+    """
+    return weights.T.contiguous().T
 
 
 def row_indices(matrix: Tensor) -> Tensor:
@@ -154,6 +166,8 @@ def multiply_at(pattern: Tensor, left: Tensor, right: Tensor) -> Tensor:
     left : Tensor of shape (n, m)
     right : Tensor of shape (k, m)
     """
+    if pattern.values().numel() == 0:  # cuSPARSE may refuse
+        return pattern.values()
     return torch.sparse.sampled_addmm(pattern, left, right.T, beta=0).values()
 
 

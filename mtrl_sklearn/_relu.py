@@ -217,13 +217,14 @@ class MultiTaskReLURepresentation(
     Notes
     -----
     Sparse inputs are never densified, and their centring happens inside the products.
-    Numbers of any type are converted batch by batch: memory maps (`numpy.memmap`) are
-    not copied, and may be larger than memory. Of many tasks with few labels per row
+    Arrays of other numbers than ``precision`` asks for are converted batch by batch:
+    memory maps (`numpy.memmap`) are not copied, and may be larger than memory. Arrays in
+    memory are if they are not C-ordered, and all of unsigned integers beyond 8 bits. Of many tasks with few labels per row
     only heads with labels in a batch are touched; the result is the same.
 
     "one_step" has no use for ``loss``, ``head_steps``, ``learning_rate``,
     ``weight_decay``, ``dropout``, ``batch_size``, ``callbacks`` and the parameters of
-    early stopping, and computes in float32 where ``precision`` is "bfloat16".
+    early stopping, and takes "bfloat16" and "tf32" for "float32".
 
     References
     ----------
@@ -339,8 +340,8 @@ class MultiTaskReLURepresentation(
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-            Inputs. Integers and booleans in arrays count as float32, other things that
-            are not float32 as float64; see ``precision``.
+            Inputs. Arrays of integers, booleans or float16 count as float32; lists, and
+            frames that are not float32 throughout, as float64. See ``precision``.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels in any encoding (bool, int, float, string); NaN, None and NA stand
             for "not observed". A column with two values is one task, a column with k >
@@ -543,7 +544,10 @@ class MultiTaskReLURepresentation(
     def _resolve_precision(self, data, resume):
         """Dtypes to compute in; a fit that goes on keeps that of its weights."""
         dtype = self.hidden_weights_.dtype if resume else data.X.dtype
-        return resolve_precision(self.precision, dtype, resolve_device(self.device))
+        precision = self.precision
+        if precision == "bfloat16" and self.algorithm == "one_step":
+            precision = "float32"
+        return resolve_precision(precision, dtype, resolve_device(self.device))
 
     def _validation_score(self, X, signs, held_out):
         """Function of the torch module: mean ROC-AUC on the rows held out."""
@@ -552,8 +556,7 @@ class MultiTaskReLURepresentation(
         signs = signs[held_out]
 
         def score(module):
-            device = module.hidden_weights.device
-            rows = Rows(X, module.hidden_weights.dtype, device, held_out)
+            rows = Rows(X, module.hidden_weights.dtype, positions=held_out)
             return mean_roc_auc(signs, module.score_rows(rows, signs))
 
         return score

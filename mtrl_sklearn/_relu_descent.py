@@ -28,6 +28,7 @@ from mtrl_sklearn._solution import (
     Solution,
     State,
     TaskData,
+    cast_state,
     export_moments,
     finish_first_layer,
     has_moments,
@@ -110,7 +111,7 @@ class MultiTaskNet(DescentNet):
         X, signs = batch
         module, dtype = self.module_, self.product_dtype or X.dtype
         layer = (module.hidden_weights, module.hidden_biases)
-        heads = select_heads(module, self.optimizer_, signs)
+        heads = select_heads(module, self.optimizer_, signs, self.is_watched)
 
         inputs = cast(module.normalize(X), dtype)
         hidden = hidden_layer(inputs, *(as_dtype(p, dtype) for p in layer))
@@ -190,6 +191,7 @@ def descend(
     device : str
     """
     precision = options.precision
+    state = cast_state(state, precision.parameters)
     rows = data.on_device(device, precision.parameters)
     module = TwoLayerReLU(
         data.X.shape[1],

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from mtrl_sklearn._gradients import hidden_layer, task_scores
-from mtrl_sklearn._products import is_sparse, multiply
+from mtrl_sklearn._products import by_feature, is_sparse, multiply
 from mtrl_sklearn._rows import Rows, block_slices, to_tensor, torch_dtype, working_dtype
 
 
@@ -76,6 +76,6 @@ def score_labels(X: Any, network: ReLUNetwork, signs: csr_array) -> np.ndarray:
 
 def _tensors(network: ReLUNetwork, rows: Rows) -> list[Tensor]:
     weights, *others = (to_tensor(array, "cpu").to(rows.dtype) for array in network)
-    if is_sparse(rows.matrix):  # sparse products read the weights of a feature
-        weights = weights.T.contiguous().T
+    if is_sparse(rows.matrix):
+        weights = by_feature(weights)
     return [weights, *others]

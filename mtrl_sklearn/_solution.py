@@ -20,6 +20,7 @@ from mtrl_sklearn._discriminant import (
 )
 from mtrl_sklearn._gradients import hidden_layer
 from mtrl_sklearn._losses import log_odds, task_weights
+from mtrl_sklearn._products import by_feature
 from mtrl_sklearn._rows import RowDataset, Rows, block_slices, to_numpy, to_tensor
 from mtrl_sklearn._signs import Signs, count_signs, keep_tasks
 from mtrl_sklearn._spectral import truncate
@@ -162,7 +163,7 @@ def update_moments(
     first layer: they fade by a factor with each batch.
     """
     weights, biases = (to_tensor(array, device) for array in layer[:2])
-    n_hidden = len(weights)
+    weights, n_hidden = by_feature(weights), len(weights)
     moments = no_moments(data.signs.shape[1], n_hidden, weights)
     if has_moments(state):
         kept = (to_tensor(state[f"moments.{k}"], device) for k in ClassMoments._fields)
@@ -173,6 +174,19 @@ def update_moments(
         X, signs = rows.take(block)
         add_labels(moments, hidden_layer(X, weights, biases), signs)
     return moments
+
+
+def cast_state(state: State | None, dtype: torch.dtype) -> State | None:
+    """A state whose arrays of numbers have a dtype; scalars stay as they are."""
+    if state is None:
+        return None
+    name = str(dtype).removeprefix("torch.")
+    return {
+        key: array.astype(name, copy=False)
+        if array.ndim and array.dtype.kind == "f"
+        else array
+        for key, array in state.items()
+    }
 
 
 def has_moments(state: State | None) -> TypeGuard[State]:

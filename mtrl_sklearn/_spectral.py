@@ -6,7 +6,7 @@ import numpy as np
 from scipy.linalg import svd
 from sklearn.utils.extmath import svd_flip
 
-from mtrl_sklearn._threads import threads_for
+from mtrl_sklearn._threads import blas_threads
 
 # What makes an edge: the drop at it, as a ratio; that drop, in logarithm, as a multiple
 # of the drop over the window of singular values below it; the size of that window.
@@ -34,7 +34,7 @@ def truncate(weights: np.ndarray, n_components: int | str | None) -> Subspace:
         A rank; the rank that `select_rank` finds in the spectrum; or no truncation.
     """
     n_hidden, n_features = weights.shape
-    with threads_for(n_hidden * n_features * min(n_hidden, n_features)):
+    with blas_threads(n_hidden * n_features * min(n_hidden, n_features)):
         left, values, right = svd(weights, full_matrices=False)
     left, right = svd_flip(left, right, u_based_decision=False)
     rank = select_rank(values) if n_components == "auto" else n_components

@@ -8,8 +8,16 @@ import torch
 from memory import growth_of_memory, needs_status
 from relu_cases import ALGORITHMS, make, quick, subspace_rows
 from scipy import sparse
+from skorch.callbacks import Callback, GradientNormClipping
 
-from mtrl_sklearn import MultiTaskReLURepresentation, _lazy_adamw, _precision, _signs
+from mtrl_sklearn import (
+    MultiTaskReLURepresentation,
+    _lazy_adamw,
+    _precision,
+    _relu_descent,
+    _signs,
+)
+from mtrl_sklearn._modules import input_statistics
 
 ARRAYS = ["hidden_weights_", "hidden_biases_", "task_coef_", "task_intercept_"]
 EARLY = {"early_stopping": True, "validation_fraction": 0.3}
@@ -169,7 +177,8 @@ def test_precision_is_that_of_the_weights(data, algorithm):
         assert model.hidden_weights_.dtype == np.float32
         assert model.transform(X).dtype == np.float64
         expected = make(algorithm=algorithm).fit(X.astype(np.float32), Y)
-        assert_same(model, expected, rtol=1e-4, atol=1e-5)
+        # the discriminants of one step amplify rounding
+        assert_same(model, expected, rtol=1e-4, atol=1e-4)
         assert model.partial_fit(X, Y).hidden_weights_.dtype == np.float32
 
 
@@ -177,17 +186,118 @@ def test_precision_is_that_of_the_weights(data, algorithm):
 def test_bfloat16_learns_what_float32_learns(data, monkeypatch):
     X, Y = data
     monkeypatch.setattr(_precision, "has_bfloat16_products", lambda device: True)
-    scores = {
-        precision: make(precision=precision, max_iter=60, tol=0).fit(X, Y).score(X, Y)
+    float32, bfloat16 = (
+        make(precision=precision, max_iter=60, tol=0).fit(X, Y)
         for precision in ("float32", "bfloat16")
-    }
-    assert scores["bfloat16"] == pytest.approx(scores["float32"], abs=0.01)
-    assert scores["bfloat16"] > 0.75
+    )
+    assert not np.array_equal(float32.loss_curve_, bfloat16.loss_curve_)
+    assert bfloat16.score(X, Y) == pytest.approx(float32.score(X, Y), abs=0.01)
+    assert bfloat16.score(X, Y) > 0.75
     low = make(precision="bfloat16").fit(sparse.csr_array(X), Y)
     assert low.hidden_weights_.dtype == np.float32
     np.testing.assert_allclose(
         low.loss_curve_, make(precision="float32").fit(X, Y).loss_curve_, rtol=0.02
     )
+
+
+@quick
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+def test_a_fit_goes_on_in_another_precision(data, monkeypatch, algorithm, kind):
+    X, Y = data
+    monkeypatch.setattr(_precision, "has_bfloat16_products", lambda device: True)
+    model = make(algorithm=algorithm, warm_start=True, n_components=2).fit(X, Y)
+    for precision, dtype in (
+        ("float32", np.float32),
+        ("bfloat16", np.float32),
+        ("auto", np.float32),
+    ):
+        model.set_params(precision=precision).fit(kind(X), Y)
+        assert model.hidden_weights_.dtype == dtype
+        model.partial_fit(kind(X), Y)
+    assert model.score(X, Y) > 0.6
+
+
+@quick
+@pytest.mark.parametrize("value", [1.0, 0.1, 1e-3, 123.4])
+def test_sparse_inputs_that_do_not_vary_are_no_obstacle(value):
+    X = np.full((37, 5), value) * (np.arange(5) > 1)
+    signs = np.random.default_rng(0).integers(0, 2, (37, 2))
+    for rows in (X, X[:1].repeat(7, axis=0)):
+        labels, csr = signs[: len(rows)], sparse.csr_array(rows)
+        mean, scale = input_statistics(csr, labels)
+        np.testing.assert_allclose(mean, rows[0])
+        assert scale == input_statistics(rows, labels)[1] == 1
+        assert np.isfinite(make(max_iter=2).fit(csr, labels).transform(csr)).all()
+
+
+@quick
+def test_entries_that_are_stored_twice_add_up(data):
+    X, Y = data
+    halves = sparse.csr_array(X)
+    parts = [np.repeat(halves.data / 2, 2), np.repeat(halves.indices, 2)]
+    twice = sparse.csr_array((*parts, 2 * halves.indptr), shape=X.shape)
+    nnz = twice.nnz
+    assert_same(make().fit(twice, Y), make().fit(X, Y))
+    assert twice.nnz == nnz  # the caller's own
+
+
+@quick
+def test_views_of_memory_maps_that_torch_has_not(data, tmp_path):
+    X, Y = data
+    record = np.dtype([("flag", "i1"), ("X", X.dtype, X.shape[1])])
+    records = np.memmap(tmp_path / "records", record, "w+", shape=len(X))
+    records["X"] = X
+    plain = np.memmap(tmp_path / "plain", X.dtype, "w+", shape=X.shape)
+    plain[:] = X[::-1]
+    for rows in (records["X"], plain[::-1]):
+        assert_same(make().fit(rows, Y), make().fit(X, Y))
+
+
+@quick
+@pytest.mark.filterwarnings("ignore:.*tasks show labels of at most 1 class")
+def test_callbacks_see_heads_and_gradients_of_each_batch(monkeypatch):
+    class Watch(Callback):
+        def on_grad_computed(self, net, named_parameters, **kwargs):
+            gradients = {name: p.grad for name, p in named_parameters}
+            if gradients["task_coef"] is not None:
+                self.gradient = gradients["task_coef"]
+
+        def on_batch_end(self, net, **kwargs):
+            seen.append(net.module_.task_coef.detach().clone())
+
+    monkeypatch.setattr(_lazy_adamw, "MIN_SIZE", 0)
+    X, y, tasks = long_form()
+    runs = []
+    for density in (0.0, 1.0):
+        monkeypatch.setattr(_signs, "MAX_DENSITY", density)
+        seen = []
+        callbacks = [Watch(), GradientNormClipping(1.0)]
+        make(batch_size=100, callbacks=callbacks).fit(X, y, tasks)
+        assert callbacks[0].gradient.layout == torch.strided
+        runs.append(torch.stack(seen))
+    torch.testing.assert_close(*runs)
+
+
+@quick
+@pytest.mark.filterwarnings("ignore:.*tasks show labels of at most 1 class")
+def test_ctrl_c_leaves_no_head_behind(monkeypatch):
+    monkeypatch.setattr(_lazy_adamw, "MIN_SIZE", 0)
+    X, y, tasks = long_form()
+    original, states = _relu_descent.dropout_, []
+    for density in (0.0, 1.0):
+        calls = iter(range(1000))
+
+        def interrupt(*arguments, calls=calls):
+            if next(calls) == 30:  # in the middle of the second epoch
+                raise KeyboardInterrupt
+            return original(*arguments)
+
+        monkeypatch.setattr(_signs, "MAX_DENSITY", density)
+        monkeypatch.setattr(_relu_descent, "dropout_", interrupt)
+        with pytest.warns(UserWarning, match="interrupted"):
+            states.append(make(batch_size=100).fit(X, y, tasks))
+    assert_same(*states, rtol=1e-5, atol=1e-6)
 
 
 @quick

@@ -1,0 +1,83 @@
+"""Settings of the process that a fit makes, and leaves as they were."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from mtrl_sklearn._precision import _tf32, tf32_allowed
+from mtrl_sklearn._threads import (
+    ONE_THREAD_OPERATIONS,
+    SharedContext,
+    blas_threads,
+    torch_threads,
+)
+
+SMALL, LARGE = ONE_THREAD_OPERATIONS / 2, ONE_THREAD_OPERATIONS * 2
+
+
+def n_blas_threads():
+    np.ones((2, 2)) @ np.ones((2, 2))
+    return {i["num_threads"] for i in threadpool_info() if i["user_api"] == "blas"}
+
+
+def test_small_problems_run_on_one_thread_and_leave_no_trace():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with threadpool_limits(2, user_api="blas"):
+            with torch_threads(SMALL), blas_threads(SMALL):
+                assert torch.get_num_threads() == 1
+                assert n_blas_threads() == {1}
+            with torch_threads(LARGE), blas_threads(LARGE):
+                assert torch.get_num_threads() == 2
+                assert n_blas_threads() == {2}
+            assert torch.get_num_threads() == 2
+            assert n_blas_threads() == {2}
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_threads_that_overlap_share_a_setting():
+    log = []
+
+    class Setting:
+        def __enter__(self):
+            log.append("made")
+
+        def __exit__(self, *error):
+            log.append("undone")
+
+    shared = SharedContext(Setting)
+    inside, leave = threading.Event(), threading.Event()
+
+    def stay():
+        with shared:
+            inside.set()
+            leave.wait(5)
+
+    thread = threading.Thread(target=stay)
+    thread.start()
+    inside.wait(5)
+    with shared:
+        pass
+    assert log == ["made"]  # the other one still needs it
+    leave.set()
+    thread.join()
+    assert log == ["made", "undone"]
+    with pytest.raises(KeyError), shared:
+        raise KeyError
+    assert log == ["made", "undone"] * 2
+
+
+def test_tf32_is_a_matter_of_gpus():
+    matmul = torch.backends.cuda.matmul
+    before = matmul.allow_tf32
+    for allow, device in ((True, "cpu"), (False, "cuda")):
+        with tf32_allowed(allow, device):
+            assert matmul.allow_tf32 == before
+    with _tf32():
+        assert matmul.allow_tf32
+    assert matmul.allow_tf32 == before
