@@ -218,9 +218,10 @@ class MultiTaskReLURepresentation(
     -----
     Sparse inputs are never densified, and their centring happens inside the products.
     Arrays of other numbers than ``precision`` asks for are converted batch by batch:
-    memory maps (`numpy.memmap`) are not copied, and may be larger than memory. Arrays in
-    memory are if they are not C-ordered, and all of unsigned integers beyond 8 bits. Of many tasks with few labels per row
-    only heads with labels in a batch are touched; the result is the same.
+    memory maps (`numpy.memmap`) are not copied, and may be larger than memory. Arrays
+    in memory are copied if not C-ordered, and all of unsigned integers beyond 8 bits.
+    Of many tasks with few labels per row only heads with labels in a batch are touched;
+    the result is the same.
 
     "one_step" has no use for ``loss``, ``head_steps``, ``learning_rate``,
     ``weight_decay``, ``dropout``, ``batch_size``, ``callbacks`` and the parameters of
