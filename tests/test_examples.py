@@ -212,7 +212,18 @@ def run_example(tmp_path, monkeypatch, capsys):
     torch.set_num_threads(n_threads)
 
 
-@pytest.mark.parametrize("name", NAMES)
+# More than ten seconds each: `pytest -m slow` runs them
+SLOW = {
+    "plot_03_accuracy_whatever_the_dimension",
+    "plot_06_missing_labels",
+    "plot_08_corrupted_images",
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in NAMES],
+)
 def test_numbers_bear_out_the_claims(run_example, name):
     run = run_example(name)
     check_picture(run.text)
@@ -221,3 +232,4 @@ def test_numbers_bear_out_the_claims(run_example, name):
 
 def test_every_example_is_checked():
     assert set(CHECKS) == set(NAMES)
+    assert set(NAMES) > SLOW
