@@ -186,6 +186,7 @@ class LazyAdamW(torch.optim.AdamW):
     # torch would import its compiler, which takes a second and is not used here
     add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
 
+    # torch's takes a closure; gradients are there when it is called here
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
         """Take one step, with the gradients that parameters have."""
@@ -194,7 +195,8 @@ class LazyAdamW(torch.optim.AdamW):
             if parameters:
                 _update(group, [self._entry(p, group) for p in parameters])
 
-    # torch would wrap `step` for hooks and profilers, a quarter of a small step's time
+    # torch would wrap `step` for hooks and profilers, a quarter of a small step's time,
+    # unless it has this mark, which its types do not know
     step.hooked = True  # type: ignore[attr-defined]
 
     def check_out(self, parameter: Tensor, rows: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The training loop: skorch's NeuralNet for our train steps, a slicing iterator."""
+"""The training loop: skorch's NeuralNet for our train steps, an iterator of batches."""
 
 import math
 from collections.abc import Iterator, Mapping

@@ -76,10 +76,6 @@ class Rows:
             return self.matrix.values().numel() / max(len(self.matrix), 1)
         return self.matrix[:1].numel()
 
-    @property
-    def device(self) -> torch.device:
-        return self.matrix.device
-
     def take(self, index: Index) -> Tensor:
         """The rows at these places, dense or CSR as the matrix is."""
         if self.positions is not None:

@@ -389,7 +389,7 @@ def test_sparse_signs_equal_dense_ones(pool, wider, form):
 def test_the_long_form_of_many_classes_equals_the_wide_form():
     y = draw_labels(["a", "b", "ccc"], (30, 5))
     y[:, 2] = np.where(np.arange(30) % 2, "a", "b")
-    rows, columns = np.nonzero(y != None)  # noqa: E711
+    rows, columns = np.nonzero(np.not_equal(y, None))
     wide, long = learn_encoding(y), learn_encoding(y[rows, columns], columns)
     assert wide.tasks_per_output.tolist() == long.tasks_per_output.tolist()
     signs = long.encode(y[rows, columns], columns)
