@@ -36,5 +36,5 @@ clean:
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -qq --disable-pip-version-check \
-		--constraint constraints.txt --editable ".[dev,plot]"
+		--constraint constraints.txt --editable ".[all]"
 	@touch $@
