@@ -2,21 +2,28 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+OLDEST := .venv-oldest
+IN_PARALLEL := -n logical --dist worksteal
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test test-oldest lint bench clean
 
 help:
-	@echo "make demo   compare probes of new tasks, print a table, draw demo.png"
-	@echo "make test   run the tests (slow ones: $(BIN)/pytest -m slow)"
-	@echo "make lint   ruff check, ruff format --check, mypy"
-	@echo "make bench  speed and memory against plain torch and the machine, to speed.json"
-	@echo "make clean  remove $(VENV), caches and pictures of examples"
+	@echo "make demo         compare probes of new tasks, print a table, draw demo.png"
+	@echo "make test         run the tests (slow ones: $(BIN)/pytest -m slow)"
+	@echo "make test-oldest  run them with the oldest versions that pyproject.toml admits"
+	@echo "make lint         ruff check, ruff format --check, mypy"
+	@echo "make bench        speed and memory against plain torch and the machine"
+	@echo "make clean        remove environments, caches and pictures of examples"
 
 demo: $(INSTALLED)
 	$(BIN)/python examples/plot_01_new_task_from_16_labels.py
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(IN_PARALLEL)
+
+# Any test may follow any other here; in `make test` those of a module stay together.
+test-oldest: $(OLDEST)/.installed
+	$(OLDEST)/bin/python -m pytest $(IN_PARALLEL) --random-order-bucket=global
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -27,14 +34,17 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/speed.py
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist *.png
+	rm -rf $(VENV) $(OLDEST) .pytest_cache .mypy_cache .ruff_cache build dist *.png
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): constraints.txt
+$(OLDEST)/.installed: constraints-oldest.txt
 
 # The constraint must be in force when torch comes in: without it pip takes the newest
 # release, with gigabytes of CUDA libraries, even where a CPU build of the pinned one is
 # at hand.
-$(INSTALLED): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -qq --disable-pip-version-check \
-		--constraint constraints.txt --editable ".[all]"
+%/.installed: pyproject.toml
+	$(PYTHON) -m venv $*
+	$*/bin/python -m pip install -qq --disable-pip-version-check \
+		--constraint $(filter constraints%,$^) --editable ".[all]"
 	@touch $@

@@ -1,8 +1,10 @@
 """What every estimator of the package shares, whatever network it trains."""
 
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,6 +13,7 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackContext
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 from skorch import NeuralNet
@@ -18,11 +21,27 @@ from skorch.callbacks import Callback
 
 from mtrl_sklearn._callbacks import (
     EpochProgress,
+    SaveProgress,
     ScikitLearnCallbacks,
     StopOnPlateau,
     ValidationScore,
 )
-from mtrl_sklearn._rows import DTYPES
+from mtrl_sklearn._checkpoint import Checkpoint, digest
+from mtrl_sklearn._ranks import (
+    Shard,
+    check_same,
+    from_first,
+    gather,
+    is_first,
+    together,
+)
+from mtrl_sklearn._rows import DTYPES, working_dtype
+
+# Parameters in which ranks may differ: the seed is that of the first one.
+OWN_OF_RANKS = {"callbacks", "device", "random_state", "verbose"}
+
+# Parameters that do not tell a call of fit from another one.
+NOT_OF_A_CALL = OWN_OF_RANKS | {"checkpoint", "output"}
 
 
 class Outcome(Protocol):
@@ -48,18 +67,55 @@ class DescentMixin:
     tol: float
     n_iter_no_change: int
     early_stopping: bool
+    validation_fraction: float
     callbacks: list[Callback] | None
+    checkpoint: str | os.PathLike[str] | None
     random_state: int | np.random.RandomState | None
     verbose: bool
 
     loss_curve_: np.ndarray
     _seed_: int
+    _state_: dict[str, np.ndarray]
+
+    def _validate_params(self) -> None:
+        """Check the parameters, and that all ranks have the same."""
+        with together():
+            super()._validate_params()  # type: ignore[misc]
+        parameters = self.get_params(deep=False)  # type: ignore[attr-defined]
+        check_same({k: v for k, v in parameters.items() if k not in OWN_OF_RANKS})
 
     def _draw_seed(self, resume: bool) -> int:
         """Seed of a fit; a fit that goes on keeps it, and so its held-out rows."""
         if resume:
             return self._seed_
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        return from_first(seed)
+
+    def _open_checkpoint(self, resume: bool, **data: Any) -> Checkpoint:
+        """Where a fit to these arrays is saved, and its seed."""
+        seed = self._draw_seed(resume)
+        if self.checkpoint is None:
+            return Checkpoint(seed=seed)
+        parameters = self.get_params(deep=False)  # type: ignore[attr-defined]
+        chosen = {k: repr(v) for k, v in parameters.items() if k not in NOT_OF_A_CALL}
+        if isinstance(self.random_state, Integral):
+            chosen["random_state"] = repr(int(self.random_state))
+        if resume:
+            data |= self._state_
+        digests = {name: digest(array) for name, array in data.items()}
+        call = {"class": type(self).__name__} | chosen | digests
+        return Checkpoint(self.checkpoint, call, seed)
+
+    def _hold_out(self, shard: Shard, seed: int) -> list[np.ndarray]:
+        """Positions of the rows that are here to train on, and of those to hold out."""
+        parts = train_test_split(
+            np.arange(shard.n_rows),
+            test_size=self.validation_fraction,
+            random_state=seed,
+        )
+        stop = shard.start + shard.n_here
+        here = (part[(part >= shard.start) & (part < stop)] for part in parts)
+        return [np.sort(part) - shard.start for part in here]
 
     def _make_callbacks(
         self,
@@ -67,17 +123,23 @@ class DescentMixin:
         given: dict[str, Any],
         validation_score: Callable[[Any], float],
         fitted_attributes: Callable[[NeuralNet], dict[str, Any]],
+        checkpoint: Checkpoint,
         min_fall: float = 0.0,
     ) -> list[Callback]:
         """List the skorch callbacks of a fit, in the order in which they are called."""
         plateau = StopOnPlateau("train_loss", self.tol, self.n_iter_no_change, min_fall)
         callbacks = [ScikitLearnCallbacks(root, self, given, fitted_attributes)]
+        validation = None
         if self.early_stopping:
             plateau.monitor = "validation_error"
-            callbacks.insert(0, ValidationScore(validation_score))
-        if self.verbose:
+            validation = ValidationScore(validation_score)
+            callbacks.insert(0, validation)
+        if self.verbose and is_first():
             callbacks.append(EpochProgress())
-        return [*callbacks, *(self.callbacks or []), plateau]
+        callbacks += [*(self.callbacks or []), plateau]
+        if self.checkpoint is not None:
+            callbacks.append(SaveProgress(checkpoint, validation))
+        return callbacks
 
     def _store_progress(self, solution: Outcome, resume: bool, seed: int) -> None:
         """Set the fitted attributes that tell of training and let it go on."""
@@ -173,6 +235,20 @@ def validate_rows(
         rows = rows.copy()  # it may be the caller's
         rows.sum_duplicates()
     return rows
+
+
+def unite_rows(estimator: BaseEstimator, rows: Any) -> Any:
+    """Rows in the dtype that all ranks compute in, of the same features on all."""
+    names = getattr(estimator, "feature_names_in_", None)
+    check_same(
+        {
+            "the number of features of X": rows.shape[1],
+            "the feature names of X": None if names is None else names.tolist(),
+        }
+    )
+    own = working_dtype(rows.dtype)
+    common = np.result_type(*gather(own))
+    return rows if own == common else rows.astype(common)
 
 
 def _has_torch_strides(array: np.ndarray) -> bool:

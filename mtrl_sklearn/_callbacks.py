@@ -4,6 +4,7 @@ A callback ends training by setting ``net.stop_requested``: all callbacks of tha
 are still called.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,30 @@ from sklearn.callback import CallbackContext
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 
-from mtrl_sklearn._net import export_state, restore_state
+from mtrl_sklearn._checkpoint import Checkpoint, Progress
+from mtrl_sklearn._net import (
+    DescentNet,
+    export_state,
+    loss_curve,
+    restore_state,
+    validation_scores,
+)
+
+# Of arrays of a checkpoint: the state of the best epoch.
+BEST = "best."
+
+
+class CosineSchedule(Callback):
+    """Let learning rates fall along a cosine, from epoch to epoch, to end at 0.
+
+    The epoch says it all: a fit that goes on in its midst needs no more.
+    """
+
+    def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        n_done = len(net.history) - 1
+        for group in net.optimizer_.param_groups:
+            rate = group.setdefault("initial_lr", group["lr"])
+            group["lr"] = rate * (1 + math.cos(math.pi * n_done / net.max_epochs)) / 2
 
 
 class StopOnPlateau(Callback):
@@ -45,6 +69,10 @@ class StopOnPlateau(Callback):
     def initialize(self) -> "StopOnPlateau":
         self.converged_ = False
         return self
+
+    def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        if net.history:  # a fit that goes on may have settled already
+            self.on_epoch_end(net)
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         losses = net.history[:, self.monitor]
@@ -78,8 +106,7 @@ class ValidationScore(Callback):
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         score = self.score(net.module_)
-        net.history.record("validation_score", score)
-        net.history.record("validation_error", 1 - score)
+        _record_validation(net, score)
         if score > self.best_score_:
             self.best_score_ = score
             self.best_state_ = export_state(net)
@@ -93,7 +120,9 @@ class EpochProgress(Callback):
     """A progress bar over epochs that shows the loss."""
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
-        self.bar_ = tqdm.tqdm(total=net.max_epochs, unit="epoch")
+        self.bar_ = tqdm.tqdm(
+            total=net.max_epochs, initial=len(net.history), unit="epoch"
+        )
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         shown = {"loss": net.history[-1]["train_loss"]}
@@ -104,6 +133,58 @@ class EpochProgress(Callback):
 
     def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
         self.bar_.close()
+
+
+class SaveProgress(Callback):
+    """Save after each epoch what a fit needs to go on from there.
+
+    It comes after all others, which may change the state or ask to stop.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    validation : ValidationScore or None
+    """
+
+    def __init__(self, checkpoint: Checkpoint, validation: ValidationScore | None):
+        self.checkpoint = checkpoint
+        self.validation = validation
+
+    def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        n_bytes = sum(array.nbytes for array in export_state(net).values())
+        # the optimiser will have two moments of each weight
+        self.checkpoint.reserve(n_bytes * (3 if self.validation is None else 6))
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        is_over = net.stop_requested or len(net.history) == net.max_epochs
+        curves = loss_curve(net), validation_scores(net)
+        self.checkpoint.save(lambda: self._state(net), *curves, is_over)
+
+    def _state(self, net: NeuralNet) -> dict[str, np.ndarray]:
+        best = {} if self.validation is None else self.validation.best_state_
+        return export_state(net) | {BEST + name: a for name, a in best.items()}
+
+
+def resume(net: DescentNet, progress: Progress) -> None:
+    """Bring an initialised net and its callbacks to where a fit was."""
+    best = {k[len(BEST) :]: v for k, v in progress.state.items() if k.startswith(BEST)}
+    restore_state(net, progress.state)
+    for k, loss in enumerate(progress.loss_curve.tolist()):
+        net.history.new_epoch()
+        net.history.record("epoch", k + 1)
+        net.history.record("train_loss", loss)
+        if k < len(progress.validation_scores):
+            _record_validation(net, float(progress.validation_scores[k]))
+    for _, callback in net.callbacks_:
+        if isinstance(callback, ValidationScore):
+            callback.best_score_ = max(progress.validation_scores)
+            callback.best_state_ = best
+    net.stop_requested = progress.is_over
+
+
+def _record_validation(net: NeuralNet, score: float) -> None:
+    net.history.record("validation_score", score)
+    net.history.record("validation_error", 1 - score)
 
 
 class ScikitLearnCallbacks(Callback):

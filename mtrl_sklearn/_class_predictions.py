@@ -1,13 +1,18 @@
 """Classes and tasks of rows as fitted attributes, and predictions of classes."""
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from scipy.special import expit, softmax
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from mtrl_sklearn._named_arrays import read_weights
+from mtrl_sklearn._ranks import gather, together
+from mtrl_sklearn._shared_labels import join_values
 from mtrl_sklearn._tasks import (
     brief,
+    check_same_classes,
     find_classes,
     find_codes,
     read_class_labels,
@@ -30,14 +35,16 @@ class ClassPredictionsMixin:
     def _head_scores(self, X: Any) -> np.ndarray:
         raise NotImplementedError
 
-    def _learn_classes(self, labels: Any) -> None:
-        """Set ``classes_``."""
-        self.classes_ = find_classes(read_class_labels(labels))
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"y shows {len(self.classes_)} class ({self.classes_.tolist()}), but a "
-                "classifier needs at least 2. Add rows of another class."
-            )
+    def _learn_classes(self, labels: Any, classes: Any = None) -> None:
+        """Set ``classes_``, to those given if there are any."""
+        name, given = ("y", labels) if classes is None else ("classes", classes)
+        with together():
+            values = read_class_labels(given, name)
+        self.classes_ = find_classes(join_values(values, name), name)
+
+    def _check_classes(self, classes: Any) -> None:
+        """Refuse other classes than those of the first `partial_fit`."""
+        check_same_classes(classes, [self.classes_])
 
     def _encode_labels(self, labels: np.ndarray) -> np.ndarray:
         """Position of each label in ``classes_``."""
@@ -52,10 +59,14 @@ class ClassPredictionsMixin:
 
     def _learn_tasks(self, ids: np.ndarray | None, reset: bool) -> None:
         """Set ``tasks_``, or check and extend it by the ids of further rows."""
+        if not reset and self._head_ == "per_task":
+            with together():
+                self._find_heads(ids)
+            return
+        if ids is not None:
+            ids = join_values(ids, "tasks")
         if reset:
             self.tasks_ = np.array([0]) if ids is None else np.unique(ids)
-        elif self._head_ == "per_task":
-            self._find_heads(ids)
         elif ids is not None:
             if (ids.dtype.kind in "UT") != (self.tasks_.dtype.kind in "UT"):
                 raise ValueError(
@@ -90,23 +101,26 @@ class ClassPredictionsMixin:
         if self.class_weight is None:
             return np.ones(n_classes)
         if isinstance(self.class_weight, str):  # "balanced"
-            counts = np.bincount(codes, weights, minlength=n_classes)
+            counts = sum(gather(np.bincount(codes, weights, minlength=n_classes)))
             shown = counts > 0
             return np.divide(1, counts, out=np.zeros(n_classes), where=shown)
         keys = list(self.class_weight)
-        codes = find_codes(read_class_labels(keys), self.classes_)
+        codes = find_codes(read_class_labels(keys, "class_weight"), self.classes_)
         if (codes < 0).any():
             raise ValueError(
                 f"class_weight has the keys {keys}, which are not all among the "
                 f"classes {self.classes_.tolist()}. Remove the others."
             )
-        of_class = np.ones(n_classes)
-        of_class[codes] = list(self.class_weight.values())
-        if not (np.isfinite(of_class) & (of_class >= 0)).all():
+        values: list[Any] = list(self.class_weight.values())
+        if not all(isinstance(w, Real) for w in values) or not all(
+            0 <= w < np.inf for w in values
+        ):
             raise ValueError(
                 f"class_weight={self.class_weight} holds weights that are negative or "
-                "not finite. Pass weights of at least 0."
+                "not finite numbers. Pass weights of at least 0."
             )
+        of_class = np.ones(n_classes)
+        of_class[codes] = values
         return of_class
 
     def _scores(self, X: Any, tasks: Any) -> np.ndarray:
@@ -114,9 +128,9 @@ class ClassPredictionsMixin:
         check_is_fitted(self)
         scores = self._head_scores(X)
         heads: np.ndarray | int = 0
+        ids = None if tasks is None else read_task_ids(tasks)
+        check_consistent_length(scores, ids)
         if self._head_ == "per_task":
-            ids = None if tasks is None else read_task_ids(tasks)
-            check_consistent_length(scores, ids)
             heads = self._find_heads(ids)
         return scores[np.arange(len(scores)), heads]
 
@@ -208,10 +222,17 @@ class ClassPredictionsMixin:
         -------
         float
             In [0, 1].
+
+        Raises
+        ------
+        ValueError
+            If labels, ids of tasks or weights cannot be read, or lengths differ.
         """
         scores = self._scores(X, tasks)
         labels = read_class_labels(y)
-        check_consistent_length(scores, labels, sample_weight)
+        check_consistent_length(scores, labels)
+        if sample_weight is not None:
+            sample_weight = read_weights(sample_weight, scores)
         predicted = class_scores(scores).argmax(axis=1)
         right = predicted == find_codes(labels, self.classes_)
         right &= np.isfinite(scores).all(axis=1)

@@ -1,5 +1,6 @@
 """ConvMultiTaskClassifier: parameters, validation, documentation."""
 
+import os
 import warnings
 from numbers import Integral, Real
 from typing import Any
@@ -15,7 +16,6 @@ from sklearn.base import (
 )
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -27,8 +27,10 @@ from mtrl_sklearn._base import (
     DescentMixin,
     last_good_state,
     resolve_device,
+    unite_rows,
     validate_rows,
 )
+from mtrl_sklearn._checkpoint import Checkpoint
 from mtrl_sklearn._class_predictions import ClassPredictionsMixin, class_scores
 from mtrl_sklearn._conv_descent import (
     ClassData,
@@ -47,6 +49,7 @@ from mtrl_sklearn._inputs import (
 )
 from mtrl_sklearn._patches import PatchGrid, make_patch_grid
 from mtrl_sklearn._precision import PRECISIONS, resolve_precision
+from mtrl_sklearn._ranks import check_same, gather, locate_rows, together
 from mtrl_sklearn._rows import Rows
 from mtrl_sklearn._tasks import (
     find_codes,
@@ -181,6 +184,14 @@ class ConvMultiTaskClassifier(
         shape (n_filters, n_weights), in ``net.module_``. For scikit-learn's own
         callbacks see `set_callbacks`.
 
+    checkpoint : path-like, default=None
+        File in which `fit` saves, after its epochs, all that it needs to go on: a fit
+        that was killed, and is started again by the same call with the same data, ends
+        bit for bit where it would have ended. In a folder each call has a file of its
+        own. At most a tenth of the time goes into writing. A file of another call is
+        refused; one of a fit that had ended gives its result at once, so remove it to
+        start anew. `partial_fit` does without.
+
     precision : {"auto", "float32", "tf32", "bfloat16"}, default="auto"
         What training computes in. "auto" is float64 for inputs of float64 and float32
         for all others. "bfloat16" multiplies matrices of 8 significant bits in "adam",
@@ -304,6 +315,7 @@ class ConvMultiTaskClassifier(
         "task_weight": [StrOptions({"observed", "equal"})],
         "warm_start": ["boolean"],
         "callbacks": [list, tuple, None],
+        "checkpoint": [str, os.PathLike, None],
         "precision": [StrOptions(PRECISIONS)],
         "device": [str],
         "random_state": ["random_state"],
@@ -334,6 +346,7 @@ class ConvMultiTaskClassifier(
         task_weight="observed",
         warm_start=False,
         callbacks=None,
+        checkpoint=None,
         precision="auto",
         device="auto",
         random_state=None,
@@ -360,6 +373,7 @@ class ConvMultiTaskClassifier(
         self.task_weight = task_weight
         self.warm_start = warm_start
         self.callbacks = callbacks
+        self.checkpoint = checkpoint
         self.precision = precision
         self.device = device
         self.random_state = random_state
@@ -407,8 +421,9 @@ class ConvMultiTaskClassifier(
         resume = self.warm_start and hasattr(self, "n_iter_")
         with last_good_state(self):
             data = self._read_data(X, y, tasks, None, sample_weight, not resume)
-            seed = self._draw_seed(resume)
-            train, held_out = self._split_rows(data, seed)
+            arrays = {"y": data.codes, "tasks": data.tasks, "weights": data.weights}
+            checkpoint = self._open_checkpoint(resume, X=data.X, **arrays)
+            train, held_out = self._split_rows(data, checkpoint.seed)
             options = self._resolve_options(train, resume)
 
             root = self._init_callback_context(max_subtasks=options.max_epochs)
@@ -416,9 +431,9 @@ class ConvMultiTaskClassifier(
             metadata = {k: v for k, v in metadata.items() if v is not None} or None
             given = {"X": X, "y": y, "metadata": metadata}
             root.call_on_fit_task_begin(estimator=self, **given)
-            callbacks = self._list_callbacks(held_out, root, given)
-            solution = self._descend(train, resume, options, callbacks, seed)
-            self._store(solution, resume, seed)
+            callbacks = self._list_callbacks(held_out, root, given, checkpoint)
+            solution = self._descend(train, resume, options, callbacks, checkpoint)
+            self._store(solution, resume, checkpoint.seed)
             root.call_on_fit_task_end(
                 estimator=self, **given, reconstruction_attributes={}
             )
@@ -462,32 +477,43 @@ class ConvMultiTaskClassifier(
         with last_good_state(self):
             data = self._read_data(X, y, tasks, classes, sample_weight, not resume)
             options = self._resolve_options(data, resume)._replace(max_epochs=1)
-            seed, callbacks = self._draw_seed(resume), list(self.callbacks or [])
-            solution = self._descend(data, resume, options, callbacks, seed)
-            self._store(solution, resume, seed)
+            once = Checkpoint(seed=self._draw_seed(resume))
+            callbacks = list(self.callbacks or [])
+            solution = self._descend(data, resume, options, callbacks, once)
+            self._store(solution, resume, once.seed)
         return self
 
     def _read_data(self, X, y, tasks, classes, sample_weight, reset):
         """Validated rows; sets what describes inputs, labels and tasks."""
-        rows = self._read_rows(X, reset)
-        self._resolve_network(len(rows), reset)
-        labels = read_class_labels(y)
-        ids = None if tasks is None else read_task_ids(tasks)
-        check_consistent_length(rows, labels, ids)
+        with together():
+            rows = self._read_rows(X, reset)
+            labels = read_class_labels(y)
+            ids = None if tasks is None else read_task_ids(tasks)
+            check_consistent_length(rows, labels, ids)
+            weights = _check_sample_weight(
+                sample_weight, rows, dtype=np.float64, ensure_non_negative=True
+            )
+        rows, shard = unite_rows(self, rows), locate_rows(len(rows))
+        check_same({"the shape of X": self.input_shape_, "tasks=None": ids is None})
+        self._resolve_network(shard.n_rows, reset)
         if reset:
             self._learn_classes(labels if classes is None else classes)
             self._check_shares()
         self._learn_tasks(ids, reset)
-        codes = self._encode_labels(labels)
-        weights = _check_sample_weight(
-            sample_weight, rows, dtype=np.float64, ensure_non_negative=True
-        )
+        with together():
+            codes = self._encode_labels(labels)
         positions = np.zeros(len(rows), dtype=np.int64)
         if ids is not None:
             positions = find_codes(ids, self.tasks_)
         return weigh_rows(
             ClassData(
-                rows, codes, positions, weights, len(self.classes_), len(self.tasks_)
+                rows,
+                codes,
+                positions,
+                weights,
+                len(self.classes_),
+                len(self.tasks_),
+                shard,
             ),
             self._class_weights(codes, weights),
             self.task_weight,
@@ -547,17 +573,15 @@ class ConvMultiTaskClassifier(
         """Rows to train on, and to hold out if any."""
         if not self.early_stopping:
             return data, None
-        parts = train_test_split(
-            np.arange(data.n_rows),
-            test_size=self.validation_fraction,
-            random_state=seed,
-        )
+        parts = self._hold_out(data.shard, seed)
         for rows, what in zip(parts, ("training", "held-out")):
-            n_classes = len(np.unique(data.codes[rows[data.weights[rows] > 0]]))
+            codes = gather(np.unique(data.codes[rows[data.weights[rows] > 0]]))
+            n_classes = len(np.unique(np.concatenate(codes)))
             if n_classes < 2:
+                n_rows = locate_rows(len(rows)).n_rows
                 raise ValueError(
                     f"early_stopping=True with validation_fraction="
-                    f"{self.validation_fraction} leaves {len(rows)} {what} rows, which "
+                    f"{self.validation_fraction} leaves {n_rows} {what} rows, which "
                     f"show {n_classes} class. Change validation_fraction, or set "
                     "early_stopping=False."
                 )
@@ -580,32 +604,35 @@ class ConvMultiTaskClassifier(
             precision = "float32"
         return resolve_precision(precision, dtype, resolve_device(self.device))
 
-    def _list_callbacks(self, held_out, root, given):
+    def _list_callbacks(self, held_out, root, given, checkpoint):
         def validation_score(module):
-            rows = np.arange(held_out.n_rows)
+            rows = np.arange(len(held_out.codes))
             heads = held_out.tasks if self._head_ == "per_task" else 0
             inputs = Rows(held_out.X, module.filters.dtype, positions=held_out.rows)
             scores = module.score_rows(inputs)
-            scores = scores.reshape(len(rows), -1, module.n_columns)
+            n_heads = scores.shape[1] // module.n_columns
+            scores = scores.reshape(len(rows), n_heads, module.n_columns)
             log_probability = log_softmax(class_scores(scores[rows, heads]), axis=1)
-            return float(held_out.weights @ log_probability[rows, held_out.codes])
+            score = float(held_out.weights @ log_probability[rows, held_out.codes])
+            return sum(gather(score))
 
         def fitted_attributes(net):
             return self._network_attributes(finish_conv(net.module_))
 
         min_fall = MIN_FALL if self.solver_ == "gd" else 0.0
         return self._make_callbacks(
-            root, given, validation_score, fitted_attributes, min_fall
+            root, given, validation_score, fitted_attributes, checkpoint, min_fall
         )
 
-    def _descend(self, data, resume, options, callbacks, seed):
+    def _descend(self, data, resume, options, callbacks, checkpoint):
         return descend_conv(
             data,
             self._patch_grid(),
             self._state_ if resume else None,
             options,
             callbacks=callbacks,
-            seed=seed,
+            progress=checkpoint.progress,
+            seed=checkpoint.seed,
             device=resolve_device(self.device),
         )
 

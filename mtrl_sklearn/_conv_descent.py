@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from skorch.callbacks import Callback, LRScheduler
+from skorch.callbacks import Callback
 from torch import Tensor
-from torch.optim.lr_scheduler import CosineAnnealingLR
 
+from mtrl_sklearn._callbacks import CosineSchedule, resume
+from mtrl_sklearn._checkpoint import Progress
 from mtrl_sklearn._conv_options import ConvOptions
 from mtrl_sklearn._gradients import filter_gradients, head_gradients, pool_responses
 from mtrl_sklearn._lazy_adamw import LazyAdamW
@@ -16,6 +17,14 @@ from mtrl_sklearn._losses import ClassLoss
 from mtrl_sklearn._modules import TwoLayerConv, patch_statistics
 from mtrl_sklearn._net import DescentNet, export_state, restore_state, train
 from mtrl_sklearn._patches import PatchGrid
+from mtrl_sklearn._ranks import (
+    Shard,
+    Share,
+    from_first,
+    gather,
+    locate_rows,
+    sum_over_ranks,
+)
 from mtrl_sklearn._rows import (
     RowDataset,
     Rows,
@@ -34,15 +43,16 @@ class ClassData(NamedTuple):
     X: np.ndarray  # (n_inputs, prod(input_shape)), of any numeric dtype
     codes: np.ndarray  # (n_samples,), int64, from 0 to n_classes - 1
     tasks: np.ndarray  # (n_samples,), int64, from 0 to n_tasks - 1
-    weights: np.ndarray  # (n_samples,), summing to 1
+    weights: np.ndarray  # (n_samples,), summing to 1 over all ranks
     n_classes: int
     n_tasks: int
+    shard: Shard  # where these rows are among those of all ranks
     rows: np.ndarray | None = None  # (n_samples,), positions in X; None is all of it
 
     @property
     def n_rows(self) -> int:
-        """Number of rows."""
-        return len(self.codes)
+        """Number of rows, of all ranks."""
+        return self.shard.n_rows
 
     def take(self, rows: np.ndarray) -> "ClassData":
         """Some of the rows, whose weights sum to 1 again."""
@@ -51,14 +61,15 @@ class ClassData(NamedTuple):
             rows=rows if self.rows is None else self.rows[rows],
             codes=self.codes[rows],
             tasks=self.tasks[rows],
-            weights=weights / (weights.sum() or 1),
+            weights=weights / (sum(gather(weights.sum())) or 1),
+            shard=locate_rows(len(rows)),
         )
 
 
 def weigh_rows(
     data: ClassData, class_weights: np.ndarray, task_weight: str
 ) -> ClassData:
-    """Weights of rows, times those of classes and tasks, made to sum to 1.
+    """Weights of rows, times those of classes and tasks, that sum to 1 over all ranks.
 
     Parameters
     ----------
@@ -68,16 +79,18 @@ def weigh_rows(
     task_weight : {"observed", "equal"}
         "equal" makes the weights of all tasks that have rows sum to the same.
     """
-    weights = data.weights / (data.weights.max() or 1) * class_weights[data.codes]
+    largest = max(gather(data.weights.max()))
+    weights = data.weights / (largest or 1) * class_weights[data.codes]
     if task_weight == "equal":
-        totals = np.bincount(data.tasks, weights, minlength=data.n_tasks)
+        totals = sum(gather(np.bincount(data.tasks, weights, minlength=data.n_tasks)))
         weights = weights / np.where(totals > 0, totals, 1)[data.tasks]
-    if not weights.sum() > 0:
+    total = sum(gather(weights.sum()))
+    if not total > 0:
         raise ValueError(
             "All rows have a weight of 0 (sample_weight times class_weight). Give "
             "some a positive weight."
         )
-    return data._replace(weights=weights / weights.sum())
+    return data._replace(weights=weights / total)
 
 
 class ConvNetwork(NamedTuple):
@@ -118,8 +131,9 @@ def evaluate(
     patches: Tensor,
     labels: tuple[Tensor, Tensor, Tensor],
     dtype: torch.dtype | None = None,
+    share: Share | None = None,
 ) -> Evaluation:
-    """Loss and closed-form gradients.
+    """Loss and closed-form gradients, summed over the rows of all ranks.
 
     Parameters
     ----------
@@ -130,6 +144,8 @@ def evaluate(
         Codes, tasks and weights of mean 1.
     dtype : torch.dtype, default=None
         What products are computed in; None is that of the parameters.
+    share : Share, default=None
+        Which rows of the batch these are; None is all.
     """
     dtype = dtype or module.filters.dtype
     patches, pool = patches.to(dtype), module.pool.to(dtype)
@@ -138,7 +154,8 @@ def evaluate(
     )
     responses, pooled = pool_responses(patches, filters, biases, pool, module.power)
     scores = torch.addmm(head_intercept, pooled, head_coef.T)
-    loss = criterion.with_gradient(scores.to(module.filters.dtype), *labels)
+    n_rows = None if share is None else share.n_rows
+    loss = criterion.with_gradient(scores.to(module.filters.dtype), *labels, n_rows)
     gradient = loss.gradient.to(dtype)
     gradients: dict[str, Tensor] = filter_gradients(
         patches, responses, gradient @ head_coef, pool, module.power
@@ -147,7 +164,8 @@ def evaluate(
         coef, intercept = head_gradients(pooled, gradient)
         gradients |= {"head_coef": coef, "head_intercept": intercept}
     trained = {k: g for k, g in gradients.items() if getattr(module, k).requires_grad}
-    return Evaluation(loss.value, scores, trained)
+    value, *summed = sum_over_ranks(loss.value, *trained.values())
+    return Evaluation(value, scores, dict(zip(trained, summed)))
 
 
 class AdamConvNet(DescentNet):
@@ -185,6 +203,7 @@ class AdamConvNet(DescentNet):
             module.patches(X),
             tuple(labels),
             self.product_dtype,
+            batch.share,
         )
         parameters = [getattr(module, name) for name in found.gradients]
         self.update(batch, tuple(parameters), tuple(found.gradients.values()))
@@ -215,7 +234,7 @@ class FullBatchConvNet(DescentNet):
         def closure() -> float:
             nonlocal scores
             loss, scores, gradients = evaluate(
-                module, self.criterion_, patches, tuple(labels)
+                module, self.criterion_, patches, tuple(labels), None, batch.share
             )
             for name, gradient in gradients.items():
                 parameter = getattr(module, name)
@@ -239,6 +258,7 @@ def descend_conv(
     options: ConvOptions,
     *,
     callbacks: list[Callback],
+    progress: Progress | None = None,
     seed: int,
     device: str,
 ) -> ConvSolution:
@@ -253,6 +273,8 @@ def descend_conv(
     options : ConvOptions
     callbacks : list of skorch callbacks
         One whose ``converged_`` is true says that the loss had settled.
+    progress : Progress or None
+        Where this call was when it was interrupted.
     seed : int
     device : str
     """
@@ -263,6 +285,7 @@ def descend_conv(
         Rows(data.codes, None, device),
         Rows(data.tasks, None, device),
         Rows(data.weights * data.n_rows, dtype, device),
+        shard=data.shard,
     )
     n_heads = data.n_tasks if options.head == "per_task" else 1
     n_columns = 1 if data.n_classes == 2 else data.n_classes
@@ -281,8 +304,7 @@ def descend_conv(
     module.train_only(trained)
     full_batch = options.solver == "gd"
     if not full_batch:
-        schedule = LRScheduler(policy=CosineAnnealingLR, T_max=options.max_epochs)
-        callbacks = [schedule, *callbacks]
+        callbacks = [CosineSchedule(), *callbacks]
     net = SOLVERS[options.solver](
         module,
         ClassLoss(n_heads),
@@ -302,13 +324,15 @@ def descend_conv(
         module.input_scale.fill_(scale)
     else:
         restore_state(net, state)
+    if progress is not None:
+        resume(net, progress)
     operations = 4 * net.batch_size * grid.n_positions * options.n_filters
     operations *= grid.patch_dim + grid.n_cells
     log = train(net, rows, operations, options.precision.allow_tf32)
     settled = any(getattr(callback, "converged_", False) for callback in callbacks)
     annealed = not full_batch and len(log.loss_curve) == options.max_epochs
     return ConvSolution(
-        finish_conv(module),
+        from_first(finish_conv(module)),
         export_state(net),
         log.loss_curve,
         log.validation_scores,

@@ -37,6 +37,7 @@ from mtrl_sklearn._products import (
     multiply_transposed,
     with_values,
 )
+from mtrl_sklearn._ranks import Share
 
 
 class HeadGradients(NamedTuple):
@@ -122,8 +123,13 @@ def pull_back(gated: Tensor, inputs: Factor) -> Tensor:
     return multiply_transposed(inputs, gated).T
 
 
-def dropout_(hidden: Tensor, rate: float, generator: torch.Generator) -> Tensor:
+def dropout_(
+    hidden: Tensor, rate: float, generator: torch.Generator, share: Share | None = None
+) -> Tensor:
     """Set entries to 0 with probability ``rate``, in place, and scale the others.
+
+    Draws are made for the rows of all ranks, of which ``share`` says which are here:
+    results do not depend on how rows are spread.
 
     Eight draws come out of each random integer, which makes this several times faster
     on a CPU than torch's bernoulli; four where 8 bits do not give the rate, which is
@@ -133,10 +139,13 @@ def dropout_(hidden: Tensor, rate: float, generator: torch.Generator) -> Tensor:
         return hidden
     dtype = torch.int8 if (256 * rate).is_integer() else torch.int16
     bits = torch.iinfo(dtype).bits
-    n_words = -(-hidden.numel() * bits // 64)
+    share = share or Share(len(hidden))
+    n_draws = share.n_rows * hidden.shape[1]
+    n_words = -(-n_draws * bits // 64)
     words = torch.empty(n_words, dtype=torch.int64, device=hidden.device)
     words.random_(-(2**63), None, generator=generator)
-    draws = words.view(dtype)[: hidden.numel()].view_as(hidden).to(hidden.dtype)
+    draws = words.view(dtype)[:n_draws].view(share.n_rows, -1)[share.places]
+    draws = draws.to(hidden.dtype)
     threshold = round(rate * 2**bits) - 2 ** (bits - 1) - 0.5
     hidden.mul_(1 / (1 - rate))
     return torch.ops.aten.threshold_backward.grad_input(
@@ -177,7 +186,7 @@ def pool_responses(
     responses = flat.view(n_samples, n_positions, len(filters))
     powered = responses if power == 1 else responses.pow(power)
     pooled = torch.matmul(pool, powered)
-    return PooledResponses(responses, pooled.view(n_samples, -1))
+    return PooledResponses(responses, pooled.flatten(1))
 
 
 def filter_gradients(

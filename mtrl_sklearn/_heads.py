@@ -5,10 +5,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mtrl_sklearn._gradients import HeadGradients
 from mtrl_sklearn._lazy_adamw import LazyAdamW
 from mtrl_sklearn._modules import TwoLayerReLU
 from mtrl_sklearn._products import csr_tensor, is_sparse
+from mtrl_sklearn._ranks import n_ranks, sum_over_ranks
 
 # Heads are gathered for a batch, and its update kept to them, where at most this share
 # of the tasks can have labels in it.
@@ -30,7 +30,7 @@ class BatchHeads(NamedTuple):
         coef, intercept = (self.optimizer.check_out(p, self.tasks) for p in self.whole)
         return coef, intercept
 
-    def expand(self, gradients: HeadGradients) -> tuple[Tensor, ...]:
+    def expand(self, gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Gradients of the whole parameters, sparse where some heads have none."""
         if self.tasks is None:
             return gradients
@@ -49,13 +49,24 @@ class BatchHeads(NamedTuple):
 def select_heads(
     module: TwoLayerReLU, optimizer: LazyAdamW, signs: Tensor, take_all: bool = False
 ) -> BatchHeads:
-    """Find the heads that signs (n_samples, n_tasks) ask for, or take all of them."""
+    """Find the heads that signs (n_samples, n_tasks) ask for, or take all of them.
+
+    Ranks take the same ones: those that the signs of any of them ask for.
+    """
     whole = (module.task_coef, module.task_intercept)
     tasks = None
     if is_sparse(signs) and not take_all:
         columns, crow = signs.col_indices(), signs.crow_indices()
-        if len(columns) <= MAX_SHARE * signs.shape[1]:
-            tasks, places = columns.unique(return_inverse=True)
+        n_tasks, n_labels = signs.shape[1], len(columns)
+        if n_ranks() > 1:
+            (counts,) = sum_over_ranks(columns.bincount(minlength=n_tasks))
+            n_labels = int(counts.sum())
+        if n_labels <= MAX_SHARE * n_tasks:
+            if n_ranks() > 1:
+                tasks = counts.nonzero()[:, 0]
+                places = torch.searchsorted(tasks, columns)
+            else:
+                tasks, places = columns.unique(return_inverse=True)
             shape = (signs.shape[0], len(tasks))
             signs = csr_tensor(crow, places.to(crow.dtype), signs.values(), shape)
             tasks = tasks.long()

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from mtrl_sklearn._named_arrays import naming_numbers
+
 # Square inputs of two axes, from this side on, are more likely images than patches.
 SMALLEST_IMAGE = 8
 
@@ -38,7 +40,8 @@ def flatten_inputs(
     ValueError
         If an input has more than three dimensions, or not the known shape.
     """
-    n_dims = len(X.shape) if hasattr(X, "shape") else np.asarray(X).ndim
+    with naming_numbers(X, "X"):
+        n_dims = len(X.shape) if hasattr(X, "shape") else np.asarray(X).ndim
     if n_dims <= 2:
         return X, None
     array = np.asarray(X)
@@ -118,7 +121,7 @@ def resolve_input_shape(
 
 def read_input_shape(input_shape: Any) -> tuple[int, ...]:
     """The parameter ``input_shape`` as one to three positive ints."""
-    lengths = list(input_shape)
+    lengths = np.ravel(np.asarray(input_shape, dtype=object)).tolist()
     if not 1 <= len(lengths) <= 3 or any(
         not isinstance(length, Integral) or length < 1 for length in lengths
     ):

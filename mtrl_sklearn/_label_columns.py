@@ -139,7 +139,7 @@ def _read_vector(values: Any, argument: str) -> np.ndarray:
 def read_task_ids(tasks: Any) -> np.ndarray:
     """Task ids of rows, of shape (n_samples,) and a proper dtype; none is missing."""
     array = _read_vector(tasks, "tasks")
-    ids = read_column(array, "tasks").values
+    ids = read_column(array, "tasks", "ids").values
     if len(ids) < len(array):
         raise ValueError(
             f"tasks holds {len(array) - len(ids)} missing ids. Drop these rows "
@@ -159,7 +159,7 @@ def as_array(values: Any) -> np.ndarray:
     return np.array(values, dtype=object)
 
 
-def read_column(values: np.ndarray, name: Any) -> Column:
+def read_column(values: np.ndarray, name: Any, what: str = "labels") -> Column:
     """Split one output into observed values, of a proper dtype, and their rows."""
     rows = np.arange(len(values))
     if values.dtype.kind == "f":
@@ -168,13 +168,18 @@ def read_column(values: np.ndarray, name: Any) -> Column:
             values, rows = values[observed], rows[observed]
     elif values.dtype.kind == "O":
         observed = np.fromiter((not is_missing(v) for v in values), bool, len(values))
-        values, rows = _infer_dtype(values[observed], name), rows[observed]
-    if values.dtype.kind == "c":
-        raise ValueError(f"Complex data not supported: the labels of {name!r}.")
-    if values.dtype.kind == "f" and np.isinf(values).any():
+        values, rows = _infer_dtype(values[observed], name, what), rows[observed]
+    if values.dtype.kind not in "biufUT":
+        reason = "Complex data not supported. " if values.dtype.kind == "c" else ""
         raise ValueError(
-            f"Input y contains infinity: in {name!r}. Only NaN, None and NA stand for "
-            "a label that was not observed."
+            f"{reason}The {what} of {name!r} should be numbers, booleans or strings, "
+            f"got {values.dtype}. Convert them, for instance to strings."
+        )
+    if values.dtype.kind == "f" and np.isinf(values).any():
+        source = "y" if what == "labels" else name
+        raise ValueError(
+            f"Input {source} contains infinity: in {name!r}. Only NaN, None and NA "
+            "stand for a label that was not observed."
         )
     return Column(values, rows)
 
@@ -185,22 +190,25 @@ def is_missing(value: Any) -> bool:
     return value is None or is_scalar_nan(value) or is_pandas_na(value)
 
 
-def _infer_dtype(values: np.ndarray, name: Any) -> np.ndarray:
+def _infer_dtype(values: np.ndarray, name: Any, what: str) -> np.ndarray:
     """The numeric or string array that an object array holds."""
     if len(values) == 0:
         return np.empty(0)
     is_string = {isinstance(v, str) for v in values}
     if len(is_string) > 1:
         raise ValueError(
-            f"The labels of {name!r} mix strings and numbers. Use one type per task."
+            f"The {what} of {name!r} mix strings and numbers. Use one type per task."
         )
     try:
         inferred = np.array(values.tolist())
     except ValueError:  # sequences of unequal length
         inferred = values
     if inferred.ndim != 1 or inferred.dtype.kind == "O":
+        kinds = sorted({type(v).__name__ for v in values})
+        got = f"{' and '.join(kinds)} objects"
+        if kinds == ["int"]:
+            got = "integers beyond 64 bits"
         raise ValueError(
-            f"The labels of {name!r} should be numbers, booleans or strings, got "
-            f"{type(values[0]).__name__} objects."
+            f"The {what} of {name!r} should be numbers, booleans or strings, got {got}."
         )
     return inferred

@@ -59,8 +59,9 @@ LOSSES = {
 class MultiTaskLoss(nn.Module):
     """A task loss and its task weights as a torch criterion.
 
-    Values are means over rows of the weighted losses of their labels. Where signs are
-    CSR, scores are those of the labels, in their order, and gradients are CSR, too.
+    Values are means over the rows of a batch, those on other ranks included, of the
+    weighted losses of labels, summed over what is here. Where signs are CSR, scores are
+    those of the labels, in their order, and gradients are CSR, too.
 
     Parameters
     ----------
@@ -75,7 +76,9 @@ class MultiTaskLoss(nn.Module):
         self.loss = loss
         self.register_buffer("weights", weights)
 
-    def read(self, signs: Tensor, tasks: Tensor | None = None) -> Labels:
+    def read(
+        self, signs: Tensor, tasks: Tensor | None = None, n_rows: int | None = None
+    ) -> Labels:
         """Labels of a batch, with their weights.
 
         Parameters
@@ -83,9 +86,11 @@ class MultiTaskLoss(nn.Module):
         signs : Tensor of shape (n_samples, n_tasks)
         tasks : Tensor of shape (n_tasks,), default=None
             Which tasks these are, if not all.
+        n_rows : int, default=None
+            Rows of the batch on all ranks; None is those of signs.
         """
         weights = self.weights if tasks is None else self.weights[tasks]
-        weights = weights / signs.shape[0]
+        weights = weights / (n_rows or signs.shape[0])
         if is_sparse(signs):
             weights = weights[signs.col_indices()]
         opposite = -as_dtype(entries(signs), weights.dtype)
@@ -140,13 +145,21 @@ class ClassLoss(nn.Module):
         self.n_heads = n_heads
 
     def with_gradient(
-        self, scores: Tensor, codes: Tensor, tasks: Tensor, weights: Tensor
+        self,
+        scores: Tensor,
+        codes: Tensor,
+        tasks: Tensor,
+        weights: Tensor,
+        n_rows: int | None = None,
     ) -> TaskLoss:
-        """Loss of scores (n_samples, n_heads * n_columns), mean of weighted rows."""
-        weights = weights / len(scores)
+        """Loss of scores (n_samples, n_heads * n_columns), mean of weighted rows.
+
+        Rows of the batch that are on other ranks count in ``n_rows`` alone.
+        """
+        weights = weights / (n_rows or len(scores))
         if self.n_heads == 1:
             return softmax_loss(scores, codes, weights)
-        blocks = scores.view(len(scores), self.n_heads, -1)
+        blocks = scores.unflatten(1, (self.n_heads, -1))
         own = (torch.arange(len(scores), device=scores.device), tasks)
         value, of_own = softmax_loss(blocks[own], codes, weights)
         gradient = torch.zeros_like(blocks)

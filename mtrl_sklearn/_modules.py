@@ -24,6 +24,7 @@ from mtrl_sklearn._products import (
     row_indices,
     with_values,
 )
+from mtrl_sklearn._ranks import gather, sum_over_ranks
 from mtrl_sklearn._rows import (
     Rows,
     block_slices,
@@ -105,6 +106,8 @@ class TwoLayerReLU(nn.Module):
             )
             for block in block_slices(len(rows), rows.width + len(self.hidden_weights))
         ]
+        if not scores:  # of no rows
+            return np.empty((0, len(self.task_coef)) if is_dense(labels.matrix) else 0)
         return to_numpy(torch.cat(scores))
 
 
@@ -213,6 +216,8 @@ class TwoLayerConv(nn.Module):
         blocks = (slice(k, k + size) for k in range(0, len(rows), size))
         device = self.filters.device
         scores = [self.scores(rows.take(block).to(device)) for block in blocks]
+        if not scores:  # of no rows
+            return np.empty((0, len(self.head_coef)))
         return to_numpy(torch.cat(scores))
 
 
@@ -238,6 +243,8 @@ def input_statistics(
 ) -> tuple[np.ndarray, float]:
     """Mean of each feature, and the global scale that `TwoLayerReLU` divides by.
 
+    Both are those of the rows of all ranks.
+
     Each row counts as often as it has labels, so that the long form of labels, one row
     per label, gives what the wide form does. Without any label all rows count.
 
@@ -256,19 +263,23 @@ def input_statistics(
     """
     dtype = working_dtype(X.dtype)
     share = labels_per_row(signs if rows is None else signs[rows]).astype(np.float64)
-    share = share / share.sum() if share.any() else np.full(len(share), 1 / len(share))
-    bound = power_of_two_bound(X)
+    n_labels = sum(gather(share.sum()))
+    if n_labels == 0:
+        share = np.ones_like(share)
+        n_labels = sum(gather(share.sum()))
+    bound = max(gather(power_of_two_bound(X)))
     if bound == 0:
         return np.zeros(X.shape[1], dtype=dtype), 1.0
     data = Rows(X, torch_dtype(np.float64 if issparse(X) else dtype), "cpu", rows)
-    weights = torch.from_numpy(share).to(data.dtype)
+    weights = torch.from_numpy(share / n_labels).to(data.dtype)
     blocks = list(block_slices(len(data), data.width))
     mean = torch.zeros(X.shape[1], dtype=torch.float64)
     for block in blocks:
         scaled = _divide(data.take(block), bound)
         mean += multiply_transposed(scaled, weights[block, None])[:, 0]
+    (mean,) = sum_over_ranks(mean)
     centre, squared_norm = mean.to(data.dtype), 0.0
-    of_zeros = torch.ones_like(mean)  # weight of rows whose entry is not stored
+    stored = torch.zeros_like(mean)  # weight of rows whose entry is stored
     for block in blocks:
         scaled, of_rows = _divide(data.take(block), bound), weights[block]
         if is_dense(scaled):
@@ -276,12 +287,13 @@ def input_statistics(
         else:
             columns, of_rows = scaled.col_indices(), of_rows[row_indices(scaled)]
             squares = (scaled.values() - centre[columns]).square_()
-            of_zeros.index_add_(0, columns, of_rows, alpha=-1)
+            stored.index_add_(0, columns, of_rows)
         squared_norm += float(of_rows @ squares)
-    if issparse(X):
+    if issparse(X) and share.any():
+        of_zeros = weights.sum() - stored
         of_zeros[of_zeros < weights[weights > 0].min() / 2] = 0  # rounding
         squared_norm += float(of_zeros @ centre.square())
-    scale = math.sqrt(squared_norm / INPUT_SQUARED_NORM)
+    scale = math.sqrt(sum(gather(squared_norm)) / INPUT_SQUARED_NORM)
     rounding = np.finfo(dtype).eps * float(mean.norm())
     scale = bound * scale if scale > rounding else 1.0
     return (bound * mean).numpy().astype(dtype), scale
@@ -296,12 +308,14 @@ def patch_statistics(
 ) -> tuple[float, float]:
     """Mean of all entries of patches, and the root of the mean squared norm of a patch.
 
+    Both are those of the rows of all ranks.
+
     One number each: patches differ in what they show, not in units.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, prod(input_shape))
-    weights : ndarray of shape (n_rows,), summing to 1
+    weights : ndarray of shape (n_rows,), summing to 1 over all ranks
     grid : PatchGrid
     centre : bool
         Whether the mean is subtracted before norms are taken; it is 0 otherwise.
@@ -316,7 +330,7 @@ def patch_statistics(
     coverage = np.bincount(grid.places().ravel(), minlength=X.shape[1])
     dtype = working_dtype(X.dtype)
     coverage = (coverage / grid.n_positions).astype(dtype)  # sums to patch_dim
-    bound = power_of_two_bound(X)
+    bound = max(gather(power_of_two_bound(X)))
     if bound == 0:
         return 0.0, 1.0
     data = Rows(X, torch_dtype(dtype), "cpu", rows)
@@ -326,11 +340,12 @@ def patch_statistics(
         for block in blocks:
             scaled = data.take(block).numpy() / dtype.type(bound)
             mean += weights[block] @ (scaled @ coverage) / grid.patch_dim
+    mean = sum(gather(mean))
     for block in blocks:
         scaled = data.take(block).numpy() / dtype.type(bound)
         squares = np.square(scaled - dtype.type(mean))
         squared_norm += weights[block] @ (squares @ coverage)
-    scale = math.sqrt(squared_norm)
+    scale = math.sqrt(sum(gather(squared_norm)))
     rounding = 4 * np.finfo(dtype).eps * abs(mean) * grid.patch_dim
     return bound * mean, bound * scale if scale > rounding else 1.0
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mtrl_sklearn._precision import tf32_allowed
 from mtrl_sklearn._products import as_dtype
+from mtrl_sklearn._ranks import Share, gather, n_ranks
 from mtrl_sklearn._rows import RowDataset, to_numpy
 from mtrl_sklearn._threads import torch_threads
 
@@ -29,19 +30,31 @@ class TrainingLog(NamedTuple):
     interrupted: bool
 
 
+class Batch(tuple[Tensor, ...]):
+    """A tensor from each matrix of a dataset, and which rows of a batch these are."""
+
+    share: Share
+
+    def __new__(cls, tensors: tuple[Tensor, ...], share: Share) -> "Batch":
+        batch = super().__new__(cls, tensors)
+        batch.share = share
+        return batch
+
+
 class BatchIterator:
     """Mini-batches of a RowDataset, taken from its matrices as a whole.
 
     All batches of an epoch have the same size up to one row. A single batch is the
-    data itself, in its own order.
+    data itself, in its own order. With several ranks these are batches of the rows of
+    all: each yields what it has of them, and its `Share`.
 
     Parameters
     ----------
     dataset : RowDataset
     batch_size : int
-        Upper bound of the rows in a batch.
+        Upper bound of the rows in a batch, of all ranks.
     generator : torch.Generator
-        Draws the order of the rows, anew in each epoch.
+        Draws the order of the rows, anew in each epoch; the same on all ranks.
     """
 
     def __init__(
@@ -52,16 +65,23 @@ class BatchIterator:
         self.generator = generator
 
     def __len__(self) -> int:
-        return -(-len(self.dataset) // self.batch_size)
+        return -(-self.dataset.shard.n_rows // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+    def __iter__(self) -> Iterator[Batch]:
+        start, n_here, n_rows = self.dataset.shard
         if len(self) == 1:
-            yield self.dataset.take(slice(None))
+            share = Share(n_rows, slice(start, start + n_here))
+            yield Batch(self.dataset.take(slice(None)), share)
             return
-        n_rows, generator = len(self.dataset), self.generator
+        generator = self.generator
         order = torch.randperm(n_rows, generator=generator, device=generator.device)
         for rows in order.tensor_split(len(self)):
-            yield self.dataset.take(rows)
+            share = Share(len(rows))
+            if n_here < n_rows:
+                is_here = (rows >= start) & (rows < start + n_here)
+                share = Share(len(rows), is_here.nonzero()[:, 0])
+                rows = rows[share.places] - start
+            yield Batch(self.dataset.take(rows), share)
 
 
 class DescentNet(NeuralNet):
@@ -85,7 +105,8 @@ class DescentNet(NeuralNet):
     stop_requested : bool
         Set by a callback to end training after the current epoch.
     is_watched : bool
-        Whether a callback is called at batches, and may look at parameters there.
+        Whether a callback of any rank is called at batches, and may look at parameters
+        there.
     """
 
     def __init__(
@@ -103,7 +124,7 @@ class DescentNet(NeuralNet):
         product_dtype: torch.dtype | None = None,
     ):
         self.product_dtype = product_dtype
-        self.is_watched = any(map(_watches_batches, callbacks))
+        self.is_watched = any(gather(any(map(_watches_batches, callbacks))))
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.generator = generator
@@ -147,6 +168,7 @@ class DescentNet(NeuralNet):
     def on_batch_end(
         self, net: NeuralNet, batch: Any = None, training: bool = False, **step: Any
     ) -> None:
+        self.history.record_batch("train_batch_size", batch.share.n_rows)
         if not math.isfinite(step["loss"].item()):
             epoch = len(self.history)
             raise ValueError(
@@ -161,8 +183,10 @@ class DescentNet(NeuralNet):
         try:
             super().notify(method_name, **cb_kwargs)
         except KeyboardInterrupt as stop:
-            raise TrainingStopped from stop
-        if method_name == "on_epoch_end" and self.stop_requested:
+            if n_ranks() == 1 or method_name != "on_epoch_end":
+                raise TrainingStopped from stop
+            self.stop_requested = True
+        if method_name == "on_epoch_end" and any(gather(self.stop_requested)):
             raise TrainingStopped
 
 
@@ -178,6 +202,8 @@ def train(
 ) -> TrainingLog:
     """Run an initialised net for its epochs, or until a callback or Ctrl-C stops it.
 
+    Epochs that its history has already count, and so does a stop that was requested.
+
     Parameters
     ----------
     net : DescentNet
@@ -191,25 +217,31 @@ def train(
     interrupted = False
     net.notify("on_train_begin", X=data, y=None)
     try:
-        with torch_threads(operations), tf32_allowed(allow_tf32, net.device):
-            net.fit_loop(data)
+        if not net.stop_requested:
+            with torch_threads(operations), tf32_allowed(allow_tf32, net.device):
+                net.fit_loop(data, epochs=net.max_epochs - len(net.history))
     except TrainingStopped:
         pass
     except KeyboardInterrupt:
+        if n_ranks() > 1:  # they were not interrupted at the same place
+            raise
         interrupted = True
     net.notify("on_train_end", X=data, y=None)
-    epochs = [epoch for epoch in net.history if "train_loss" in epoch]
-    return TrainingLog(
-        np.array([epoch["train_loss"] for epoch in epochs]),
-        np.array(
-            [
-                epoch["validation_score"]
-                for epoch in epochs
-                if "validation_score" in epoch
-            ]
-        ),
-        interrupted,
-    )
+    return TrainingLog(loss_curve(net), validation_scores(net), interrupted)
+
+
+def loss_curve(net: DescentNet) -> np.ndarray:
+    """Training losses of the epochs that were run to their end, (n_iter,)."""
+    return _read_history(net, "train_loss")
+
+
+def validation_scores(net: DescentNet) -> np.ndarray:
+    """Validation scores of epochs, (n_iter,), or empty."""
+    return _read_history(net, "validation_score")
+
+
+def _read_history(net: DescentNet, name: str) -> np.ndarray:
+    return np.array([epoch[name] for epoch in net.history if name in epoch])
 
 
 def export_state(net: DescentNet) -> dict[str, np.ndarray]:

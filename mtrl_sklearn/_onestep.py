@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from mtrl_sklearn._callbacks import StepCallbacks
+from mtrl_sklearn._checkpoint import Checkpoint
 from mtrl_sklearn._discriminant import ClassMoments
 from mtrl_sklearn._gradients import gate, hidden_layer, pull_back
 from mtrl_sklearn._modules import input_statistics, normalize_rows
@@ -40,6 +41,7 @@ from mtrl_sklearn._products import (
     multiply,
     with_values,
 )
+from mtrl_sklearn._ranks import from_first, gather, n_ranks, sum_over_ranks
 from mtrl_sklearn._rows import (
     RowDataset,
     block_slices,
@@ -102,7 +104,7 @@ def add_rows(
     weights: Tensor,
     transform: Callable[[Tensor], Factor],
 ) -> StepSums:
-    """Sums with more rows: one pass for the heads, one for the representation.
+    """Sums with more rows, of all ranks: a pass for the heads, one for the first layer.
 
     Which units are active is computed in both: to remember it takes as long.
 
@@ -116,7 +118,8 @@ def add_rows(
     transform : callable
         Applied to each block of inputs: centring and scaling.
     """
-    start, task_coef, step = sums.start, sums.task_coef.clone(), sums.step.clone()
+    start, task_coef = sums.start, torch.zeros_like(sums.task_coef)
+    step = torch.zeros_like(sums.step)
     no_biases = start.new_zeros(len(start))
     if is_sparse(rows.columns[0].matrix):  # products read and write whole features
         start, step = by_feature(start), by_feature(step)
@@ -126,12 +129,14 @@ def add_rows(
         X, signs = rows.take(block)
         hidden = hidden_layer(transform(X), start, no_biases)
         add_transposed_(task_coef, centred_labels(signs, label_mean, weights), hidden)
+    task_coef = sums.task_coef + sum_over_ranks(task_coef)[0]
     for block in blocks:
         X, signs = rows.take(block)
         inputs = transform(X)
         hidden = hidden_layer(inputs, start, no_biases)
         residuals = centred_labels(signs, label_mean, weights)
         step += representation_step(inputs, hidden, residuals, task_coef)
+    step = sums.step + sum_over_ranks(step)[0]
     return StepSums(sums.start, task_coef, step)
 
 
@@ -150,6 +155,7 @@ def solve_one_step(
     n_iter: int,
     callbacks: StepCallbacks | None,
     accumulate: bool,
+    checkpoint: Checkpoint,
     seed: int,
     device: str,
     dtype: torch.dtype,
@@ -170,6 +176,7 @@ def solve_one_step(
     accumulate : bool
         Take these rows as more rows of the step in ``state``, instead of starting the
         next step from where that one led.
+    checkpoint : Checkpoint
     seed : int
     device : str
     dtype : torch.dtype
@@ -201,36 +208,53 @@ def solve_one_step(
     def finish() -> tuple[FirstLayer, Heads, ClassMoments]:
         directions = normalize(sums.step, dim=1)
         biases = directions.new_zeros(n_hidden)
-        first_layer = finish_first_layer(directions, biases, mean, scale, n_components)
+        first_layer = from_first(
+            finish_first_layer(directions, biases, mean, scale, n_components)
+        )
         moments = update_moments(state, first_layer, data, device)
-        return first_layer, solve_heads(moments, data), moments
+        return first_layer, from_first(solve_heads(moments, data)), moments
+
+    def export() -> State:
+        kept = sums._asdict() | {"input_mean": mean, "input_scale": scale}
+        return {name: to_numpy(tensor) for name, tensor in kept.items()}
 
     losses: list[float] = []
-    for step in range(n_iter):
-        sums = next_step(sums) if step else sums
+    is_over = interrupted = False
+    if checkpoint.progress is not None:
+        found, loss_curve, _, is_over = checkpoint.progress
+        sums = StepSums(*(to_tensor(found[k], device) for k in StepSums._fields))
+        losses = loss_curve.tolist()
+    checkpoint.reserve(sum(array.nbytes for array in export().values()))
+    while not is_over:
         if callbacks is not None:
             callbacks.on_step_begin()
-        sums = add_rows(
-            sums,
-            rows,
-            label_mean,
-            weights,
-            lambda X: normalize_rows(X, mean, scale),
-        )
-        losses.append(pseudo_contrastive_loss(sums) / max(n_observed.sum(), 1) ** 2)
-        if callbacks is not None and callbacks.on_step_end(losses[-1], finish):
+        try:
+            sums = add_rows(
+                next_step(sums) if losses else sums,
+                rows,
+                label_mean,
+                weights,
+                lambda X: normalize_rows(X, mean, scale),
+            )
+        except KeyboardInterrupt:
+            if not losses or n_ranks() > 1:
+                raise
+            interrupted = True
             break
+        losses.append(pseudo_contrastive_loss(sums) / max(n_observed.sum(), 1) ** 2)
+        stop = callbacks is not None and callbacks.on_step_end(losses[-1], finish)
+        is_over = len(losses) == n_iter or any(gather(stop))
+        checkpoint.save(export, np.array(losses), np.empty(0), is_over)
 
     first_layer, heads, moments = finish()
-    kept = sums._asdict() | {"input_mean": mean, "input_scale": scale}
     return Solution(
         first_layer,
         heads,
-        {k: to_numpy(tensor) for k, tensor in kept.items()} | export_moments(moments),
+        export() | export_moments(moments),
         np.array(losses),
         np.empty(0),
         converged=True,
-        interrupted=False,
+        interrupted=interrupted,
     )
 
 

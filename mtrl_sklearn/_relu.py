@@ -1,10 +1,11 @@
 """MultiTaskReLURepresentation: parameters, validation, documentation."""
 
+import os
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, issparse, vstack
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -12,7 +13,6 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.model_selection import train_test_split
 from sklearn.utils import ClassifierTags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
@@ -24,12 +24,15 @@ from mtrl_sklearn._base import (
     DescentMixin,
     last_good_state,
     resolve_device,
+    unite_rows,
     validate_rows,
 )
 from mtrl_sklearn._callbacks import StepCallbacks
+from mtrl_sklearn._checkpoint import Checkpoint
 from mtrl_sklearn._documentation import DocumentationLinkMixin
 from mtrl_sklearn._onestep import solve_one_step
 from mtrl_sklearn._precision import PRECISIONS, resolve_precision
+from mtrl_sklearn._ranks import gather, locate_rows, together
 from mtrl_sklearn._relu_descent import DescentOptions, descend, finish_network
 from mtrl_sklearn._relu_features import (
     ReLUNetwork,
@@ -39,8 +42,12 @@ from mtrl_sklearn._relu_features import (
     score_labels,
 )
 from mtrl_sklearn._rows import Rows
-from mtrl_sklearn._signs import count_signs
-from mtrl_sklearn._solution import FirstLayer, Heads, count_labels
+from mtrl_sklearn._solution import (
+    FirstLayer,
+    Heads,
+    count_all_signs,
+    count_labels,
+)
 from mtrl_sklearn._task_predictions import TaskPredictionsMixin, mean_roc_auc
 from mtrl_sklearn._tasks import check_usable_tasks
 
@@ -155,6 +162,14 @@ class MultiTaskReLURepresentation(
     callbacks : list of skorch callbacks, default=None
         Called during training by "alternating" and "joint". For scikit-learn's own
         callbacks see `set_callbacks`.
+
+    checkpoint : path-like, default=None
+        File in which `fit` saves, after its epochs or steps, all that it needs to go
+        on: a fit that was killed, and is started again by the same call with the same
+        data, ends bit for bit where it would have ended. In a folder each call has a
+        file of its own. At most a tenth of the time goes into writing. A file of
+        another call is refused; one of a fit that had ended gives its result at once,
+        so remove it to start anew. `partial_fit` does without.
 
     precision : {"auto", "float32", "tf32", "bfloat16"}, default="auto"
         What training computes in. "auto" is float64 for inputs of float64 and float32
@@ -279,6 +294,7 @@ class MultiTaskReLURepresentation(
         "task_weight": [StrOptions({"observed", "equal"})],
         "warm_start": ["boolean"],
         "callbacks": [list, tuple, None],
+        "checkpoint": [str, os.PathLike, None],
         "precision": [StrOptions(PRECISIONS)],
         "device": [str],
         "random_state": ["random_state"],
@@ -306,6 +322,7 @@ class MultiTaskReLURepresentation(
         task_weight="observed",
         warm_start=False,
         callbacks=None,
+        checkpoint=None,
         precision="auto",
         device="auto",
         random_state=None,
@@ -329,6 +346,7 @@ class MultiTaskReLURepresentation(
         self.task_weight = task_weight
         self.warm_start = warm_start
         self.callbacks = callbacks
+        self.checkpoint = checkpoint
         self.precision = precision
         self.device = device
         self.random_state = random_state
@@ -376,9 +394,11 @@ class MultiTaskReLURepresentation(
         resume = self.warm_start and hasattr(self, "n_iter_")
         with last_good_state(self):
             X_valid, signs = self._read_training_data(X, y, tasks, not resume)
-            check_usable_tasks(signs, self.task_names_)
-            seed = self._draw_seed(resume)
-            train, held_out = self._split_rows(signs, seed)
+            shard = locate_rows(signs.shape[0])
+            counts = count_all_signs(signs)
+            check_usable_tasks(*counts, self.task_names_, shard.n_rows)
+            checkpoint = self._open_checkpoint(resume, X=X_valid, y=signs)
+            train, held_out = self._split_rows(signs, shard, checkpoint.seed)
             data = count_labels(X_valid, signs, self.task_weight, rows=train)
             n_iter = self._resolve_max_iter(data.n_rows)
 
@@ -388,12 +408,16 @@ class MultiTaskReLURepresentation(
             root.call_on_fit_task_begin(estimator=self, **given)
             if self.algorithm == "one_step":
                 steps = StepCallbacks(root, self, given, n_iter, _network_attributes)
-                solution = self._take_steps(data, resume, seed, n_iter, steps, False)
+                solution = self._take_steps(
+                    data, resume, n_iter, steps, False, checkpoint
+                )
             else:
                 score = self._validation_score(X_valid, signs, held_out)
-                callbacks = self._list_callbacks(data, score, root, given)
-                solution = self._descend(data, resume, seed, n_iter, callbacks, False)
-            self._store(solution, data, resume, seed)
+                callbacks = self._list_callbacks(data, score, root, given, checkpoint)
+                solution = self._descend(
+                    data, resume, n_iter, callbacks, False, checkpoint
+                )
+            self._store(solution, data, resume, checkpoint.seed)
             root.call_on_fit_task_end(
                 estimator=self, **given, reconstruction_attributes={}
             )
@@ -431,25 +455,31 @@ class MultiTaskReLURepresentation(
         resume = hasattr(self, "n_iter_")
         with last_good_state(self):
             X, signs = self._read_training_data(X, y, tasks, not resume, classes)
-            seed, callbacks = self._draw_seed(resume), list(self.callbacks or [])
+            once, callbacks = Checkpoint(seed=self._draw_seed(resume)), self.callbacks
             earlier = (self.n_positive_, self.n_negative_) if resume else None
             data = count_labels(X, signs, self.task_weight, earlier)
             if self.algorithm == "one_step":
-                solution = self._take_steps(data, resume, seed, 1, None, True)
+                solution = self._take_steps(data, resume, 1, None, True, once)
             else:
-                solution = self._descend(data, resume, seed, 1, callbacks, True)
-            self._store(solution, data, resume, seed)
+                callbacks = list(callbacks or [])
+                solution = self._descend(data, resume, 1, callbacks, True, once)
+            self._store(solution, data, resume, once.seed)
         return self
 
     def _read_training_data(self, X, y, tasks, reset, classes=None):
         """Validated inputs and signs; sets what describes features and labels."""
-        X = validate_rows(self, X, reset, sparse=True)
+        with together():
+            X = validate_rows(self, X, reset, sparse=True)
+            if not reset:
+                self._check_resumable()
+        X = unite_rows(self, X)
         if reset:
             self._learn_labels(y, tasks, classes)
-        else:
-            self._check_resumable()
-        signs = self._label_encoding().encode(y, tasks, sparse=True)
-        check_consistent_length(X, signs)
+        with together():
+            signs = self._label_encoding().encode(y, tasks, sparse=True)
+            check_consistent_length(X, signs)
+        if any(gather(issparse(signs))):
+            signs = csr_array(signs)
         most = min(self.n_hidden, X.shape[1])
         if isinstance(self.n_components, Integral) and self.n_components > most:
             raise ValueError(
@@ -471,21 +501,18 @@ class MultiTaskReLURepresentation(
                 "'one_step' has no optimiser state. Clone the estimator to start anew."
             )
 
-    def _split_rows(self, signs, seed):
+    def _split_rows(self, signs, shard, seed):
         """Positions of the rows to train on, None for all, and of those to hold out."""
         if not self.early_stopping or self.algorithm == "one_step":
             return None, None
-        parts = train_test_split(
-            np.arange(signs.shape[0]),
-            test_size=self.validation_fraction,
-            random_state=seed,
-        )
+        parts = self._hold_out(shard, seed)
         for rows, what in zip(parts, ("training", "held-out")):
-            n_positive, n_negative = count_signs(signs[rows])
+            n_positive, n_negative = count_all_signs(signs[rows])
             if not ((n_positive > 0) & (n_negative > 0)).any():
+                n_rows = locate_rows(len(rows)).n_rows
                 raise ValueError(
                     f"early_stopping=True with validation_fraction="
-                    f"{self.validation_fraction} leaves {len(rows)} {what} rows, in "
+                    f"{self.validation_fraction} leaves {n_rows} {what} rows, in "
                     "which no task shows both classes. Change validation_fraction, or "
                     "set early_stopping=False."
                 )
@@ -505,7 +532,7 @@ class MultiTaskReLURepresentation(
         small = int(np.clip(n_samples // 10, *AUTO_BATCH_SIZE))
         return min(max(small, min(n_samples // 100, LARGEST_AUTO_BATCH)), n_samples)
 
-    def _take_steps(self, data, resume, seed, n_iter, callbacks, accumulate):
+    def _take_steps(self, data, resume, n_iter, callbacks, accumulate, checkpoint):
         return solve_one_step(
             data,
             self._state_ if resume else None,
@@ -514,12 +541,13 @@ class MultiTaskReLURepresentation(
             n_iter=n_iter,
             callbacks=callbacks,
             accumulate=accumulate,
-            seed=seed,
+            checkpoint=checkpoint,
+            seed=checkpoint.seed,
             device=resolve_device(self.device),
             dtype=self._resolve_precision(data, resume).parameters,
         )
 
-    def _descend(self, data, resume, seed, n_iter, callbacks, accumulate):
+    def _descend(self, data, resume, n_iter, callbacks, accumulate, checkpoint):
         options = DescentOptions(
             n_hidden=self.n_hidden,
             algorithm=self.algorithm,
@@ -539,7 +567,8 @@ class MultiTaskReLURepresentation(
             n_components=self.n_components,
             callbacks=callbacks,
             accumulate=accumulate,
-            seed=seed,
+            progress=checkpoint.progress,
+            seed=checkpoint.seed,
             device=resolve_device(self.device),
         )
 
@@ -556,20 +585,25 @@ class MultiTaskReLURepresentation(
         if held_out is None:
             return None
         signs = signs[held_out]
+        stack = vstack if issparse(signs) else np.concatenate
+        all_signs = stack(gather(signs))
 
         def score(module):
             rows = Rows(X, module.hidden_weights.dtype, positions=held_out)
-            return mean_roc_auc(signs, module.score_rows(rows, signs))
+            scores = gather(module.score_rows(rows, signs))
+            return mean_roc_auc(all_signs, np.concatenate(scores))
 
         return score
 
-    def _list_callbacks(self, data, validation_score, root, given):
+    def _list_callbacks(self, data, validation_score, root, given, checkpoint):
         def fitted_attributes(net):
             return _network_attributes(
                 *finish_network(net.module_, data, self.n_components)
             )
 
-        return self._make_callbacks(root, given, validation_score, fitted_attributes)
+        return self._make_callbacks(
+            root, given, validation_score, fitted_attributes, checkpoint
+        )
 
     def _store(self, solution, data, resume, seed):
         """Set the fitted attributes."""

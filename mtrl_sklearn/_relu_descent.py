@@ -7,6 +7,8 @@ import torch
 from skorch.callbacks import Callback
 from torch import Tensor
 
+from mtrl_sklearn._callbacks import resume
+from mtrl_sklearn._checkpoint import Progress
 from mtrl_sklearn._gradients import (
     dropout_,
     head_gradients,
@@ -21,6 +23,7 @@ from mtrl_sklearn._modules import TwoLayerReLU, input_statistics
 from mtrl_sklearn._net import DescentNet, export_state, restore_state, train
 from mtrl_sklearn._precision import Precision
 from mtrl_sklearn._products import as_dtype, cast
+from mtrl_sklearn._ranks import from_first, sum_over_ranks
 from mtrl_sklearn._rows import to_numpy
 from mtrl_sklearn._solution import (
     FirstLayer,
@@ -115,8 +118,8 @@ class MultiTaskNet(DescentNet):
 
         inputs = cast(module.normalize(X), dtype)
         hidden = hidden_layer(inputs, *(as_dtype(p, dtype) for p in layer))
-        hidden = dropout_(hidden, self.dropout, self.generator)
-        labels = self.criterion_.read(heads.signs, heads.tasks)
+        hidden = dropout_(hidden, self.dropout, self.generator, batch.share)
+        labels = self.criterion_.read(heads.signs, heads.tasks, batch.share.n_rows)
 
         def evaluate() -> tuple[Tensor, Tensor, Tensor]:
             coef, intercept = (as_dtype(p, dtype) for p in heads.current())
@@ -126,18 +129,22 @@ class MultiTaskNet(DescentNet):
         coef, scores, gradient = evaluate()
         if self.algorithm == "alternating":
             for _ in range(self.head_steps):
-                of_heads = heads.expand(head_gradients(hidden, gradient))
-                self.update(batch, heads.whole, of_heads)
+                of_heads = sum_over_ranks(*head_gradients(hidden, gradient))
+                self.update(batch, heads.whole, heads.expand(of_heads))
                 coef, scores, gradient = evaluate()
+        loss = self.criterion_.value(scores, labels)
         of_layer = representation_gradients(
             inputs, hidden, gradient, coef, 1 - self.dropout
         )
         if self.algorithm == "alternating":
-            self.update(batch, layer, of_layer)
+            loss, *gradients = sum_over_ranks(loss, *of_layer)
+            self.update(batch, layer, tuple(gradients))
         else:
-            of_heads = heads.expand(head_gradients(hidden, gradient))
-            self.update(batch, heads.whole + layer, of_heads + of_layer)
-        return {"loss": self.criterion_.value(scores, labels), "y_pred": scores}
+            of_heads = head_gradients(hidden, gradient)
+            loss, *gradients = sum_over_ranks(loss, *of_heads, *of_layer)
+            whole = heads.expand(tuple(gradients[:2])) + tuple(gradients[2:])
+            self.update(batch, heads.whole + layer, whole)
+        return {"loss": loss, "y_pred": scores}
 
     def on_epoch_end(self, net: "MultiTaskNet", **kwargs: Any) -> None:
         """Bring heads up to date that were without labels, before anyone reads them."""
@@ -170,6 +177,7 @@ def descend(
     n_components: int | str | None,
     callbacks: list[Callback],
     accumulate: bool,
+    progress: Progress | None = None,
     seed: int,
     device: str,
 ) -> Solution:
@@ -187,6 +195,8 @@ def descend(
         One whose ``converged_`` is true says that the loss had settled.
     accumulate : bool
         Remember the rows behind ``state`` where heads are solved for in the end.
+    progress : Progress or None
+        Where this call was when it was interrupted.
     seed : int
     device : str
     """
@@ -221,6 +231,8 @@ def descend(
         _start(module, data, options.loss, generator)
     else:
         restore_state(net, state)
+    if progress is not None:
+        resume(net, progress)
     log = train(net, rows, _operations(data, options), precision.allow_tf32)
     earlier = state if accumulate else None
     first_layer, heads, moments = finish_network(module, data, n_components, earlier)
@@ -292,9 +304,11 @@ def finish_network(
     intercept = to_numpy(module.task_intercept)
     intercept = np.where(data.weights, intercept, odds).astype(intercept.dtype)
     heads = Heads(to_numpy(module.task_coef), intercept)
+    # ranks on machines that differ may round differently
+    first_layer, heads = from_first((first_layer, heads))
     if not (first_layer.is_truncated or has_moments(state)):
         return first_layer, heads, {}
     moments = update_moments(state, first_layer, data, module.input_mean.device)
     if first_layer.is_truncated:
-        heads = solve_heads(moments, data)
+        heads = from_first(solve_heads(moments, data))
     return first_layer, heads, export_moments(moments)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mtrl_sklearn._products import as_dtype, csr_tensor, is_sparse
+from mtrl_sklearn._ranks import Shard
 
 # Entries of a dense block, where all rows are visited in their order: what is computed
 # from one stays in the cache.
@@ -100,10 +101,13 @@ class RowDataset(Dataset):
     Parameters
     ----------
     columns : Rows, each of the same length
+    shard : Shard, default=None
+        Where these samples are among those of all ranks; None is a single rank.
     """
 
-    def __init__(self, *columns: Rows):
+    def __init__(self, *columns: Rows, shard: Shard | None = None):
         self.columns = columns
+        self.shard = shard or Shard(0, len(columns[0]), len(columns[0]))
 
     def __len__(self) -> int:
         return len(self.columns[0])

@@ -21,6 +21,7 @@ from mtrl_sklearn._discriminant import (
 from mtrl_sklearn._gradients import hidden_layer
 from mtrl_sklearn._losses import log_odds, task_weights
 from mtrl_sklearn._products import by_feature
+from mtrl_sklearn._ranks import Shard, gather, locate_rows, sum_over_ranks
 from mtrl_sklearn._rows import RowDataset, Rows, block_slices, to_numpy, to_tensor
 from mtrl_sklearn._signs import Signs, count_signs, keep_tasks
 from mtrl_sklearn._spectral import truncate
@@ -32,7 +33,7 @@ FADING = 0.9
 
 
 class TaskData(NamedTuple):
-    """Training rows with their signs, and what was counted in them.
+    """Training rows with their signs, and what was counted in those of all ranks.
 
     Tasks that lack a class have a weight and signs of 0.
     """
@@ -43,24 +44,19 @@ class TaskData(NamedTuple):
     n_positive: np.ndarray  # (n_tasks,), observed labels, earlier batches included
     n_negative: np.ndarray  # (n_tasks,)
     weights: np.ndarray  # (n_tasks,), weight of one label of these rows
+    n_observed: int  # labels of usable tasks in these rows
+    shard: Shard  # where the rows to train on are among those of all ranks
 
     @property
     def n_rows(self) -> int:
-        """Number of rows to train on."""
-        return self.X.shape[0] if self.rows is None else len(self.rows)
-
-    @property
-    def n_observed(self) -> int:
-        """Number of labels of usable tasks in these rows."""
-        signs = self.signs if self.rows is None else self.signs[self.rows]
-        return int(
-            np.count_nonzero(signs) if isinstance(signs, np.ndarray) else signs.nnz
-        )
+        """Number of rows to train on, of all ranks."""
+        return self.shard.n_rows
 
     def on_device(self, device: str, dtype: torch.dtype) -> RowDataset:
         """Inputs and signs of the rows to train on, as batches of tensors."""
         X = Rows(self.X, dtype, device, self.rows)
-        return RowDataset(X, Rows(self.signs, dtype, device, self.rows))
+        signs = Rows(self.signs, dtype, device, self.rows)
+        return RowDataset(X, signs, shard=self.shard)
 
 
 def count_labels(
@@ -71,15 +67,31 @@ def count_labels(
     rows: np.ndarray | None = None,
 ) -> TaskData:
     """Count labels, on top of those of earlier batches, and weigh tasks."""
-    n_positive, n_negative = count_signs(signs if rows is None else signs[rows])
+    counts = count_all_signs(signs if rows is None else signs[rows])
+    n_positive, n_negative = n_here = counts
     if earlier is not None:
         n_positive, n_negative = n_positive + earlier[0], n_negative + earlier[1]
     usable = (n_positive > 0) & (n_negative > 0)
-    weights = task_weights(n_positive, n_negative, task_weight)
-    data = TaskData(X, keep_tasks(signs, usable), rows, n_positive, n_negative, weights)
+    n_observed = int(np.add(*n_here)[usable].sum())
     # they sum to 1 over all labels so far: make it the labels of these rows
-    n_so_far = (n_positive + n_negative)[usable].sum()
-    return data._replace(weights=weights * n_so_far / max(data.n_observed, 1))
+    weights = task_weights(n_positive, n_negative, task_weight)
+    weights = weights * (n_positive + n_negative)[usable].sum() / max(n_observed, 1)
+    return TaskData(
+        X,
+        keep_tasks(signs, usable),
+        rows,
+        n_positive,
+        n_negative,
+        weights,
+        n_observed,
+        locate_rows(X.shape[0] if rows is None else len(rows)),
+    )
+
+
+def count_all_signs(signs: Signs) -> tuple[np.ndarray, np.ndarray]:
+    """Positive and negative labels per task, as `count_signs`, on all ranks."""
+    of_positive, of_negative = zip(*gather(count_signs(signs)))
+    return np.sum(of_positive, axis=0), np.sum(of_negative, axis=0)
 
 
 class FirstLayer(NamedTuple):
@@ -165,14 +177,16 @@ def update_moments(
     weights, biases = (to_tensor(array, device) for array in layer[:2])
     weights, n_hidden = by_feature(weights), len(weights)
     moments = no_moments(data.signs.shape[1], n_hidden, weights)
-    if has_moments(state):
-        kept = (to_tensor(state[f"moments.{k}"], device) for k in ClassMoments._fields)
-        moments = ClassMoments(*(FADING * field for field in kept))
     rows = data.on_device(str(device), weights.dtype)
     width = sum(column.width for column in rows.columns) + n_hidden
     for block in block_slices(len(rows), width):
         X, signs = rows.take(block)
         add_labels(moments, hidden_layer(X, weights, biases), signs)
+    moments = ClassMoments(*sum_over_ranks(*moments))
+    if has_moments(state):
+        kept = (to_tensor(state[f"moments.{k}"], device) for k in ClassMoments._fields)
+        pairs = zip(moments, kept)
+        moments = ClassMoments(*(new.add_(old, alpha=FADING) for new, old in pairs))
     return moments
 
 

@@ -6,13 +6,21 @@ import numpy as np
 from scipy.special import expit, log_expit, softmax
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import (
-    _check_sample_weight,
     check_consistent_length,
     check_is_fitted,
 )
 
+from mtrl_sklearn._named_arrays import read_weights
 from mtrl_sklearn._signs import Signs, pair_roc_auc
-from mtrl_sklearn._tasks import LabelEncoding, as_array, learn_encoding
+from mtrl_sklearn._tasks import (
+    LabelEncoding,
+    as_array,
+    check_same_classes,
+    find_codes,
+    learn_encoding,
+    read_task_ids,
+    warn_of_missing_codes,
+)
 from mtrl_sklearn.metrics import masked_roc_auc
 
 
@@ -39,12 +47,18 @@ class TaskPredictionsMixin:
     def _learn_labels(self, y: Any, tasks: Any, classes: Any) -> None:
         """Set the fitted attributes that describe labels."""
         encoding = learn_encoding(y, tasks, classes)
+        if classes is None:
+            warn_of_missing_codes(encoding)
         single = encoding.form == "single"
         self.label_form_ = encoding.form
         self.output_names_ = encoding.outputs
         self.classes_ = encoding.classes[0] if single else list(encoding.classes)
         self.task_names_ = encoding.task_names
         self.n_tasks_ = encoding.n_tasks
+
+    def _check_classes(self, classes: Any) -> None:
+        """Refuse other classes than those of the first `partial_fit`."""
+        check_same_classes(classes, self._label_encoding().classes)
 
     def _label_encoding(self) -> LabelEncoding:
         """The encoding that the fitted attributes describe."""
@@ -133,14 +147,17 @@ class TaskPredictionsMixin:
         -------
         float
             In [0, 1]; 0.5 is chance. NaN if no task shows both classes.
+
+        Raises
+        ------
+        ValueError
+            If labels, ids of tasks or weights cannot be read, or lengths differ.
         """
         check_is_fitted(self)
-        check_consistent_length(X, y, tasks, sample_weight)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X)
         if tasks is not None and self.label_form_ == "long":
-            y, tasks = as_array(y), as_array(tasks)
-            known = np.isin(tasks, self.output_names_)
+            y, tasks = as_array(y), read_task_ids(tasks)
+            check_consistent_length(X, y, tasks)
+            known = find_codes(tasks, self.output_names_) >= 0
             if not known.any():
                 return float("nan")
             if not known.all():  # a label that is missing counts for no task
@@ -149,6 +166,9 @@ class TaskPredictionsMixin:
                     np.where(known, tasks, tasks[known][0]),
                 )
         signs = self._label_encoding().encode(y, tasks, strict=False, sparse=True)
+        check_consistent_length(X, signs)
+        if sample_weight is not None:
+            sample_weight = read_weights(sample_weight, X)
         return mean_roc_auc(signs, self._task_scores(X, signs), sample_weight)
 
 

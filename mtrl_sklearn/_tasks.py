@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import column_or_1d
+from scipy.sparse import issparse
+from sklearn.exceptions import DataConversionWarning
 
 from mtrl_sklearn._label_columns import (
     Column,
@@ -35,11 +36,16 @@ from mtrl_sklearn._label_values import (
     is_text,
     sign_members,
 )
-from mtrl_sklearn._signs import Signs, count_signs, pack_signs, place_signs
+from mtrl_sklearn._ranks import together
+from mtrl_sklearn._shared_labels import join_labels
+from mtrl_sklearn._signs import Signs, pack_signs, place_signs
 
 # Outputs share their classes only where these agree, so that predictions keep the type.
 TYPES = {"b": "boolean", "i": "number", "u": "number", "f": "number"}
 TYPES |= {"U": "string", "T": "string"}
+
+# Strings that a missing label often becomes, as in np.array(["yes", np.nan]).
+MISSING_NAMES = {"", "nan", "NaN", "None", "<NA>", "NaT"}
 
 
 @dataclass(frozen=True)
@@ -226,7 +232,7 @@ class LabelEncoding:
 
 
 def learn_encoding(y: Any, tasks: Any = None, classes: Any = None) -> LabelEncoding:
-    """Find outputs and classes in labels of any accepted form.
+    """Find outputs and classes in labels of any accepted form, on all ranks.
 
     Where all labels together take two values only, these are the classes of every
     output, also of one that shows a single class or no label at all.
@@ -245,7 +251,9 @@ def learn_encoding(y: Any, tasks: Any = None, classes: Any = None) -> LabelEncod
     ValueError
         If no label is observed, or labels are infinite, continuous or of mixed type.
     """
-    labels = read_labels(y, tasks)
+    with together():
+        labels = read_labels(y, tasks)
+    labels = join_labels(labels)
     form, names, n_outputs = labels.form, labels.names, labels.n_outputs
     if names is None:
         names = np.asarray(number_names(n_outputs))
@@ -260,7 +268,7 @@ def learn_encoding(y: Any, tasks: Any = None, classes: Any = None) -> LabelEncod
     if classes is not None:
         for _ in labels.columns:  # reading refuses what is no label
             pass
-        shared = np.unique(np.asarray(classes))
+        shared = find_classes(read_class_labels(classes, "classes"), "classes")
         return LabelEncoding(form, names, [shared] * n_outputs)
     found = [_unique(c.values, name) for c, name in zip(labels.columns, names.tolist())]
     if not any(map(len, found)):
@@ -283,6 +291,48 @@ def learn_encoding(y: Any, tasks: Any = None, classes: Any = None) -> LabelEncod
     return encoding
 
 
+def check_same_classes(classes: Any, known: Sequence[np.ndarray]) -> None:
+    """Refuse classes, where some are given, that differ from those of any output.
+
+    Parameters
+    ----------
+    classes : array-like of shape (n_classes,) or None
+    known : sequence of ndarrays
+        Sorted classes of the outputs.
+    """
+    if classes is None:
+        return
+    given = find_classes(read_class_labels(classes, "classes"), "classes").tolist()
+    for values in known:
+        if values.tolist() != given:
+            raise ValueError(
+                f"classes={given} differ from those of the first call of partial_fit, "
+                f"which were {values.tolist()}. Pass the same ones, or None."
+            )
+
+
+def warn_of_missing_codes(encoding: LabelEncoding) -> None:
+    """Warn of classes that may be meant as "not observed".
+
+    These are a negative number, or 0, beside two other labels, and names of nothing.
+    """
+    classes = {id(c): c for c in encoding.classes}.values()  # many share theirs
+    known = {value for values in classes for value in values.tolist()}
+    numbers = {value for value in known if not isinstance(value, str)}
+    suspects = [repr(name) for name in sorted(known & MISSING_NAMES)]
+    if len(numbers) == 3 and {0, 1} < numbers and min(numbers) < 0:
+        lowest = f"{min(numbers):g}"
+        suspects.append("-1 or 0" if lowest == "-1" else lowest)
+    if suspects:
+        warnings.warn(
+            f"y holds {suspects[0]}, read as a class of its own. If it stands for a "
+            "label that was not observed, put NaN or None in its place. If not, name "
+            "the classes otherwise, such as 'low', 'middle' and 'high'.",
+            UserWarning,
+            stacklevel=7,
+        )
+
+
 def _unique(values: np.ndarray, name: Any) -> np.ndarray:
     """Sorted distinct labels of one output; continuous values are refused."""
     if (two := find_two_values(values)) is not None:
@@ -298,8 +348,14 @@ def _unique(values: np.ndarray, name: Any) -> np.ndarray:
     return distinct
 
 
-def read_class_labels(y: Any) -> np.ndarray:
+def read_class_labels(y: Any, name: str = "y") -> np.ndarray:
     """One class label per row, of shape (n_samples,) and a proper dtype; none missing.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,)
+    name : str, default="y"
+        What errors call it.
 
     Raises
     ------
@@ -310,19 +366,39 @@ def read_class_labels(y: Any) -> np.ndarray:
         raise ValueError(
             "This estimator requires y to be passed, but the target y is None."
         )
-    array = column_or_1d(as_array(y), warn=True)
-    labels = read_column(array, "y").values
+    array = as_array(y)
+    if array.ndim == 2 and array.shape[1] == 1:
+        warnings.warn(
+            f"A column-vector {name} was passed when a 1d array was expected. Pass "
+            f"{name}.ravel().",
+            DataConversionWarning,
+            stacklevel=2,
+        )
+        array = array[:, 0]
+    if array.ndim != 1:
+        got = "a sparse matrix" if issparse(y) else f"an array of shape {array.shape}"
+        raise ValueError(
+            f"{name} should be a 1d array with one label for each row, got {got}."
+        )
+    labels = read_column(array, name).values
     if len(labels) < len(array):
         raise ValueError(
-            f"y contains NaN or None in {len(array) - len(labels)} of {len(array)} "
-            "rows. Drop the rows without a label."
+            f"{name} contains NaN or None in {len(array) - len(labels)} of "
+            f"{len(array)} rows. Drop the rows without a label."
         )
     return labels
 
 
-def find_classes(labels: np.ndarray) -> np.ndarray:
-    """Sorted distinct labels; continuous values are refused."""
-    return _unique(labels, "y")
+def find_classes(labels: np.ndarray, name: str = "y") -> np.ndarray:
+    """Sorted distinct labels; a single one, or continuous values, are refused."""
+    classes = _unique(labels, name)
+    if len(classes) < 2:
+        remedy = "Add rows of another class" if name == "y" else "Name all of them"
+        raise ValueError(
+            f"{name} shows {len(classes)} class ({classes.tolist()}), but at least 2 "
+            f"are needed. {remedy}."
+        )
+    return classes
 
 
 def find_codes(values: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -337,20 +413,22 @@ def find_codes(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     return np.where(known[places] == values, places, -1)
 
 
-def check_usable_tasks(signs: Signs, names: np.ndarray) -> None:
+def check_usable_tasks(
+    n_positive: np.ndarray, n_negative: np.ndarray, names: np.ndarray, n_samples: int
+) -> None:
     """Warn of tasks that lack a class, by name; refuse labels without any other.
 
     Parameters
     ----------
-    signs : Signs of shape (n_samples, n_tasks)
+    n_positive, n_negative : ndarray of shape (n_tasks,)
     names : ndarray of shape (n_tasks,)
+    n_samples : int
     """
-    n_positive, n_negative = count_signs(signs)
     lacking = (n_positive == 0) | (n_negative == 0)
     if lacking.all():
         raise ValueError(
             f"y holds no usable task: each of the {len(lacking)} tasks shows labels of "
-            f"at most 1 class, in n_samples={signs.shape[0]} rows. At least one "
+            f"at most 1 class, in n_samples={n_samples} rows. At least one "
             "task needs observed labels of both classes."
         )
     if lacking.any():

@@ -18,6 +18,7 @@ from sklearn.metrics import make_scorer
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from mtrl_sklearn._named_arrays import naming_numbers
 from mtrl_sklearn._tasks import as_array, is_missing, learn_encoding
 
 Average = Literal["macro"] | None
@@ -31,7 +32,8 @@ _check_average = validate_params(
 
 
 def _check_directions(A: ArrayLike, name: str) -> np.ndarray:
-    rows: np.ndarray = check_array(A, dtype=np.float64, input_name=name)
+    with naming_numbers(A, name):
+        rows: np.ndarray = check_array(A, dtype=np.float64, input_name=name)
     nonzero = rows.any(axis=1)
     if not nonzero.all():
         raise ValueError(
@@ -145,10 +147,12 @@ def feature_alignment(filters: ArrayLike, directions: ArrayLike) -> float | np.n
     1.0
     """
     options = {"dtype": np.float64, "allow_nd": True}
-    rows: np.ndarray = check_array(filters, input_name="filters", **options)
-    wanted: np.ndarray = check_array(
-        directions, input_name="directions", ensure_2d=False, **options
-    )
+    with naming_numbers(filters, "filters"):
+        rows: np.ndarray = check_array(filters, input_name="filters", **options)
+    with naming_numbers(directions, "directions"):
+        wanted: np.ndarray = check_array(
+            directions, input_name="directions", ensure_2d=False, **options
+        )
     filter_shape = rows.shape[1:]
     rows = rows.reshape(len(rows), -1)
     leading = None
@@ -277,9 +281,9 @@ def masked_roc_auc(signs: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    signs : ndarray of shape (n_samples, n_tasks), int8
+    signs : array-like of shape (n_samples, n_tasks)
         +1 positive, -1 negative, 0 not observed.
-    scores : ndarray of shape (n_samples, n_tasks)
+    scores : array-like of shape (n_samples, n_tasks)
         Larger means more likely positive. Where nothing was observed they are
         ignored.
 
@@ -291,7 +295,8 @@ def masked_roc_auc(signs: np.ndarray, scores: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        If shapes differ, or a score is NaN where a label was observed.
+        If shapes differ, a sign is none of -1, 0 and 1, or a score is NaN where a label
+        was observed.
 
     Examples
     --------
@@ -302,6 +307,17 @@ def masked_roc_auc(signs: np.ndarray, scores: np.ndarray) -> np.ndarray:
     >>> masked_roc_auc(signs, scores)
     array([0.75,  nan])
     """
+    with naming_numbers(signs, "signs"):
+        signs = check_array(signs, ensure_2d=False, input_name="signs")
+    with naming_numbers(scores, "scores"):
+        scores = check_array(
+            scores, ensure_2d=False, ensure_all_finite=False, input_name="scores"
+        )
+    if not np.isin(signs, (-1, 0, 1)).all():
+        raise ValueError(
+            "signs should be +1 for positive, -1 for negative and 0 for not observed. "
+            "For labels in any other encoding use multitask_roc_auc_score."
+        )
     if signs.shape != scores.shape:
         raise ValueError(
             f"signs and scores should have one shape, got {signs.shape} and "
@@ -410,9 +426,13 @@ def multitask_roc_auc_score(
     """
     if isinstance(y_score, list) and y_score and np.ndim(y_score[0]) == 2:
         y_score = np.column_stack([np.asarray(p)[:, -1] for p in y_score])
-    scores = check_array(
-        y_score, dtype=[np.float64, np.float32], ensure_2d=False, input_name="y_score"
-    )
+    with naming_numbers(y_score, "y_score"):
+        scores = check_array(
+            y_score,
+            dtype=[np.float64, np.float32],
+            ensure_2d=False,
+            input_name="y_score",
+        )
     scores = scores[:, None] if scores.ndim == 1 else scores
     labels = _label_table(y_true, "y_true")
     _check_aligned(y_true, labels, y_score, scores)

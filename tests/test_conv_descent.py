@@ -15,7 +15,6 @@ from torch.nn.functional import (
     logsigmoid,
     unfold,
 )
-from torch.optim.lr_scheduler import LambdaLR
 
 from mtrl_sklearn import _conv_descent, _patches
 from mtrl_sklearn._conv_descent import (
@@ -33,6 +32,7 @@ from mtrl_sklearn._modules import TwoLayerConv, patch_statistics
 from mtrl_sklearn._net import BatchIterator, train
 from mtrl_sklearn._patches import make_patch_grid
 from mtrl_sklearn._precision import resolve_precision
+from mtrl_sklearn._ranks import locate_rows
 from mtrl_sklearn._rows import RowDataset, Rows
 
 N_FILTERS, N_TASKS = 6, 3
@@ -63,6 +63,7 @@ def make_data(grid, n_columns=1, n_samples=12, dtype=np.float64):
         weights / weights.sum(),
         max(n_columns, 2),
         N_TASKS,
+        locate_rows(n_samples),
     )
 
 
@@ -360,7 +361,8 @@ def test_what_is_trained(solver, head, power, trained):
 @pytest.mark.parametrize("head", ["shared", "fixed", "per_task"])
 @pytest.mark.parametrize("solver", ["gd", "adam"])
 def test_descent_goes_on_from_its_state(grid, solver, head, monkeypatch):
-    monkeypatch.setattr(_conv_descent, "CosineAnnealingLR", ConstantRate)
+    # a rate that does not know for how many epochs it is made
+    monkeypatch.setattr(_conv_descent, "CosineSchedule", Callback)
     data = make_data(grid, 3)
     settings = {"solver": solver, "head": head, "learning_rate": 0.01}
     once = descend(data, grid, max_epochs=7, **settings)
@@ -374,13 +376,6 @@ def test_descent_goes_on_from_its_state(grid, solver, head, monkeypatch):
     assert once.state.keys() == second.state.keys()
     for name, array in once.state.items():
         np.testing.assert_array_equal(second.state[name], array, err_msg=name)
-
-
-class ConstantRate(LambdaLR):
-    """A schedule that does not know for how many epochs it is made."""
-
-    def __init__(self, optimizer, T_max, last_epoch=-1):
-        super().__init__(optimizer, lambda epoch: 1.0)
 
 
 class RecordRates(Callback):
@@ -443,6 +438,7 @@ def test_weights_of_rows_classes_and_tasks_multiply_and_sum_to_one():
         np.array([1.0, 2.0, 0.0, 1.0, 4.0]),
         2,
         3,
+        locate_rows(5),
     )
     by_row = weigh_rows(data, np.array([1.0, 3.0]), "observed").weights
     np.testing.assert_allclose(by_row, np.array([1, 6, 0, 1, 12]) / 20)

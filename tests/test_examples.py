@@ -15,7 +15,6 @@ import joblib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-import torch
 from sklearn import config_context
 
 FOLDER = Path(__file__).parents[1] / "examples"
@@ -204,12 +203,9 @@ def run_example(tmp_path, monkeypatch, capsys):
         text = capsys.readouterr().out
         return Run(read_tables(text), text, namespace)
 
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # a second one waits in vain where cores are shared
     plt.switch_backend("Agg")
     yield run
     plt.close("all")
-    torch.set_num_threads(n_threads)
 
 
 # More than ten seconds each: `pytest -m slow` runs them

@@ -9,6 +9,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from mtrl_sklearn import _signs
+from mtrl_sklearn._signs import count_signs
 from mtrl_sklearn._tasks import (
     check_usable_tasks,
     find_classes,
@@ -225,9 +226,9 @@ def test_unusable_tasks_are_named():
     names = np.array(["good", "flat", "empty"])
     signs = np.array([[1, 1, 0], [-1, 1, 0]])
     with pytest.warns(UserWarning, match=r"2 of 3 tasks.*'flat', 'empty'"):
-        check_usable_tasks(signs, names)
+        check_usable_tasks(*count_signs(signs), names, 2)
     with pytest.raises(ValueError, match="no usable task"):
-        check_usable_tasks(signs[:, 1:2], names[1:2])
+        check_usable_tasks(*count_signs(signs[:, 1:2]), names[1:2], 2)
 
 
 @pytest.mark.parametrize("tasks", [None, [0, 0, 0, 1]])
@@ -467,6 +468,6 @@ def test_unusable_tasks_of_sparse_signs_are_named():
     names = np.array(["good", "flat", "empty"])
     signs = csr_array(np.array([[1, 1, 0], [-1, 1, 0]], dtype=np.int8))
     with pytest.warns(UserWarning, match=r"2 of 3 tasks.*'flat', 'empty'"):
-        check_usable_tasks(signs, names)
+        check_usable_tasks(*count_signs(signs), names, 2)
     with pytest.raises(ValueError, match=r"no usable task.* n_samples=2 rows"):
-        check_usable_tasks(signs[:, 1:2], names[1:2])
+        check_usable_tasks(*count_signs(signs[:, 1:2]), names[1:2], 2)

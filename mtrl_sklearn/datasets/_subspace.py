@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from mtrl_sklearn._named_arrays import naming_numbers
 from mtrl_sklearn.datasets._common import (
     Seed,
     _constraints,
@@ -109,7 +110,8 @@ class SubspaceProblem:
         ValueError
             If ``X`` is not finite or has another number of features.
         """
-        inputs: np.ndarray = check_array(X, dtype=np.float64, input_name="X")
+        with naming_numbers(X, "X"):
+            inputs: np.ndarray = check_array(X, dtype=np.float64, input_name="X")
         n_components, n_features = self.components.shape
         if inputs.shape[1] != n_features:
             raise ValueError(

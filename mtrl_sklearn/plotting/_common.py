@@ -45,10 +45,15 @@ def get_axes(
     The layout "compressed" is for axes whose scales have to be equal.
     """
     require_matplotlib(f"{type(display).__name__}.plot")
-    if ax is not None:
-        return ax
     import matplotlib.pyplot as plt
 
+    if isinstance(ax, plt.Axes):
+        return ax
+    if ax is not None:
+        raise TypeError(
+            f"ax should be the Axes to draw on, or None, got {type(ax).__name__}. Of "
+            "an array of Axes pass one: axes[0]."
+        )
     return plt.subplots(figsize=figsize, layout=layout)[1]
 
 
@@ -65,6 +70,15 @@ def check_estimator(estimator: Any, name: str, *kinds: type) -> None:
             ".best_estimator_."
         )
     check_is_fitted(estimator)
+
+
+def check_count(value: Any, name: str, largest: float = np.inf) -> None:
+    """Raise unless a value is an int from 1 to the largest."""
+    if not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} should be an int, got {value!r}.")
+    if not 1 <= value <= largest:
+        bounds = "at least 1" if largest == np.inf else f"from 1 to {largest}"
+        raise ValueError(f"{name} should be {bounds}, got {value}.")
 
 
 def settle_layout(ax: "Axes") -> None:

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.isotonic import isotonic_regression
 from sklearn.utils import check_array
 
+from mtrl_sklearn._named_arrays import naming_numbers
 from mtrl_sklearn.plotting._common import (
     BLACK,
     BLUE,
@@ -60,7 +61,8 @@ def check_curves(
     x : ndarray of shape (n_x,), float64
     curves : dict of ndarray of shape (n_x, n_repeats), float64
     """
-    places = check_array(x, dtype=np.float64, ensure_2d=False, input_name=x_name)
+    with naming_numbers(x, x_name):
+        places = check_array(x, dtype=np.float64, ensure_2d=False, input_name=x_name)
     if places.ndim != 1:
         raise ValueError(
             f"{x_name} should have shape (n_x,), got {places.shape}. Pass one number "
@@ -73,13 +75,14 @@ def check_curves(
     checked = {}
     for key, values in named.items():
         told = f"{name}[{key!r}]" if isinstance(curves, Mapping) else name
-        table = check_array(
-            values,
-            dtype=np.float64,
-            ensure_2d=False,
-            ensure_all_finite="allow-nan",
-            input_name=told,
-        )
+        with naming_numbers(values, told):
+            table = check_array(
+                values,
+                dtype=np.float64,
+                ensure_2d=False,
+                ensure_all_finite="allow-nan",
+                input_name=told,
+            )
         if table.ndim > 2 or len(table) != len(places):
             raise ValueError(
                 f"{told} has shape {table.shape}, but {x_name} has {len(places)} "

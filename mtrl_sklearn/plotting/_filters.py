@@ -7,10 +7,12 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
 from mtrl_sklearn._conv import ConvMultiTaskClassifier
+from mtrl_sklearn._named_arrays import naming_numbers
 from mtrl_sklearn.metrics import SILENT
 from mtrl_sklearn.plotting._common import (
     BLUE,
     DIVERGING,
+    check_count,
     check_estimator,
     get_axes,
     require_matplotlib,
@@ -96,11 +98,12 @@ class FilterDisplay:
     figure_: "Figure | SubFigure"
 
     def __init__(self, filters: ArrayLike, *, kind: Kind, n_filters: int = 32):
-        if kind not in DIMENSIONS:
+        if kind not in list(DIMENSIONS):
             raise ValueError(f"kind should be one of {list(DIMENSIONS)}, got {kind!r}.")
-        weights = check_array(
-            filters, dtype=np.float64, allow_nd=True, input_name="filters"
-        )
+        with naming_numbers(filters, "filters"):
+            weights = check_array(
+                filters, dtype=np.float64, allow_nd=True, input_name="filters"
+            )
         if weights.ndim not in DIMENSIONS[kind]:
             wanted = " or ".join(map(str, DIMENSIONS[kind]))
             raise ValueError(
@@ -108,12 +111,11 @@ class FilterDisplay:
                 f"{weights.shape}. Pass filters_ of a fitted ConvMultiTaskClassifier, "
                 "or the kind that they are of."
             )
-        if n_filters < 1:
-            raise ValueError(f"n_filters should be at least 1, got {n_filters}.")
         if not weights.any():
             raise ValueError("filters are all 0. Pass filters that were trained.")
         self.filters = weights
         self.kind = kind
+        check_count(n_filters, "n_filters")
         self.n_filters = n_filters
 
     @classmethod

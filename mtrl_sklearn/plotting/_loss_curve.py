@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
 from mtrl_sklearn._conv import ConvMultiTaskClassifier
+from mtrl_sklearn._named_arrays import naming_numbers
 from mtrl_sklearn._relu import MultiTaskReLURepresentation
 from mtrl_sklearn.plotting._common import (
     BLUE,
@@ -200,9 +201,10 @@ class LossCurveDisplay:
 
 
 def _check_row(values: ArrayLike, name: str) -> np.ndarray:
-    row: np.ndarray = check_array(
-        values, dtype=np.float64, ensure_2d=False, input_name=name
-    )
+    with naming_numbers(values, name):
+        row: np.ndarray = check_array(
+            values, dtype=np.float64, ensure_2d=False, input_name=name
+        )
     if row.ndim != 1:
         raise ValueError(
             f"{name} should have shape (n_epochs,), got {row.shape}. Pass one number "

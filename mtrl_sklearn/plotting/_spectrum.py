@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
+from mtrl_sklearn._named_arrays import naming_numbers
 from mtrl_sklearn._relu import MultiTaskReLURepresentation
 from mtrl_sklearn.plotting._common import (
     BLUE,
     GREY,
+    check_count,
     check_estimator,
     get_axes,
     require_matplotlib,
@@ -71,24 +73,21 @@ class SpectrumDisplay:
     dropped_: "Line2D"
 
     def __init__(self, singular_values: ArrayLike, n_components: int):
-        values = check_array(
-            singular_values,
-            dtype=np.float64,
-            ensure_2d=False,
-            input_name="singular_values",
-        )
+        with naming_numbers(singular_values, "singular_values"):
+            values = check_array(
+                singular_values,
+                dtype=np.float64,
+                ensure_2d=False,
+                input_name="singular_values",
+            )
         if values.ndim != 1 or values[0] <= 0 or (np.diff(values) > 0).any():
             raise ValueError(
                 "singular_values should be one row of descending numbers, the first "
                 f"above 0, got shape {values.shape} and {values.ravel()[:3]}. Sort "
                 "them: np.sort(values)[::-1]."
             )
-        if not 1 <= n_components <= len(values):
-            raise ValueError(
-                f"n_components should be from 1 to {len(values)}, the number of "
-                f"singular values, got {n_components}."
-            )
         self.singular_values = values
+        check_count(n_components, "n_components", len(values))
         self.n_components = n_components
 
     @classmethod

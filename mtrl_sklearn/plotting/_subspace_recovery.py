@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
+from mtrl_sklearn._named_arrays import naming_numbers
 from mtrl_sklearn._relu import MultiTaskReLURepresentation
 from mtrl_sklearn.metrics import principal_angles
 from mtrl_sklearn.plotting._common import (
@@ -104,7 +105,7 @@ class SubspaceRecoveryDisplay:
         x_name: str = "tasks",
         measure: Measure = "distance",
     ):
-        if measure not in SCALES:
+        if measure not in list(SCALES):
             raise ValueError(
                 f"measure should be one of {list(SCALES)}, got {measure!r}."
             )
@@ -202,6 +203,11 @@ class SubspaceRecoveryDisplay:
             If numbers of estimators, repeats or features do not fit together.
         """
         require_matplotlib(f"{cls.__name__}.from_estimators")
+        if not isinstance(estimators, Sequence | np.ndarray):
+            raise TypeError(
+                "estimators should be a sequence with an entry for each number in x, "
+                f"got {type(estimators).__name__}. For one alone use from_estimator."
+            )
         repeats = [
             list(fits) if isinstance(fits, Sequence | np.ndarray) else [fits]
             for fits in estimators
@@ -294,7 +300,7 @@ class SubspaceRecoveryDisplay:
         name, largest, step = SCALES[self.measure]
         ax.set_ylim(-MARGIN * largest, (1 + MARGIN) * largest)
         ax.yaxis.set_major_locator(MultipleLocator(step))
-        ax.set_xlabel(self.x_name + note_of_band(self.distances, "repeats"))
+        ax.set_xlabel(str(self.x_name) + note_of_band(self.distances, "repeats"))
         ax.set_ylabel(name)
         tidy(ax)
         name_curves(ax, self.lines_)
@@ -311,7 +317,8 @@ def _angles(
     The leading right singular vectors of the hidden weights are the ``components_``.
     """
     check_estimator(representation, name, MultiTaskReLURepresentation)
-    true = check_array(components, dtype=np.float64, input_name="components")
+    with naming_numbers(components, "components"):
+        true = check_array(components, dtype=np.float64, input_name="components")
     if true.shape[1] != representation.n_features_in_:
         raise ValueError(
             f"components has {true.shape[1]} features, but {name} was fitted on "

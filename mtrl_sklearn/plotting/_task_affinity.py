@@ -1,6 +1,6 @@
 """Which tasks are alike: a heat map in the order of a clustering."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +9,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 from sklearn.utils import check_array
 
+from mtrl_sklearn._named_arrays import naming_numbers
 from mtrl_sklearn._relu import MultiTaskReLURepresentation
 from mtrl_sklearn.plotting._common import (
     DIVERGING,
@@ -87,6 +88,11 @@ class TaskAffinityDisplay:
     ):
         self.affinity = _check_affinity(affinity)
         names = range(len(self.affinity)) if task_names is None else task_names
+        if not isinstance(names, Sized) or isinstance(names, str):
+            raise TypeError(
+                "task_names should be a sequence of names, got "
+                f"{type(names).__name__}. Pass one name per task."
+            )
         if len(names) != len(self.affinity):
             raise ValueError(
                 f"task_names has {len(names)} entries, affinity {len(self.affinity)} "
@@ -230,12 +236,13 @@ def order_by_clustering(affinity: np.ndarray) -> np.ndarray:
 
 
 def _check_affinity(affinity: ArrayLike) -> np.ndarray:
-    table: np.ndarray = check_array(
-        affinity,
-        dtype=np.float64,
-        ensure_all_finite="allow-nan",
-        input_name="affinity",
-    )
+    with naming_numbers(affinity, "affinity"):
+        table: np.ndarray = check_array(
+            affinity,
+            dtype=np.float64,
+            ensure_all_finite="allow-nan",
+            input_name="affinity",
+        )
     if table.shape[0] != table.shape[1]:
         raise ValueError(
             f"affinity should have shape (n_tasks, n_tasks), got {table.shape}. Pass "

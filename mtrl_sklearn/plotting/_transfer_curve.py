@@ -138,7 +138,7 @@ class TransferCurveDisplay:
             If a column is missing, or the table has no rows.
         """
         require_matplotlib(f"{cls.__name__}.from_table")
-        missing = [column for column in COLUMNS if column not in table]
+        missing = [c for c in COLUMNS if c not in getattr(table, "columns", ())]
         if missing:
             raise ValueError(
                 f"table lacks the columns {missing}. Pass the table of "

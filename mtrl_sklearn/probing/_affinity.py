@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils.validation import _num_samples
 
 from mtrl_sklearn._conv import ConvMultiTaskClassifier
+from mtrl_sklearn._named_arrays import refuse_lookalikes
 from mtrl_sklearn._relu import MultiTaskReLURepresentation
 from mtrl_sklearn._tasks import learn_encoding
 from mtrl_sklearn.probing._blocks import open_representation
@@ -63,6 +64,8 @@ def task_affinity(representation, X=None, Y=None):
     >>> task_affinity(representation).shape
     (8, 8)
     """
+    if X is not None:
+        refuse_lookalikes(X, "X")
     estimator, inputs = open_representation(representation, X)
     if X is not None and _num_samples(X) < 2:
         raise ValueError(

@@ -5,9 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
+from sklearn.utils import indexable
 from sklearn.utils.validation import check_array, check_is_fitted
+
+from mtrl_sklearn._named_arrays import naming_numbers, refuse_lookalikes
 
 BLOCKS = ("hidden", "scores", "inputs")
 
@@ -60,6 +64,10 @@ def open_representation(representation: Any, X: Any) -> tuple[Any, Any]:
         Output of the steps before it.
     """
     representation = unfreeze(representation)
+    if not hasattr(representation, "transform") or isinstance(representation, type):
+        raise TypeError(
+            f"representation should be a fitted transformer, got {representation!r}."
+        )
     if not isinstance(representation, Pipeline):
         check_is_fitted(representation)
         return representation, X
@@ -121,5 +129,31 @@ def compute_blocks(estimator: Any, X: Any, names: Sequence[str] = BLOCKS) -> Blo
 
 def as_rows(X: Any) -> np.ndarray:
     """Inputs of any shape as finite floats of shape (n_samples, n_features)."""
-    X = check_array(X, dtype=[np.float64, np.float32], allow_nd=True)
+    if issparse(X):
+        raise TypeError(
+            "X is a sparse matrix, but probes compare features with raw inputs as "
+            "arrays. Pass X.toarray(), or a pipeline as representation, whose first "
+            "step makes arrays of few columns, such as TruncatedSVD."
+        )
+    with naming_numbers(X, "X"):
+        X = check_array(
+            X, dtype=[np.float64, np.float32], allow_nd=True, input_name="X"
+        )
     return X.reshape(len(X), -1)
+
+
+def read_inputs(X: Any, signs: np.ndarray) -> Any:
+    """Inputs of which rows can be taken, one for each row of signs.
+
+    Parameters
+    ----------
+    X : array-like or sparse matrix
+    signs : ndarray of shape (n_samples, n_tasks)
+
+    Returns
+    -------
+    array-like, or CSR matrix where it came as a sparse matrix of another form
+    """
+    refuse_lookalikes(X, "X")
+    rows, _ = indexable(X, signs)
+    return rows

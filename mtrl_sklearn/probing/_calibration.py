@@ -8,7 +8,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from scipy.stats import rankdata
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -35,6 +35,7 @@ TEST_SIZE = 0.25
 
 @validate_params(
     {
+        "representation": [HasMethods(["fit", "transform"])],
         "n_groups": [Interval(Integral, 2, None, closed="left")],
         "n_draws": [Interval(Integral, 1, None, closed="left")],
         "n_jobs": [Integral, None],
@@ -126,6 +127,7 @@ def calibrate(
     """
     shots = read_shots(shots)
     sources = read_sources(X, Y, tasks)
+    X = sources.X
     random_state = check_random_state(random_state)
     seed = int(random_state.randint(2**31 - 1))
     rng = np.random.default_rng(seed)

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
-from sklearn.utils.validation import check_consistent_length
 
 from mtrl_sklearn._tasks import as_array, is_missing
 
@@ -135,11 +134,11 @@ def read_groups_of_rows(groups: Any, n_samples: int) -> np.ndarray | None:
     if groups is None:
         return None
     values = as_array(groups)
-    if values.ndim != 1:
+    if values.shape != (n_samples,):
         raise ValueError(
-            f"groups should be of shape (n_samples,), got shape {values.shape}."
+            f"groups should be of shape ({n_samples},), the group of each row of X, "
+            f"got shape {values.shape}."
         )
-    check_consistent_length(np.empty(n_samples), values)
     n_missing = sum(map(is_missing, values.tolist()))
     if n_missing:
         raise ValueError(

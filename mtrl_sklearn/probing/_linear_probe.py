@@ -17,6 +17,7 @@ from sklearn.utils.validation import (
 
 from mtrl_sklearn._base import last_good_state
 from mtrl_sklearn._documentation import DocumentationLinkMixin
+from mtrl_sklearn._named_arrays import naming_numbers
 from mtrl_sklearn._tasks import find_classes, find_codes, read_class_labels
 from mtrl_sklearn.probing._blocks import (
     BLOCKS,
@@ -222,11 +223,6 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
             labels = read_class_labels(y)
             check_consistent_length(blocks, labels)
             classes = find_classes(labels)
-            if len(classes) < 2:
-                raise ValueError(
-                    f"y shows {len(classes)} class ({classes.tolist()}), but a probe "
-                    "needs labels of at least 2 classes. Add rows of another class."
-                )
             codes = find_codes(labels, classes)
             weights, C = self._resolve_settings(blocks, len(labels))
             model = fit_ridge_logistic(blocks.present, codes, weights, C)
@@ -246,9 +242,11 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         if isinstance(X, Blocks):
             return X
         if self.representation is None:
-            X = validate_data(self, X, dtype=[np.float64, np.float32], reset=reset)
+            with naming_numbers(X, "X"):
+                X = validate_data(self, X, dtype=[np.float64, np.float32], reset=reset)
             return Blocks(None, None, X)
-        validate_data(self, X, skip_check_array=True, reset=reset)
+        with naming_numbers(X, "X"):
+            validate_data(self, X, skip_check_array=True, reset=reset)
         estimator, X = open_representation(self.representation, X)
         if reset:
             return compute_blocks(estimator, X)

@@ -7,9 +7,9 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._optional_dependencies import check_pandas_support
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
-from sklearn.utils.validation import check_consistent_length
 
-from mtrl_sklearn._tasks import learn_encoding
+from mtrl_sklearn._tasks import learn_encoding, warn_of_missing_codes
+from mtrl_sklearn.probing._blocks import read_inputs
 from mtrl_sklearn.probing._contenders import (
     BASELINES,
     list_contenders,
@@ -34,7 +34,10 @@ PARAMETERS: dict[str, list[Any]] = {
 }
 
 
-@validate_params(PARAMETERS, prefer_skip_nested_validation=True)
+@validate_params(
+    PARAMETERS | {"representation": [HasMethods("transform")]},
+    prefer_skip_nested_validation=True,
+)
 def probe_new_tasks(
     representation,
     X,
@@ -140,8 +143,9 @@ def probe_new_tasks(
 
     shots, baselines = read_shots(shots), read_baselines(baselines)
     encoding = learn_encoding(Y)
+    warn_of_missing_codes(encoding)
     signs = encoding.encode(Y)
-    check_consistent_length(X, signs)
+    X = read_inputs(X, signs)
     groups = read_groups_of_rows(groups, len(signs))
     split: Split = RandomSplit(test_size, groups)
     if test_rows is not None:
@@ -166,7 +170,7 @@ def read_baselines(baselines: Any) -> tuple[str, ...]:
     """Known kinds of features, each once."""
     if baselines is None:
         baselines = ()
-    if isinstance(baselines, str):
+    if isinstance(baselines, str) or not np.iterable(baselines):
         baselines = (baselines,)
     names = tuple(dict.fromkeys(baselines))
     if not set(names) <= set(BASELINES):

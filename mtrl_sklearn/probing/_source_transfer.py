@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
 from sklearn.utils import check_random_state
 from sklearn.utils._optional_dependencies import check_pandas_support
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 
 from mtrl_sklearn.probing._contenders import list_contenders, score_contenders
 from mtrl_sklearn.probing._draws import FixedSplit, read_groups_of_rows, read_shots
@@ -15,7 +15,11 @@ from mtrl_sklearn.probing._sources import read_groups, read_sources
 
 
 @validate_params(
-    PARAMETERS | {"n_groups": [Interval(Integral, 2, None, closed="left")]},
+    PARAMETERS
+    | {
+        "estimator": [HasMethods(["fit", "transform"])],
+        "n_groups": [Interval(Integral, 2, None, closed="left")],
+    },
     prefer_skip_nested_validation=True,
 )
 def source_task_transfer(
@@ -100,6 +104,7 @@ def source_task_transfer(
 
     shots, baselines = read_shots(shots), read_baselines(baselines)
     sources = read_sources(X, Y, tasks)
+    X = sources.X
     groups = read_groups_of_rows(groups, len(sources.signs))
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     left_out = read_groups(groups_of_tasks, n_groups, sources, seed)

@@ -9,7 +9,6 @@ from sklearn import get_config
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import check_consistent_length
 
 from mtrl_sklearn._conv import ConvMultiTaskClassifier
 from mtrl_sklearn._tasks import (
@@ -18,9 +17,10 @@ from mtrl_sklearn._tasks import (
     brief,
     learn_encoding,
     read_task_ids,
+    warn_of_missing_codes,
 )
 from mtrl_sklearn.probing._affinity import sign_agreement
-from mtrl_sklearn.probing._blocks import has_source_tasks, unfreeze
+from mtrl_sklearn.probing._blocks import has_source_tasks, read_inputs, unfreeze
 
 # Clusters of tasks per group, so that groups come out of similar size.
 CLUSTERS_PER_GROUP = 8
@@ -108,8 +108,9 @@ def read_sources(X: Any, y: Any, tasks: Any) -> SourceTasks:
         If labels cannot be read, or there is a single task.
     """
     encoding = learn_encoding(y, tasks)
+    warn_of_missing_codes(encoding)
     signs = encoding.encode(y, tasks)
-    check_consistent_length(X, signs)
+    X = read_inputs(X, signs)
     if len(encoding.outputs) < 2:
         raise ValueError(
             f"Y holds {len(encoding.outputs)} task, but some are to be left out and "

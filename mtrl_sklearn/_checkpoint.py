@@ -1,0 +1,190 @@
+"""Checkpoints: a file from which a fit that was killed goes on.
+
+It holds where the fit was after one of its epochs or steps, and what was asked for, so
+that no other call takes it for its own. With several ranks the first one reads and
+writes it.
+"""
+
+import hashlib
+import os
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.sparse import issparse
+
+from mtrl_sklearn._array_files import read_arrays, write_arrays
+from mtrl_sklearn._atomic_files import reserve_space
+from mtrl_sklearn._ranks import from_first, gather, is_first, together
+from mtrl_sklearn._signs import row_blocks
+
+KIND = "checkpoint"
+
+# Writing takes at most one part in so many of the time of a fit.
+SHARE_OF_WRITING = 10
+
+
+class Progress(NamedTuple):
+    """Where a fit is."""
+
+    state: Mapping[str, np.ndarray]  # all that its solver needs to go on
+    loss_curve: np.ndarray  # (n_iter,)
+    validation_scores: np.ndarray  # (n_iter,), or empty
+    is_over: bool  # whether nothing is left to do
+
+
+class Checkpoint:
+    """The file of one fit.
+
+    Parameters
+    ----------
+    path : path-like or None
+        A file, which need not be there yet. In a folder the file is named after the
+        call, so that many fits can share it. None saves nothing.
+    call : mapping of str to str
+        What was asked for, and of which data: a fit goes on where all of it is the
+        same. With several ranks, of the data of this one.
+    seed : int
+        Seed of the fit, if it is a new one.
+
+    Attributes
+    ----------
+    seed : int
+        Seed of the fit, which keeps that of its first start.
+    progress : Progress or None
+        Where it was interrupted.
+
+    Raises
+    ------
+    ValueError
+        If the file holds another fit, or anything else.
+    OSError
+        If it cannot be read.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        call: Mapping[str, str] | None = None,
+        seed: int = 0,
+    ):
+        self.seed = seed
+        self.progress: Progress | None = None
+        self.path: Path | None = None
+        self._next_time = 0.0  # of time.monotonic
+        if path is None:
+            return
+        self.call = _of_all_ranks(call or {})
+        self.path = Path(path)
+        if from_first(self.path.is_dir()):
+            self.path /= f"{_digest_text(repr(self.call))}.safetensors"
+        with together():
+            found = self._read() if is_first() else None
+        found = from_first(found)
+        if found is not None:
+            self.seed, self.progress = found
+
+    def _read(self) -> tuple[int, Progress] | None:
+        assert self.path is not None
+        try:
+            arrays, about = read_arrays(self.path, KIND)
+        except FileNotFoundError:
+            return None
+        known = about["call"]
+        differing = [
+            k for k in self.call.keys() | known if self.call.get(k) != known.get(k)
+        ]
+        if differing:
+            raise ValueError(
+                f"checkpoint={os.fspath(self.path)!r} holds a fit that differs from "
+                f"this one in {', '.join(sorted(differing))}. Remove the file, pass "
+                "another path, or pass a folder, where each call has a file of its own."
+            )
+        curves = arrays.pop("loss_curve"), arrays.pop("validation_scores")
+        return about["seed"], Progress(arrays, *curves, about["is_over"])
+
+    def reserve(self, n_bytes: int) -> None:
+        """Refuse at the start of a fit what could not be written at its end.
+
+        Parameters
+        ----------
+        n_bytes : int
+            Size of what `save` is to write.
+        """
+        if self.path is None or self.progress is not None:
+            return
+        with together():
+            if is_first():  # the file, and beside it the one that is to replace it
+                reserve_space(self.path, 2 * n_bytes)
+
+    def save(
+        self,
+        get_state: Callable[[], Mapping[str, np.ndarray]],
+        loss_curve: np.ndarray,
+        validation_scores: np.ndarray,
+        is_over: bool,
+    ) -> None:
+        """Write where a fit is, unless too much time went into writing already.
+
+        Parameters
+        ----------
+        get_state : callable
+        loss_curve, validation_scores, is_over
+            As in `Progress`. What is over is always written.
+
+        Warns
+        -----
+        UserWarning
+            If the file could not be written: the fit goes on, the file stays as it was.
+        """
+        start = time.monotonic()
+        is_due = is_over or start >= self._next_time
+        if self.path is None or not is_first() or not is_due:
+            return
+        curves = {"loss_curve": loss_curve, "validation_scores": validation_scores}
+        about = {"call": self.call, "seed": self.seed, "is_over": is_over}
+        try:
+            write_arrays(self.path, {**get_state(), **curves}, about, KIND)
+        except OSError as error:
+            warnings.warn(
+                f"checkpoint={os.fspath(self.path)!r} was not written after "
+                f"{len(loss_curve)} epochs: {error}. The fit goes on, and "
+                "tries again.",
+                stacklevel=2,
+            )
+        end = time.monotonic()
+        self._next_time = end + (SHARE_OF_WRITING - 1) * (end - start)
+
+
+def digest(array: Any) -> str:
+    """Checksum of the numbers, the shape and the dtype of an array.
+
+    Parameters
+    ----------
+    array : ndarray of any shape, or CSR array
+        Memory maps are read block by block.
+    """
+    state = hashlib.blake2b(
+        repr((array.shape, array.dtype.str)).encode(), digest_size=16
+    )
+    parts = [array.indptr, array.indices, array.data] if issparse(array) else [array]
+    for part in parts:
+        if part.ndim == 0:
+            part = part[None]
+        for rows in row_blocks(part):
+            state.update(np.ascontiguousarray(part[rows]).view(np.uint8).data)
+    return state.hexdigest()
+
+
+def _of_all_ranks(call: Mapping[str, str]) -> dict[str, str]:
+    calls = gather(dict(call))
+    if len(calls) == 1:
+        return calls[0]
+    return {name: _digest_text(repr([c[name] for c in calls])) for name in call}
+
+
+def _digest_text(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

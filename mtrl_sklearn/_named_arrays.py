@@ -1,0 +1,86 @@
+"""Arguments read as arrays of numbers, with errors that name them."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import _check_sample_weight
+
+
+@contextmanager
+def naming_numbers(value: Any, name: str) -> Iterator[None]:
+    """Refuse what only looks like numbers; name the argument in errors of the block.
+
+    Parameters
+    ----------
+    value : object
+        What is read in the block.
+    name : str
+
+    Raises
+    ------
+    ValueError
+        As `refuse_lookalikes`, and where numbers are too large for a float.
+    ValueError, TypeError
+        Those of the block.
+    """
+    refuse_lookalikes(value, name)
+    try:
+        yield
+    except (ValueError, TypeError, OverflowError) as error:
+        told = str(error)
+        if re.search(rf"\b{re.escape(name)}\b", told):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        remedy = ""
+        if "convert string" in told:
+            remedy = ". Encode text as numbers first, as OneHotEncoder does"
+        raise kind(f"{name} is no array of numbers: {told}{remedy}") from error
+
+
+def refuse_lookalikes(value: Any, name: str) -> None:
+    """Refuse None, hidden entries and times, which numpy would read as numbers.
+
+    Parameters
+    ----------
+    value : object
+    name : str
+
+    Raises
+    ------
+    ValueError
+    """
+    if value is None:
+        raise ValueError(f"{name} is None. Pass an array of numbers.")
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        n_masked = int(np.ma.getmaskarray(value).sum())
+        raise ValueError(
+            f"{name} is a masked array with {n_masked} masked entries, whose values "
+            f"would be taken for numbers. Fill them, as {name}.filled(0) does, or "
+            "impute them."
+        )
+    is_frame = hasattr(value, "columns")
+    dtypes = value.dtypes if is_frame else [getattr(value, "dtype", None)]
+    times = [dtype for dtype in dtypes if getattr(dtype, "kind", "") in ("m", "M")]
+    if times:
+        raise ValueError(
+            f"{name} holds times ({times[0]}). Pass numbers in a unit of your choice, "
+            f"as {name} / np.timedelta64(1, 'D') are for durations."
+        )
+
+
+def read_weights(sample_weight: Any, X: Any) -> np.ndarray:
+    """Weights of rows for a score, of which only the ratios matter: at most 1.
+
+    Raises
+    ------
+    ValueError
+        If one is negative or not finite, all are 0, or there is not one for each row.
+    """
+    with naming_numbers(sample_weight, "sample_weight"):
+        weights = _check_sample_weight(
+            sample_weight, X, dtype=np.float64, ensure_non_negative=True
+        )
+    return weights / weights.max()

@@ -1,0 +1,74 @@
+"""Labels and ids that ranks show together.
+
+What fit learns of labels depends on the distinct ones alone, so these are exchanged.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from mtrl_sklearn._label_columns import Column, Labels
+from mtrl_sklearn._label_values import is_text
+from mtrl_sklearn._ranks import check_same, gather, n_ranks, together
+
+
+def join_labels(labels: Labels) -> Labels:
+    """Labels that show what those of all ranks show.
+
+    On a single rank they are the same object. Otherwise only their form, names and
+    columns say anything, and each column holds every label of an output at least once.
+
+    Raises
+    ------
+    ValueError
+        If forms, columns or types of labels differ between ranks.
+    """
+    if n_ranks() == 1:
+        return labels
+    with together():
+        shown = [np.unique(column.values) for column in labels.columns]
+    names: list[Any] = list(range(labels.n_outputs))
+    if labels.names is not None:
+        names = labels.names.tolist()
+    is_long = labels.form == "long"
+    columns = None if is_long else sorted(map(str, names))
+    check_same({"the form of y": labels.form, "the columns of y": columns})
+    found: dict[Any, list[np.ndarray]] = {}
+    for of_rank in gather(dict(zip(names, shown))):
+        for name, values in of_rank.items():
+            found.setdefault(name, []).append(values)
+    parts = {name: _concatenate(values, name) for name, values in found.items()}
+    ids = labels.names
+    if is_long:
+        ids = join_values(np.asarray(labels.names), "tasks")
+        parts = {name: parts[name] for name in ids.tolist()}
+    joined = (Column(values, np.arange(len(values))) for values in parts.values())
+    return Labels(labels.form, ids, labels.n_samples, len(parts), joined)
+
+
+def join_values(values: np.ndarray, name: str) -> np.ndarray:
+    """Sorted distinct values of all ranks; on a single rank all of its own, unsorted.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_values,)
+    name : str
+        What they are, for the message of an error.
+
+    Raises
+    ------
+    ValueError
+        If some are strings and others are not.
+    """
+    if n_ranks() == 1:
+        return values
+    return np.unique(_concatenate(gather(np.unique(values)), name))
+
+
+def _concatenate(parts: list[np.ndarray], name: Any) -> np.ndarray:
+    parts = [part for part in parts if len(part)] or parts[:1]
+    if len({is_text(part) for part in parts}) > 1:
+        raise ValueError(
+            f"The labels of {name!r} mix strings and numbers. Use one type per task."
+        )
+    return np.concatenate(parts)
