@@ -97,7 +97,7 @@ def draw(cluster_scores, process_scores, names, fits):
     left.set_xlim(left=0)
     left.set_ylim(len(workers) - 0.4, -0.6)
     left.set_xlabel("seconds since the search began")
-    left.set_title("Fits on the cluster; the first ones import the package", loc="left")
+    left.set_title("Fits on the cluster", loc="left")
     places = np.arange(len(names))
     right.plot(process_scores, places, "o", color="0.75", ms=13, label="processes")
     right.plot(cluster_scores, places, ".", color="k", label="cluster")
@@ -145,7 +145,7 @@ def main():
     print(f"Best in processes:   {other.best_params_}")
     print(f"Largest difference of scores: {np.abs(scores - other_scores).max()}")
     workers = [worker for worker, *_ in fits]
-    print("Fits of each worker:", *(workers.count(worker) for worker in set(workers)))
+    print("Shares of the workers:", *(workers.count(worker) for worker in set(workers)))
     draw(scores, other_scores, names, fits)
     print("\nWho fitted what: cluster.png")
 

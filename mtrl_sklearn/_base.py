@@ -37,6 +37,12 @@ from mtrl_sklearn._ranks import (
 )
 from mtrl_sklearn._rows import DTYPES, working_dtype
 
+# A final loss that is so many times that of guessing is told.
+EXPLODED = 10.0
+
+# Training rows that a network which responds to none of them is called dead for.
+N_LOOKED_AT = 256
+
 # Parameters in which ranks may differ: the seed is that of the first one.
 OWN_OF_RANKS = {"callbacks", "device", "random_state", "verbose"}
 
@@ -175,6 +181,36 @@ class DescentMixin:
                 ConvergenceWarning,
                 stacklevel=5,
             )
+
+
+    def _warn_of_explosion(self, loss_of_guessing: float) -> None:
+        if self.loss_curve_[-1] > EXPLODED * loss_of_guessing:
+            warnings.warn(
+                f"The loss has exploded: it ended at {self.loss_curve_[-1]:.3g}, where "
+                f"guessing would give {loss_of_guessing:.3g}. Lower learning_rate or "
+                "weight_decay.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+
+    def _warn_of_dead_network(self, X: Any, get_features: Callable) -> None:
+        """Warn if hidden features, of the training rows, do not depend on the row."""
+        rows = X[:N_LOOKED_AT]
+        is_dead = _vary(rows) and not _vary(get_features(rows))
+        if all(gather(is_dead)):
+            warnings.warn(
+                "The network is dead: its features are the same for all rows, because "
+                "no hidden unit responds to any, or all weights have decayed to 0. "
+                "Lower learning_rate or weight_decay.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+
+
+def _vary(rows: Any) -> bool:
+    """Whether some rows differ from others."""
+    differ = rows.max(axis=0) != rows.min(axis=0)
+    return bool(differ.nnz if issparse(differ) else differ.any())
 
 
 @contextmanager

@@ -145,7 +145,7 @@ class Checkpoint:
         if self.path is None or not is_first() or not is_due:
             return
         curves = {"loss_curve": loss_curve, "validation_scores": validation_scores}
-        about = {"call": self.call, "seed": self.seed, "is_over": is_over}
+        about = {"call": self.call, "seed": self.seed, "is_over": bool(is_over)}
         try:
             write_arrays(self.path, {**get_state(), **curves}, about, KIND)
         except OSError as error:

@@ -416,7 +416,8 @@ class ConvMultiTaskClassifier(
             images with channels last or without an axis of channels.
         ConvergenceWarning
             If ``max_iter`` was given and the loss of "gd" was still falling at the end,
-            or if it never left its start.
+            if it never left its start, if it ended far above that of guessing, or if no
+            filter tells training rows apart.
         """
         resume = self.warm_start and hasattr(self, "n_iter_")
         with last_good_state(self):
@@ -439,6 +440,8 @@ class ConvMultiTaskClassifier(
             )
         self._warn_of_early_end(solution, options.max_epochs)
         self._warn_of_standstill(solution, options)
+        self._warn_of_explosion(np.log(len(self.classes_)))
+        self._warn_of_dead_network(data.X, self._pool_rows)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -708,8 +711,11 @@ class ConvMultiTaskClassifier(
         return self._pool(X)
 
     def _pool(self, X):
-        rows, device = self._read_rows(X), resolve_device(self.device)
-        return pool_rows(rows, self._network(), self._patch_grid(), self.power_, device)
+        return self._pool_rows(self._read_rows(X))
+
+    def _pool_rows(self, rows):
+        network, device = self._network(), resolve_device(self.device)
+        return pool_rows(rows, network, self._patch_grid(), self.power_, device)
 
     def _head_scores(self, X):
         network, features = self._network(), self._pool(X)

@@ -389,7 +389,9 @@ class MultiTaskReLURepresentation(
             If some tasks lack a class: they are named and have no influence. If Ctrl-C
             interrupts descent: the state so far is kept.
         ConvergenceWarning
-            If ``max_iter`` was given and the loss was still falling at the end.
+            If ``max_iter`` was given and the loss was still falling at the end, if the
+            loss ended far above that of guessing, or if no hidden unit tells training
+            rows apart.
         """
         resume = self.warm_start and hasattr(self, "n_iter_")
         with last_good_state(self):
@@ -422,6 +424,10 @@ class MultiTaskReLURepresentation(
                 estimator=self, **given, reconstruction_attributes={}
             )
         self._warn_of_early_end(solution, n_iter)
+        if self.algorithm != "one_step":  # whose loss has another scale
+            self._warn_of_explosion(np.log(2) if self.loss == "logistic" else 1.0)
+        network = self._network()
+        self._warn_of_dead_network(X_valid, lambda rows: hidden_features(rows, network))
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)

@@ -192,8 +192,7 @@ def _describe_parameter(name: str, value: Any, prefix: str, arrays: Arrays) -> A
     from mtrl_sklearn.probing import ProbeSettings
 
     if isinstance(value, np.random.RandomState):
-        state = value.get_state(legacy=False)
-        return {"RandomState": encode(state, prefix + name, arrays)}
+        return {"RandomState": _describe_stream(value, prefix + name, arrays)}
     if isinstance(value, ProbeSettings):
         return {"ProbeSettings": encode(vars(value), prefix + name, arrays)}
     if isinstance(value, FrozenEstimator):
@@ -245,30 +244,41 @@ def _rebuild(found: Any, arrays: dict[str, np.ndarray]) -> Any:
 def _rebuild_parameter(name: str, found: Any, arrays: dict[str, np.ndarray]) -> Any:
     from mtrl_sklearn.probing import ProbeSettings
 
-    known = {"random_state": "RandomState", "settings": "ProbeSettings"}
     kind = next(iter(found), None) if isinstance(found, dict) else None
-    if name == "representation" and kind in ("estimator", "FrozenEstimator"):
-        if kind == "estimator":
-            return _rebuild(found[kind], arrays)
+    if (name, kind) == ("representation", "estimator"):
+        return _rebuild(found[kind], arrays)
+    if (name, kind) == ("representation", "FrozenEstimator"):
         return FrozenEstimator(_rebuild_parameter(name, found[kind], arrays))
-    if kind is None or known.get(name) != kind:
-        return decode(found, arrays)
-    content = decode(found[kind], arrays)
-    try:
-        return (
-            _restore_random_state(content)
-            if name == "random_state"
-            else ProbeSettings(**content)
+    if (name, kind) == ("random_state", "RandomState"):
+        return _rebuild_stream(decode(found[kind], arrays))
+    if (name, kind) == ("settings", "ProbeSettings"):
+        try:
+            return ProbeSettings(**decode(found[kind], arrays))
+        except (TypeError, ValueError):
+            raise Refusal(f"holds no proper {name}") from None
+    return decode(found, arrays)
+
+
+def _describe_stream(stream: np.random.RandomState, name: str, arrays: Arrays) -> Any:
+    state: Any = stream.get_state(legacy=False)
+    if state["bit_generator"] != "MT19937":
+        raise TypeError(
+            f"The parameter {name} holds a RandomState on {state['bit_generator']}, "
+            "which cannot be saved. Pass an int, or np.random.RandomState(seed)."
         )
-    except (KeyError, TypeError, ValueError):
-        raise Refusal(f"holds no proper {name}") from None
+    numbers = [state["state"]["pos"], state["has_gauss"], state["gauss"]]
+    return encode([state["state"]["key"], *numbers], name, arrays)
 
 
-def _restore_random_state(state: dict[str, Any]) -> np.random.RandomState:
-    """A generator in a state; numpy itself does not check ``pos``."""
-    key, position = state["state"]["key"], state["state"]["pos"]
-    if key.shape != (624,) or key.dtype != np.uint32 or not 0 <= position <= 624:
-        raise ValueError("no state of a Mersenne Twister")
-    generator = np.random.RandomState()
-    generator.set_state(state)
-    return generator
+def _rebuild_stream(state: Any) -> np.random.RandomState:
+    """A random stream; numpy itself would go on from any position."""
+    types = [np.ndarray, int, int, float]
+    if not isinstance(state, list) or [type(part) for part in state] != types:
+        raise Refusal("holds no proper random_state")
+    key, position, has_gauss, gauss = state
+    is_proper = key.dtype == np.uint32 and key.shape == (624,)
+    if not is_proper or not 0 <= position <= 624 or has_gauss not in (0, 1):
+        raise Refusal("holds no proper random_state")
+    stream = np.random.RandomState()
+    stream.set_state(("MT19937", key, position, has_gauss, gauss))
+    return stream

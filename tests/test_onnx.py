@@ -17,8 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mtrl_sklearn import ConvMultiTaskClassifier, MultiTaskReLURepresentation
-from mtrl_sklearn._onnx import to_onnx
+from mtrl_sklearn import ConvMultiTaskClassifier, MultiTaskReLURepresentation, to_onnx
 from mtrl_sklearn.probing import LinearProbe
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -566,3 +566,10 @@ def test_a_penalty_near_zero_still_converges(rows, n_rows):
     X, y = rows
     probe = LinearProbe(C=1e6).fit(X[:n_rows], y[:n_rows])
     assert probe.score(X[:n_rows], y[:n_rows]) > 0.95
+
+
+def test_fine_tuning_takes_many_rows_of_several_classes(relu, rows):
+    X = np.random.default_rng(0).standard_normal((200, rows[0].shape[1]))
+    y = np.digitize(X[:, 0], [-0.5, 0.5])
+    probe = LinearProbe(relu, fine_tune=True).fit(X, y)
+    assert probe.score(X, y) > 0.6

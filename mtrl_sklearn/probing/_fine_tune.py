@@ -148,7 +148,8 @@ def fine_tune(
     # Coefficients for blocks divided by their factors, in which the penalty is plain.
     factors = {n: weights[n] ** 0.5 / block_scale(blocks[n]) for n in model.coef}
     coef = {
-        n: torch.from_numpy(c / factors[n]).requires_grad_()
+        # scikit-learn's may be in the order of Fortran, which LBFGS cannot flatten
+        n: torch.from_numpy(np.ascontiguousarray(c / factors[n])).requires_grad_()
         for n, c in model.coef.items()
     }
     intercept = torch.tensor(model.intercept, requires_grad=True)

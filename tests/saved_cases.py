@@ -1,0 +1,71 @@
+"""Files of saved arrays taken apart and put together again, as an attacker would."""
+
+import hashlib
+import json
+
+import numpy as np
+
+NO_CHECKSUM = "0" * 64
+
+
+def take_apart(data):
+    """Table of arrays, JSON of the package, bytes of the arrays."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    table = json.loads(data[8:end])
+    about = json.loads(table.pop("__metadata__")["mtrl_sklearn"])
+    return table, about, data[end:]
+
+
+def put_together(table, about, body):
+    """A file with a checksum that is right."""
+    text = about if isinstance(about, str) else json.dumps(about)
+    old = json.loads(text)["checksum"]
+    metadata = {"__metadata__": {"mtrl_sklearn": text.replace(old, NO_CHECKSUM)}}
+    header = json.dumps(metadata | table).encode()
+    head = len(header).to_bytes(8, "little") + header
+    checksum = hashlib.sha256(head + body).hexdigest()
+    return head.replace(NO_CHECKSUM.encode(), checksum.encode(), 1) + body
+
+
+def replaced(found, place, value):
+    """Nested dicts and lists with another value at a place."""
+    if not place:
+        return value
+    copy = found.copy()
+    copy[place[0]] = replaced(found[place[0]], place[1:], value)
+    return copy
+
+
+def places(found, start=()):
+    """All places in nested dicts and lists."""
+    yield start
+    items = found.items() if isinstance(found, dict) else enumerate(found)
+    for key, value in items if isinstance(found, (dict, list)) else ():
+        yield from places(value, (*start, key))
+
+
+def assert_identical(first, second, name=""):
+    """The same types, dtypes, memory order and bits, all the way down."""
+    assert type(first) is type(second), name
+    if isinstance(first, np.ndarray):
+        assert first.dtype == second.dtype, name
+        assert first.shape == second.shape, name
+        assert first.flags.f_contiguous == second.flags.f_contiguous, name
+        bits = [
+            a.tolist() if a.dtype.kind in "OT" else a.tobytes() for a in (first, second)
+        ]
+        assert bits[0] == bits[1], name
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys(), name
+        for key in first:
+            assert_identical(first[key], second[key], f"{name}.{key}")
+    elif isinstance(first, (list, tuple)):
+        assert len(first) == len(second), name
+        for a, b in zip(first, second):
+            assert_identical(a, b, name)
+    elif isinstance(first, np.random.RandomState):
+        assert_identical(first.get_state(), second.get_state(), name)
+    elif hasattr(first, "get_params"):
+        assert_identical(vars(first), vars(second), name)
+    else:
+        assert first == second or (first != first and second != second), name

@@ -1,0 +1,393 @@
+"""Fits that are killed, and go on from their checkpoint as if nothing had been."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conv_cases import assert_untouched, fitted, rows_of_patches
+from relu_cases import quick, subspace_rows
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from skorch.callbacks import Callback
+
+from mtrl_sklearn import (
+    ConvMultiTaskClassifier,
+    MultiTaskReLURepresentation,
+    _checkpoint,
+    load,
+    save,
+)
+from mtrl_sklearn._checkpoint import Checkpoint, digest
+
+pytestmark = quick
+
+EPOCHS = {"max_iter": 6, "random_state": 0}
+RELU = {"n_hidden": 16, **EPOCHS}
+CONV = {"n_filters": 12, **EPOCHS}
+CASES = {
+    "alternating": MultiTaskReLURepresentation(**RELU),
+    "joint": MultiTaskReLURepresentation(**RELU, algorithm="joint", batch_size=40),
+    "early stopping": MultiTaskReLURepresentation(
+        **RELU, early_stopping=True, learning_rate=0.3
+    ),
+    "truncated": MultiTaskReLURepresentation(**RELU, n_components=2),
+    "one step": MultiTaskReLURepresentation(**RELU, algorithm="one_step"),
+    "gd": ConvMultiTaskClassifier(**CONV, solver="gd"),
+    "adam": ConvMultiTaskClassifier(**CONV, solver="adam", batch_size=16),
+    "adam, early stopping": ConvMultiTaskClassifier(
+        **CONV, solver="adam", batch_size=16, early_stopping=True, learning_rate=0.3
+    ),
+}
+
+
+class Killed(BaseException):
+    """What stands for a signal that no fit can catch."""
+
+
+class Kill(Callback):
+    """Raise in one of the batches, or at the end of one of the epochs."""
+
+    def __init__(self, batch=None, epoch=None):
+        self.batch, self.epoch = batch, epoch
+
+    def initialize(self):
+        self.n_batches_ = self.n_epochs_ = 0
+        return self
+
+    def on_batch_end(self, net, **kwargs):
+        self.n_batches_ += 1
+        if self.n_batches_ == self.batch:
+            raise Killed
+
+    def on_epoch_end(self, net, **kwargs):
+        self.n_epochs_ += 1
+        if self.n_epochs_ == self.epoch:
+            raise Killed
+
+
+@pytest.fixture(autouse=True)
+def _write_after_each_epoch(monkeypatch):
+    monkeypatch.setattr(_checkpoint, "SHARE_OF_WRITING", 1)
+
+
+def data_of(model):
+    if isinstance(model, ConvMultiTaskClassifier):
+        return rows_of_patches()
+    return subspace_rows()
+
+
+def assert_same_fit(first, second):
+    """Bit for bit: weights, curves, optimiser, random stream."""
+    for model, other in ((first, second), (second, first)):
+        for name, value in vars(model).items():
+            if isinstance(value, np.ndarray):
+                np.testing.assert_array_equal(value, getattr(other, name), err_msg=name)
+        for name, value in model._state_.items():
+            np.testing.assert_array_equal(value, other._state_[name], err_msg=name)
+    assert first._seed_ == second._seed_
+    assert first.n_iter_ == second.n_iter_
+
+
+def kill_steps(monkeypatch, model, at):
+    """Make a fit die in its step ``at``, counted from where it goes on."""
+    if getattr(model, "algorithm", None) == "one_step":
+        from mtrl_sklearn import _onestep
+
+        with monkeypatch.context() as patch:
+            steps = iter(range(1, 100))
+            original = _onestep.add_rows
+
+            def add_rows(*args):
+                if next(steps) == at:
+                    raise Killed
+                return original(*args)
+
+            patch.setattr(_onestep, "add_rows", add_rows)
+            with pytest.raises(Killed):
+                model.fit(*data_of(model))
+    else:
+        dying = clone(model).set_params(callbacks=[Kill(epoch=at)])
+        with pytest.raises(Killed):
+            dying.fit(*data_of(model))
+        assert not hasattr(dying, "n_iter_")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_killed_fit_ends_as_if_it_had_not_been(name, tmp_path, monkeypatch):
+    once = clone(CASES[name]).fit(*data_of(CASES[name]))
+    model = clone(CASES[name]).set_params(checkpoint=tmp_path / "fit")
+    for at in (1, 3, 2):
+        kill_steps(monkeypatch, model, at)
+    assert_same_fit(model.fit(*data_of(model)), once)
+
+
+@pytest.mark.parametrize("name", ["joint", "adam"])
+@pytest.mark.parametrize("batch", [1, 13])
+def test_a_fit_may_be_killed_in_the_midst_of_an_epoch(name, batch, tmp_path):
+    once = clone(CASES[name]).fit(*data_of(CASES[name]))
+    model = clone(CASES[name]).set_params(checkpoint=tmp_path / "fit")
+    dying = clone(model).set_params(callbacks=[Kill(batch=batch)])
+    with pytest.raises(Killed):
+        dying.fit(*data_of(model))
+    assert_same_fit(model.fit(*data_of(model)), once)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_fit_that_ended_is_not_run_again(name, tmp_path, monkeypatch):
+    model = clone(CASES[name]).set_params(checkpoint=str(tmp_path / "fit"))
+    once = clone(model).fit(*data_of(model))
+    kept = (tmp_path / "fit").read_bytes()
+    again = clone(model)
+    if getattr(model, "algorithm", None) != "one_step":
+        again.set_params(callbacks=[Kill(batch=1)])
+    assert_same_fit(again.fit(*data_of(model)), once)
+    assert (tmp_path / "fit").read_bytes() == kept
+
+
+def test_a_fit_that_converged_stays_converged(tmp_path):
+    model = MultiTaskReLURepresentation(
+        8, max_iter=50, tol=0.5, n_iter_no_change=2, random_state=0
+    )
+    once = clone(model).fit(*subspace_rows())
+    model.set_params(checkpoint=tmp_path / "fit")
+    assert 3 <= once.n_iter_ < 50
+    for _ in range(2):
+        assert_same_fit(clone(model).fit(*subspace_rows()), once)
+
+
+def test_the_seed_is_that_of_the_first_start(tmp_path):
+    model = clone(CASES["joint"]).set_params(
+        checkpoint=tmp_path / "fit", random_state=None
+    )
+    with pytest.raises(Killed):
+        clone(model).set_params(callbacks=[Kill(epoch=3)]).fit(*subspace_rows())
+    first = clone(model).fit(*subspace_rows())
+    again = clone(model).fit(*subspace_rows())
+    assert_same_fit(first, again)
+
+
+def test_warm_start_goes_on_from_a_checkpoint(tmp_path):
+    X, Y = subspace_rows()
+    start = clone(CASES["joint"]).fit(X, Y).set_params(warm_start=True)
+    save(start, tmp_path / "start")
+    once = load(tmp_path / "start").fit(X, Y)
+    dying = load(tmp_path / "start")
+    dying.set_params(checkpoint=tmp_path / "fit", callbacks=[Kill(epoch=4)])
+    with pytest.raises(Killed):
+        dying.fit(X, Y)
+    assert dying.n_iter_ == 6  # as it was
+    model = load(tmp_path / "start").set_params(checkpoint=tmp_path / "fit")
+    assert_same_fit(model.fit(X, Y), once)
+
+
+CHANGES = {
+    "X": lambda X, Y: (X + 1e-9, Y),
+    "y": lambda X, Y: (X, np.where(Y == Y, 1 - Y, Y)),
+    "rows": lambda X, Y: (X[::-1].copy(), Y[::-1].copy()),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_other_data_are_refused(change, tmp_path):
+    model = clone(CASES["joint"]).set_params(checkpoint=tmp_path / "fit")
+    model.fit(*subspace_rows())
+    what = {"rows": "X, y"}.get(change, change)
+    with pytest.raises(
+        ValueError, match=rf"checkpoint=.*differs .* in {what}\. Remove"
+    ):
+        clone(model).fit(*CHANGES[change](*subspace_rows()))
+
+
+def test_other_parameters_are_refused_and_named(tmp_path):
+    model = clone(CASES["joint"]).set_params(checkpoint=tmp_path / "fit")
+    model.fit(*subspace_rows())
+    before = fitted(model)
+    model.set_params(learning_rate=1e-2, random_state=3)
+    with pytest.raises(ValueError, match="in learning_rate, random_state"):
+        model.fit(*subspace_rows())
+    assert_untouched(model, before)
+    model.set_params(learning_rate=1e-3, random_state=0)
+    # these change no result
+    model.set_params(verbose=False, output="scores", device="cpu").fit(*subspace_rows())
+
+
+def test_a_file_of_anything_else_is_refused(tmp_path):
+    path = tmp_path / "fit"
+    model = clone(CASES["joint"])
+    save(model, path)
+    model.set_params(checkpoint=path)
+    with pytest.raises(ValueError, match="fit"):
+        model.fit(*subspace_rows())
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(ValueError, match="fit"):
+        model.fit(*subspace_rows())
+    assert path.read_bytes() == b"not a checkpoint"
+
+
+def test_a_folder_serves_a_search_that_is_killed(tmp_path):
+    X, Y = subspace_rows()
+    grid = {"learning_rate": [1e-3, 1e-2], "n_hidden": [4, 8]}
+    model = MultiTaskReLURepresentation(max_iter=3, random_state=0)
+    expected = GridSearchCV(model, grid, cv=2).fit(X, Y)
+    model = clone(model).set_params(checkpoint=tmp_path)
+    dying = clone(model).set_params(callbacks=[Kill(epoch=2)])
+    with pytest.raises(Killed):
+        GridSearchCV(dying, grid, cv=2).fit(X, Y)
+    assert len(list(tmp_path.iterdir())) == 1
+    search = GridSearchCV(model, grid, cv=2).fit(X, Y)
+    assert len(list(tmp_path.iterdir())) == 9  # 4 x 2, and the best one on all rows
+    for name in ("mean_test_score", "params"):
+        np.testing.assert_array_equal(
+            search.cv_results_[name], expected.cv_results_[name]
+        )
+    assert_same_fit(search.best_estimator_, expected.best_estimator_)
+
+
+PATHS = {
+    "missing/fit": FileNotFoundError,
+    "file/fit": NotADirectoryError,
+}
+
+
+@pytest.mark.parametrize("name", ["joint", "one step", "gd"])
+@pytest.mark.parametrize("path", PATHS)
+def test_a_path_that_cannot_be_written_is_told_at_the_start(name, path, tmp_path):
+    (tmp_path / "file").touch()
+    model = clone(CASES[name]).set_params(checkpoint=tmp_path / path)
+    if name != "one step":
+        model.set_params(callbacks=[Kill(batch=1)])
+    with pytest.raises(PATHS[path], match="fit"):
+        model.fit(*data_of(model))
+
+
+def test_a_device_is_no_checkpoint():
+    model = clone(CASES["joint"]).set_params(checkpoint="/dev/full")
+    with pytest.raises((ValueError, OSError), match="/dev/full"):
+        model.fit(*subspace_rows())
+
+
+def test_a_full_disk_is_told_at_the_start(tmp_path, monkeypatch):
+    def fallocate(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", fallocate)
+    model = clone(CASES["joint"]).set_params(
+        checkpoint=tmp_path / "fit", callbacks=[Kill(batch=1)]
+    )
+    with pytest.raises(OSError, match="No space left") as error:
+        model.fit(*subspace_rows())
+    assert error.value.errno == 28
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_fills_up_later_does_not_end_the_fit(tmp_path, monkeypatch):
+    once = clone(CASES["joint"]).fit(*subspace_rows())
+    original, calls = _checkpoint.write_arrays, []
+
+    def write(*args):
+        calls.append(args)
+        if len(calls) == 3:
+            raise OSError(28, "No space left on device")
+        original(*args)
+
+    monkeypatch.setattr(_checkpoint, "write_arrays", write)
+    model = clone(CASES["joint"]).set_params(checkpoint=tmp_path / "fit")
+    with pytest.warns(UserWarning, match=r"not written after 3 epochs.*No space left"):
+        model.fit(*subspace_rows())
+    assert len(calls) == 6
+    assert_same_fit(model, once)
+
+
+def test_writing_takes_a_share_of_the_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(_checkpoint, "SHARE_OF_WRITING", 10)
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    written = []
+
+    def write(path, arrays, about, kind):
+        written.append(len(arrays["loss_curve"]))
+        now[0] += 2
+
+    monkeypatch.setattr(_checkpoint, "write_arrays", write)
+    checkpoint = Checkpoint(tmp_path / "fit", {})
+    for epoch in range(1, 31):
+        now[0] += 1
+        checkpoint.save(dict, np.zeros(epoch), np.empty(0), epoch == 30)
+    assert written == [1, 19, 30]
+
+
+def test_digests_tell_arrays_apart(tmp_path):
+    X = np.arange(24.0).reshape(6, 4)
+    mapped = np.memmap(tmp_path / "map", dtype=float, mode="w+", shape=X.shape)
+    mapped[:] = X
+    same = [X.copy(), np.asfortranarray(X), mapped, X.repeat(2, axis=0)[::2]]
+    assert {digest(array) for array in same} == {digest(X)}
+    others = [X.reshape(4, 6), X.astype(np.float32), X + 1, X[::-1], X.T, X[0], X[:, 0]]
+    others += [sparse.csr_array(X), sparse.csr_array(X + 1), sparse.csr_array(X.T)]
+    assert len({digest(array) for array in [X, *others]}) == len(others) + 1
+
+
+KILLED_AT_ANY_MOMENT = """
+import os, signal, sys, threading, time, warnings
+import numpy as np
+warnings.simplefilter("ignore")
+from mtrl_sklearn import MultiTaskReLURepresentation, _checkpoint, save
+_checkpoint.SHARE_OF_WRITING = 1
+path, result, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
+rng = np.random.default_rng(0)
+X, Y = rng.standard_normal((400, 8)), rng.integers(0, 2, (400, 5))
+model = MultiTaskReLURepresentation(
+    64, max_iter=60, tol=0, batch_size=20, early_stopping=True, n_iter_no_change=60,
+    random_state=0, checkpoint=path or None,
+)
+if seconds:
+    def kill():
+        time.sleep(seconds)
+        os.kill(os.getpid(), signal.SIGKILL)
+    threading.Thread(target=kill, daemon=True).start()
+model.fit(X, Y)
+save(model.set_params(checkpoint=None), result)
+"""
+
+
+def test_sigkill_at_any_moment(tmp_path):
+    def run(path, result, seconds):
+        command = [sys.executable, "-c", KILLED_AT_ANY_MOMENT]
+        command += [str(path), str(tmp_path / result), str(seconds)]
+        return subprocess.run(command, timeout=120).returncode
+
+    start = time.monotonic()
+    assert run("", "once", 0) == 0
+    seconds = min(0.5, (time.monotonic() - start) / 10)
+    n_killed = 0
+    while run(tmp_path / "fit", "again", seconds):
+        n_killed += 1
+        seconds *= 1.7
+        assert n_killed < 20
+    assert n_killed > 0
+    assert_same_fit(load(tmp_path / "once"), load(tmp_path / "again"))
+    assert {p.name for p in tmp_path.iterdir()} >= {"once", "again", "fit"}
+
+
+def test_ctrl_c_keeps_the_last_step(monkeypatch):
+    from mtrl_sklearn import _onestep
+
+    X, Y = subspace_rows()
+    three = clone(CASES["one step"]).set_params(max_iter=3).fit(X, Y)
+    original, calls = _onestep.add_rows, iter(range(1, 100))
+
+    def add_rows(*args):
+        if next(calls) == 4:
+            signal.raise_signal(signal.SIGINT)
+        return original(*args)
+
+    monkeypatch.setattr(_onestep, "add_rows", add_rows)
+    with pytest.warns(UserWarning, match="interrupted in epoch 4 of 6"):
+        model = clone(CASES["one step"]).fit(X, Y)
+    assert_same_fit(model, three)
+    assert model.transform(X).shape == (300, 16)
