@@ -21,9 +21,8 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/python -m pytest $(IN_PARALLEL)
 
-# Any test may follow any other here; in `make test` those of a module stay together.
 test-oldest: $(OLDEST)/.installed
-	$(OLDEST)/bin/python -m pytest $(IN_PARALLEL) --random-order-bucket=global
+	$(OLDEST)/bin/python -m pytest $(IN_PARALLEL)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -32,8 +32,8 @@ from mtrl_sklearn.datasets import make_subspace_tasks
 from mtrl_sklearn.probing import LinearProbe
 
 FAST = "--fast" in sys.argv  # fewer rows, for a test
-N_ROWS = np.array([20, 40, 80] if FAST else [50, 100, 200, 400]) * 1000
-N_PER_BLOCK = 5000
+N_ROWS = np.array([50, 100, 200] if FAST else [50, 100, 200, 400]) * 1000
+N_PER_BLOCK = 2000
 
 X, Y, _, problem = make_subspace_tasks(4000, 50, n_tasks=40, random_state=0)
 representation = MultiTaskReLURepresentation(256, random_state=0)
@@ -127,7 +127,7 @@ def at_once_to_disk(n_rows):
 
 
 before = own_memory()
-works = {"in blocks": in_blocks_to_disk, "at once": at_once_to_disk}
+works = {"at once": at_once_to_disk, "in blocks": in_blocks_to_disk}
 measured = {
     name: np.array([measure(work, n_rows) for n_rows in N_ROWS])
     for name, work in works.items()

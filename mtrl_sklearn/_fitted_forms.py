@@ -158,6 +158,7 @@ def check_conv(estimator: Any, fitted: dict[str, Any]) -> None:
     }
     sizes |= axes
     _check_arrays(arrays, forms, sizes, OPTIONAL)
+    _demand(sizes["tasks"] > 0, "tasks_")
     _demand(sizes["scores"] == _count_scores(sizes["classes"]), "classes_")
     _demand(sizes["pooled"] == grid.n_cells * sizes["filters"], "head_coef_")
 
@@ -186,7 +187,7 @@ def check_probe(estimator: Any, fitted: dict[str, Any]) -> None:
         _take(arrays, name) for name in ("weights_", "C_", "coef_", "first_layer_")
     )
     for name, found in (("weights_", weights), ("coef_", coef)):
-        _demand(isinstance(found, dict) and set(found) <= set(BLOCKS), name)
+        _demand(isinstance(found, dict) and {*found} <= {*BLOCKS} and found, name)
     _demand(all(type(weight) is float for weight in weights.values()), "weights_")
     _demand(type(C) is float and C > 0, "C_")
     sizes: Sizes = {}
@@ -201,7 +202,8 @@ def check_probe(estimator: Any, fitted: dict[str, Any]) -> None:
     _check_arrays(coef, {n: f"float scores {n}_columns" for n in coef}, sizes)
     _demand(sizes["scores"] == _count_scores(sizes["classes"]), "intercept_")
 
-    start = vars(unfreeze(estimator.representation)) if layer else {}
+    representation = unfreeze(estimator.representation)
+    start = {} if representation is None else vars(representation)
     names = ("hidden_weights_", "hidden_biases_", "filters_", "biases_")
     _demand(
         isinstance(layer, dict)

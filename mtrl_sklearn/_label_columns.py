@@ -204,10 +204,10 @@ def _infer_dtype(values: np.ndarray, name: Any, what: str) -> np.ndarray:
     except ValueError:  # sequences of unequal length
         inferred = values
     if inferred.ndim != 1 or inferred.dtype.kind == "O":
-        kinds = sorted({type(v).__name__ for v in values})
-        got = f"{' and '.join(kinds)} objects"
-        if kinds == ["int"]:
-            got = "integers beyond 64 bits"
+        others = [v for v in values if not isinstance(v, (int, float, np.generic))]
+        got = "integers beyond 64 bits"
+        if others:
+            got = f"{type(others[0]).__name__} objects"
         raise ValueError(
             f"The {what} of {name!r} should be numbers, booleans or strings, got {got}."
         )

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.utils.validation import _check_sample_weight
 
 
@@ -31,17 +32,16 @@ def naming_numbers(value: Any, name: str) -> Iterator[None]:
         yield
     except (ValueError, TypeError, OverflowError) as error:
         told = str(error)
-        if re.search(rf"\b{re.escape(name)}\b", told):
+        if re.search(rf"(^|Input |for |`){re.escape(name)}\b", told):
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        remedy = ""
         if "convert string" in told:
-            remedy = ". Encode text as numbers first, as OneHotEncoder does"
-        raise kind(f"{name} is no array of numbers: {told}{remedy}") from error
+            told += ". Encode text as numbers first, as OneHotEncoder does."
+        raise kind(f"{name}: {told}") from error
 
 
 def refuse_lookalikes(value: Any, name: str) -> None:
-    """Refuse None, hidden entries and times, which numpy would read as numbers.
+    """Refuse None and dicts, and hidden entries and times, read as numbers otherwise.
 
     Parameters
     ----------
@@ -52,8 +52,9 @@ def refuse_lookalikes(value: Any, name: str) -> None:
     ------
     ValueError
     """
-    if value is None:
-        raise ValueError(f"{name} is None. Pass an array of numbers.")
+    if value is None or (isinstance(value, dict) and not issparse(value)):
+        kind = "None" if value is None else f"a {type(value).__name__}"
+        raise ValueError(f"{name} is {kind}. Pass an array or a frame of numbers.")
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         n_masked = int(np.ma.getmaskarray(value).sum())
         raise ValueError(

@@ -39,9 +39,10 @@ def replaced(found, place, value):
 def places(found, start=()):
     """All places in nested dicts and lists."""
     yield start
-    items = found.items() if isinstance(found, dict) else enumerate(found)
-    for key, value in items if isinstance(found, (dict, list)) else ():
-        yield from places(value, (*start, key))
+    if isinstance(found, (dict, list)):
+        keys = found if isinstance(found, dict) else range(len(found))
+        for key in keys:
+            yield from places(found[key], (*start, key))
 
 
 def assert_identical(first, second, name=""):

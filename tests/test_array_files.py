@@ -1,4 +1,4 @@
-"""Files of arrays: bits survive, damage is found, and a file is whole or the old one."""
+"""Files of arrays: bits survive, damage is found, and no file is half written."""
 
 import errno
 import io
@@ -227,7 +227,7 @@ LIES = {
     "fractions": {"x": entry(shape=[2.0])},
     "a boolean": {"x": entry(shape=[True, 2])},
     "text": {"x": entry(shape="2")},
-    "no shape": {"x": entry(shape=None or [], place=[0, 16])},
+    "no shape": {"x": entry(shape=[])},
     "many axes": {"x": entry(shape=[1] * 99 + [2])},
     "unknown dtype": {"x": entry(dtype="object")},
     "a dtype of another type": {"x": entry(dtype=["F64"])},
@@ -377,7 +377,7 @@ def test_paths_that_cannot_be_written_are_refused(tmp_path, write):
     }
     before = sorted(os.listdir(tmp_path))
     for path, kind in expected.items():
-        with pytest.raises(kind, match="Pass|Check") as error:
+        with pytest.raises(kind, match=r"Pass|Check") as error:
             write(path)
         assert error.value.filename == str(path)
     with pytest.raises(TypeError):
@@ -387,11 +387,13 @@ def test_paths_that_cannot_be_written_are_refused(tmp_path, write):
 
 @writers
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux")
-def test_a_device_stays_a_device(tmp_path, write):
+def test_a_device_stays_a_device(tmp_path, write, monkeypatch):
+    # in no case shall the tests of wrong code replace a device of this machine
+    monkeypatch.delattr(os, "replace")
     link = tmp_path / "link"
     link.symlink_to("/dev/full")
-    for path in ("/dev/full", "/dev/null", link):
-        with pytest.raises(OSError, match="device.*ordinary file"):
+    for path in ("/dev/full", link):
+        with pytest.raises(OSError, match=r"device.*ordinary file"):
             write(path)
         assert stat.S_ISCHR(os.stat(path).st_mode)
     assert link.is_symlink()
@@ -443,7 +445,7 @@ def test_a_full_disk_leaves_the_old_file(path, write):
 def test_no_space_is_told_before_work_begins(path):
     free = os.statvfs(path.parent)
     reserve_space(path, 10_000)
-    with pytest.raises(OSError, match="Free space|limit"):
+    with pytest.raises(OSError, match=r"Free space|limit"):
         reserve_space(path, free.f_frsize * free.f_bavail + 10**13)
     assert os.listdir(path.parent) == []
 

@@ -16,12 +16,13 @@ ESTIMATORS = [
     MultiTaskReLURepresentation(n_hidden=8, max_iter=5, output="scores"),
     MultiTaskReLURepresentation(n_hidden=8, max_iter=5, n_components=None),
     MultiTaskReLURepresentation(n_hidden=8, task_weight="equal", batch_size=16),
+    ConvMultiTaskClassifier(n_filters=8),
     *(
-        ConvMultiTaskClassifier(n_filters=16, head=head, solver=solver)
+        ConvMultiTaskClassifier(n_filters=16, max_iter=40, head=head, solver=solver)
         for head in ("shared", "fixed", "per_task")
         for solver in ("gd", "adam")
     ),
-    ConvMultiTaskClassifier(n_filters=16, power=2, pooling="mean"),
+    ConvMultiTaskClassifier(n_filters=16, max_iter=40, power=2, pooling="mean"),
     ConvMultiTaskClassifier(n_filters=8, task_weight="equal", max_iter=20),
 ]
 

@@ -171,6 +171,32 @@ def check_08(run):
     assert (per_task["labels of all"] > per_task["its own labels only"]).all()
 
 
+def check_10(run):
+    """Both workers fit, and the search finds what it finds without a cluster."""
+    scores = find_table(run, "Mean ROC-AUC")
+    assert len(scores) >= 2
+    for name, (cluster, processes) in scores.items():
+        assert cluster == processes > 0.5, name
+    assert "Largest difference of scores: 0.0\n" in run.text
+    best = re.findall(r"^Best .*(\{.*\})$", run.text, re.MULTILINE)
+    assert best == ["{'n_components': 4}"] * 2
+    shares = re.search(r"Shares of the workers: (\d+) (\d+)", run.text)
+    assert min(int(share) for share in shares.groups()) >= 1
+
+
+def check_11(run):
+    """Blocks give the same features in a memory that does not grow with the rows."""
+    taken = find_table(run, "Megabytes taken")
+    assert (np.diff(taken["at once"]) > 40).all()
+    assert taken["in blocks"][-1] < taken["at once"][-1] / 2
+    difference = re.search(r"Largest difference: (\S+)", run.text)[1]
+    assert float(difference) < 1e-5
+    shares = re.findall(r"^Positive among .*: (\S+)$", run.text, re.MULTILINE)
+    among_all, among_best = map(float, shares)
+    assert 0.45 < among_all < 0.55
+    assert among_best > 0.95
+
+
 CHECKS = {
     "plot_01_new_task_from_16_labels": check_01,
     "plot_02_many_tasks_recover_the_subspace": check_02,
@@ -180,6 +206,8 @@ CHECKS = {
     "plot_06_missing_labels": check_06,
     "plot_07_search_with_routed_tasks": check_07,
     "plot_08_corrupted_images": check_08,
+    "plot_10_search_on_a_cluster": check_10,
+    "plot_11_large_inference": check_11,
 }
 
 
@@ -213,6 +241,7 @@ SLOW = {
     "plot_03_accuracy_whatever_the_dimension",
     "plot_06_missing_labels",
     "plot_08_corrupted_images",
+    "plot_10_search_on_a_cluster",  # four new processes
 }
 
 

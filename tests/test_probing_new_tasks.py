@@ -467,7 +467,7 @@ def test_baselines_of_choice(relu, new, baselines):
         ({"n_draws": 0}, "'n_draws' parameter"),
         ({"test_size": 1.0}, "'test_size' parameter"),
         ({"scoring": "speed"}, "'speed'"),
-        ({"groups": [0, 1]}, "inconsistent numbers of samples"),
+        ({"groups": [0, 1]}, r"groups should be of shape \(160,\).*got shape \(2,\)"),
         ({"verbose": "yes"}, "'verbose' parameter"),
     ],
 )

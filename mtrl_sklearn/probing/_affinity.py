@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils.validation import _num_samples
 
 from mtrl_sklearn._conv import ConvMultiTaskClassifier
-from mtrl_sklearn._named_arrays import refuse_lookalikes
+from mtrl_sklearn._named_arrays import naming_numbers
 from mtrl_sklearn._relu import MultiTaskReLURepresentation
 from mtrl_sklearn._tasks import learn_encoding
 from mtrl_sklearn.probing._blocks import open_representation
@@ -65,12 +65,13 @@ def task_affinity(representation, X=None, Y=None):
     (8, 8)
     """
     if X is not None:
-        refuse_lookalikes(X, "X")
+        with naming_numbers(X, "X"):
+            n_samples = _num_samples(X)
+        if n_samples < 2:
+            raise ValueError(
+                f"X has {n_samples} row, in which nothing varies. Pass at least 2."
+            )
     estimator, inputs = open_representation(representation, X)
-    if X is not None and _num_samples(X) < 2:
-        raise ValueError(
-            f"X has {_num_samples(X)} row, in which nothing varies. Pass at least 2."
-        )
     if isinstance(estimator, ConvMultiTaskClassifier):
         covariance = _conv_covariance(estimator, inputs)
     elif isinstance(estimator, MultiTaskReLURepresentation):

@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import indexable
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from mtrl_sklearn._named_arrays import naming_numbers, refuse_lookalikes
+from mtrl_sklearn._named_arrays import naming_numbers
 
 BLOCKS = ("hidden", "scores", "inputs")
 
@@ -154,6 +154,6 @@ def read_inputs(X: Any, signs: np.ndarray) -> Any:
     -------
     array-like, or CSR matrix where it came as a sparse matrix of another form
     """
-    refuse_lookalikes(X, "X")
-    rows, _ = indexable(X, signs)
+    with naming_numbers(X, "X"):
+        rows, _ = indexable(X, signs)
     return rows

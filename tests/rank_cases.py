@@ -1,0 +1,207 @@
+"""What `test_ranks.py` lets processes do; run as a script, it is one of them."""
+
+import pickle
+import sys
+import warnings
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+from conv_cases import images_of_bars, rows_of_patches
+from relu_cases import subspace_rows, to_long
+from scipy import sparse
+
+from mtrl_sklearn import ConvMultiTaskClassifier, MultiTaskReLURepresentation
+
+# Shares of the rows of each rank, by the number of ranks.
+SHARES = {1: [1.0], 2: [0.23, 0.77], 3: [0.1, 0.55, 0.35]}
+
+
+class Shard:
+    """Takes the rows of one rank."""
+
+    def __init__(self, rank, n_ranks):
+        self.rank, self.n_ranks = rank, n_ranks
+
+    def __call__(self, *arrays):
+        bounds = np.cumsum([0.0, *SHARES[self.n_ranks]])
+        start, stop = np.round(
+            bounds[self.rank : self.rank + 2] * arrays[0].shape[0]
+        ).astype(int)
+        return [array[start:stop] for array in arrays]
+
+
+def relu(**parameters):
+    return MultiTaskReLURepresentation(
+        **{"n_hidden": 16, "max_iter": 4, "random_state": 0, **parameters}
+    )
+
+
+def conv(**parameters):
+    return ConvMultiTaskClassifier(
+        **{"n_filters": 12, "max_iter": 5, "random_state": 0, **parameters}
+    )
+
+
+def shuffled_patches():
+    X, y, tasks = rows_of_patches()
+    order = np.random.default_rng(0).permutation(len(X))
+    return X[order], y[order], tasks[order]
+
+
+def many_tasks():
+    """Long form of 300 tasks, each with rows on few ranks, in CSR form."""
+    rng = np.random.default_rng(1)
+    X, tasks = rng.standard_normal((1200, 12)), np.repeat(np.arange(300), 4)
+    y = (X[:, 0] > 0).astype(int)
+    y[0::4], y[1::4] = 0, 1  # both classes of every task
+    return X, y, tasks
+
+
+def sparse_rows():
+    X, Y = subspace_rows()
+    return sparse.csr_array(np.where(X > 0.5, X, 0)), Y
+
+
+def labels_of_strings():
+    X, Y = subspace_rows()
+    names = np.array(["a", "b", None], dtype=object)
+    Y = names[np.where(np.isnan(Y), 2, Y).astype(int)]
+    Y[:, 3] = np.array(["u", "v", "w"])[np.arange(len(X)) // 100]  # by blocks of rows
+    return X, Y
+
+
+def sorted_by_task():
+    X, y, tasks = to_long(*subspace_rows())
+    order = np.argsort(tasks, kind="stable")
+    return X[order], y[order], tasks[order]
+
+
+def float32_rows():
+    X, Y = subspace_rows()
+    return X.astype(np.float32), Y
+
+
+FITS = {
+    "one step": (relu(algorithm="one_step", max_iter=1), subspace_rows),
+    "three steps": (relu(algorithm="one_step", max_iter=3), subspace_rows),
+    "one step, sorted by task": (
+        relu(algorithm="one_step", max_iter=1),
+        sorted_by_task,
+    ),
+    "one step, float32": (relu(algorithm="one_step", max_iter=1), float32_rows),
+    "batches": (relu(batch_size=50), subspace_rows),
+    "one batch": (relu(batch_size=1000, algorithm="joint", dropout=0), subspace_rows),
+    "early stopping": (relu(early_stopping=True, batch_size=33), subspace_rows),
+    "truncated": (relu(n_components=2), subspace_rows),
+    "hinge": (relu(loss="hinge", task_weight="equal", head_steps=2), subspace_rows),
+    "long form": (relu(batch_size=64), sorted_by_task),
+    "strings": (relu(), labels_of_strings),
+    "sparse rows": (relu(batch_size=20), sparse_rows),
+    "heads of few tasks": (relu(batch_size=20, max_iter=3), many_tasks),
+    "heads of few tasks, early stopping": (
+        relu(batch_size=20, max_iter=3, early_stopping=True, algorithm="joint"),
+        many_tasks,
+    ),
+    "gd": (conv(solver="gd", max_iter=20), shuffled_patches),
+    "gd, fixed heads": (
+        conv(solver="gd", max_iter=20, head="fixed", early_stopping=True),
+        shuffled_patches,
+    ),
+    "adam": (conv(solver="adam", batch_size=16), shuffled_patches),
+    "adam, heads per task": (
+        conv(
+            solver="adam",
+            head="per_task",
+            class_weight="balanced",
+            task_weight="equal",
+            batch_size=4,  # fewer rows than ranks have, now and then none at all
+        ),
+        shuffled_patches,
+    ),
+    "images": (conv(early_stopping=True, batch_size=32), images_of_bars),
+    "sorted by source": (conv(solver="adam", batch_size=16), rows_of_patches),
+}
+
+
+def fit_twice(name, shard):
+    """A fit and, where there can be one, a partial fit."""
+    model, get_data = FITS[name]
+    data = shard(*get_data())
+    model.fit(*data)
+    if getattr(model, "class_weight", None) == "balanced":
+        return model
+    return model.partial_fit(*data)
+
+
+def spoil(rank, kind):
+    """Arguments of a fit that are bad on one rank, and its parameters."""
+    X, Y = subspace_rows()
+    parameters = {}
+    if kind == "nan":
+        X = np.where(X > 2, np.nan, X) if rank == 1 else X
+    elif kind == "features":
+        X = X[:, :-1] if rank == 1 else X
+    elif kind == "columns":
+        Y = Y[:, :-1] if rank == 1 else Y
+    elif kind == "form":
+        Y = Y[:, 0] if rank == 1 else Y
+    elif kind == "lengths":
+        Y = Y[:-1] if rank == 1 else Y
+    elif kind == "types":
+        Y = np.array(["no", "yes"])[np.nan_to_num(Y).astype(int)] if rank == 1 else Y
+    elif kind == "parameter":
+        parameters = {"learning_rate": -1.0} if rank == 1 else {}
+    elif kind == "other parameter":
+        parameters = {"n_hidden": 17} if rank == 1 else {}
+    elif kind == "one class":
+        Y = np.where(np.isnan(Y), np.nan, 1.0)
+    elif kind == "components":
+        parameters = {"n_components": 100}
+    elif kind == "checkpoint":
+        parameters = {"checkpoint": "missing/folder/fit"}
+    return X, Y, parameters
+
+
+BAD = [
+    *("nan", "features", "columns", "form", "lengths", "types", "parameter"),
+    *("other parameter", "one class", "components", "checkpoint"),
+]
+
+
+def message_of(kind, rank):
+    """The error of a fit that is bad on one rank; it may be fitted on afterwards."""
+    X, Y, parameters = spoil(rank, kind)
+    model = relu(max_iter=1).fit(*subspace_rows())
+    before = {name: value for name, value in vars(model).items() if name[-1] == "_"}
+    try:
+        model.set_params(**parameters).fit(X, Y)
+    except Exception as error:
+        kept = all(vars(model)[name] is value for name, value in before.items())
+        return f"{type(error).__name__}: {error}" if kept else "the last fit is lost"
+    return None
+
+
+def main(rank, n_ranks, folder):
+    from torch import distributed
+
+    warnings.simplefilter("ignore")
+    distributed.init_process_group(
+        "gloo",
+        init_method=f"file://{folder}/store",
+        rank=rank,
+        world_size=n_ranks,
+        timeout=timedelta(seconds=60),
+    )
+    shard = Shard(rank, n_ranks)
+    result = {
+        "fits": {name: fit_twice(name, shard) for name in FITS},
+        "errors": {kind: message_of(kind, rank) for kind in BAD},
+    }
+    with open(folder / f"{rank}.pickle", "wb") as file:
+        pickle.dump(result, file)
+    distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

@@ -1,0 +1,512 @@
+"""Saved estimators come back bit for bit; no file runs code or comes back in part."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+import numpy as np
+import pandas as pd
+import pytest
+import skops.io
+from conv_cases import HEADS, SOLVERS, images_of_bars, rows_of_patches
+from conv_cases import make as make_conv
+from relu_cases import ALGORITHMS, quick, subspace_rows, to_long
+from relu_cases import make as make_relu
+from saved_cases import (
+    assert_identical,
+    places,
+    put_together,
+    replaced,
+    take_apart,
+)
+from scipy.sparse import csr_array
+from sklearn import config_context
+from sklearn.callback import ProgressBar
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import check_is_fitted
+from skorch.callbacks import EpochScoring
+
+from mtrl_sklearn import (
+    MultiTaskReLURepresentation,
+    load,
+    save,
+)
+from mtrl_sklearn.probing import LinearProbe, ProbeSettings
+
+pytestmark = quick
+
+X, Y = subspace_rows()
+X_LONG, Y_LONG, TASKS = to_long(X, Y)
+WORDS = np.array(["ape", "bat", "cat"])[(X[:, 0] > 0).astype(int) + (X[:, 1] > 1)]
+PATCHES, PATCH_LABELS, SOURCES = rows_of_patches()
+BARS, BAR_LABELS, BAR_TASKS = images_of_bars()
+NEW = (X[:, 0] > 0).astype(int)
+SETTINGS = ProbeSettings((16, 64), ((0.2, 0.8, 0.0), (0.6, 0.2, 0.2)), (1, 4.5))
+
+
+def frame(array, prefix):
+    return pd.DataFrame(array).add_prefix(prefix)
+
+
+def relu(*data, tasks=None, **parameters):
+    return make_relu(**parameters).fit(*data, tasks=tasks)
+
+
+def conv(*data, tasks=None, **parameters):
+    return make_conv(**parameters).fit(*data, tasks=tasks)
+
+
+def stream():
+    generator = np.random.RandomState(3)
+    generator.standard_normal(5)  # an odd number leaves one in store
+    return generator
+
+
+REPRESENTATIONS = {
+    "unfitted": lambda: make_relu(n_components=2, dropout=np.float32(0.25)),
+    "rank": lambda: relu(X, Y, n_components=2),
+    "float32": lambda: relu(X.astype("f4"), Y, early_stopping=True),
+    "frames": lambda: relu(frame(X, "x"), frame(Y, "\u00e4")),
+    "sparse": lambda: relu(csr_array(X), Y),
+    "long": lambda: relu(X_LONG, Y_LONG, tasks=TASKS),
+    "numbered": lambda: relu(
+        X_LONG, Y_LONG > 0, tasks=np.unique(TASKS, False, True)[1]
+    ),
+    "words": lambda: relu(X, WORDS),
+    "classes": lambda: relu(X, np.column_stack([WORDS, np.where(NEW, "x", "a name")])),
+    "one task": lambda: relu(X, NEW, output="scores"),
+    "stream": lambda: relu(X, Y, random_state=stream()),
+    "partial": lambda: make_relu().partial_fit(X, Y).partial_fit(X, Y),
+    "frames out": lambda: make_relu().set_output(transform="pandas").fit(X, Y),
+    **{name: lambda name=name: relu(X, Y, algorithm=name) for name in ALGORITHMS},
+}
+CLASSIFIERS = {
+    "unfitted": lambda: make_conv(input_shape=[3, 4], class_weight={"a": np.inf}),
+    "weights": lambda: conv(PATCHES, PATCH_LABELS, class_weight={-1: 2, 1: 0.5}),
+    "words": lambda: conv(PATCHES, np.where(PATCH_LABELS > 0, "yes", "no")),
+    "booleans": lambda: conv(PATCHES, PATCH_LABELS > 0),
+    "images": lambda: conv(BARS, BAR_LABELS, kernel_size=(3, 2), pooling=(2, 1)),
+    "columns": lambda: conv(
+        frame(BARS.reshape(90, -1), "p"), BAR_LABELS, input_shape=(2, 9, 8)
+    ),
+    "stopped": lambda: conv(BARS, BAR_LABELS, early_stopping=True, power=2),
+    **{
+        f"{head} {solver}": lambda head=head, solver=solver: conv(
+            PATCHES, PATCH_LABELS, tasks=SOURCES, head=head, solver=solver
+        )
+        for head in HEADS
+        for solver in SOLVERS
+    },
+    **{
+        f"{head} images": lambda head=head: conv(
+            BARS, BAR_LABELS, tasks=BAR_TASKS, head=head
+        )
+        for head in HEADS
+    },
+}
+PROBES = {
+    "unfitted": lambda: LinearProbe(make_relu(), weights={"hidden": 1}, C=3),
+    "raw": lambda: LinearProbe().fit(frame(X, "x"), WORDS),
+    "settings": lambda: LinearProbe(relu(X, Y), settings=SETTINGS).fit(X, NEW),
+    "frozen": lambda: LinearProbe(FrozenEstimator(relu(X, Y))).fit(X, WORDS),
+    "tuned": lambda: LinearProbe(relu(X, Y), fine_tune=True).fit(X, NEW),
+    "tuned images": lambda: LinearProbe(
+        conv(BARS, BAR_LABELS), fine_tune=True, weights={"hidden": 1}
+    ).fit(BARS, BAR_LABELS),
+}
+ESTIMATORS = {
+    f"{kind}: {name}": estimator
+    for kind, estimators in (
+        ("relu", REPRESENTATIONS),
+        ("conv", CLASSIFIERS),
+        ("probe", PROBES),
+    )
+    for name, estimator in estimators.items()
+}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_an_estimator_comes_back_bit_for_bit(path, name):
+    estimator = ESTIMATORS[name]()
+    save(estimator, path)
+    loaded = load(path)
+    assert_identical(loaded, estimator)
+    if "unfitted" in name:
+        assert_identical(loaded.get_params(), estimator.get_params())
+        return
+    check_is_fitted(loaded)
+    inputs = PATCHES
+    if estimator.n_features_in_ == X.shape[1]:
+        inputs = X
+    elif loaded.n_features_in_ != PATCHES[0].size:
+        inputs = BARS
+    if hasattr(loaded, "feature_names_in_"):
+        inputs = pd.DataFrame(
+            inputs.reshape(len(inputs), -1), columns=loaded.feature_names_in_
+        )
+    rest = {}
+    if name.startswith("conv: per_task"):
+        rest["tasks"] = SOURCES if inputs is PATCHES else BAR_TASKS
+    assert_identical(
+        loaded.predict_proba(inputs, **rest), estimator.predict_proba(inputs, **rest)
+    )
+    assert_identical(loaded.predict(inputs, **rest), estimator.predict(inputs, **rest))
+    if hasattr(loaded, "transform"):
+        first, second = loaded.transform(inputs), estimator.transform(inputs)
+        assert_identical(np.asarray(first), np.asarray(second))
+        assert type(first) is type(second)
+
+
+@pytest.mark.parametrize("how", ["partial_fit", "warm_start"])
+@pytest.mark.parametrize(
+    ("make", "data"),
+    [
+        *[
+            (lambda name=name: make_relu(algorithm=name, n_components=2), (X, Y))
+            for name in ALGORITHMS
+        ],
+        *[
+            (lambda name=name: make_conv(solver=name), (PATCHES, PATCH_LABELS))
+            for name in SOLVERS
+        ],
+    ],
+    ids=[*ALGORITHMS, *SOLVERS],
+)
+def test_training_goes_on_as_if_never_saved(path, make, data, how):
+    estimator = make().set_params(warm_start=how == "warm_start")
+    go_on = "fit" if how == "warm_start" else how
+    getattr(estimator, go_on)(*data)
+    save(estimator, path)
+    loaded = load(path)
+    for found in (loaded, estimator):
+        getattr(found, go_on)(*data)
+    assert_identical(loaded, estimator)
+
+
+def test_a_random_stream_goes_on_where_it_was(path):
+    estimator = make_relu(random_state=stream())
+    save(estimator, path)
+    draws = [e.random_state.standard_normal(700) for e in (estimator, load(path))]
+    np.testing.assert_array_equal(*draws)
+
+
+def test_arrays_that_were_shared_stay_shared(path):
+    estimator = relu(X_LONG, Y_LONG, tasks=TASKS)
+    assert len({id(found) for found in estimator.classes_}) == 1
+    save(estimator, path)
+    assert len({id(found) for found in load(path).classes_}) == 1
+
+
+def test_the_file_can_be_read_by_people(path):
+    save(relu(frame(X, "x"), frame(Y, "assay")), path)
+    _, about, _ = take_apart(path.read_bytes())
+    content = about["content"]
+    assert content["class"] == "MultiTaskReLURepresentation"
+    assert content["parameters"]["n_hidden"] == 16
+    assert content["parameters"]["learning_rate"] == 1e-3
+    assert content["fitted"]["feature_names_in_"]["objects"][:2] == ["x0", "x1"]
+    assert content["fitted"]["task_names_"] == {"text": [f"assay{k}" for k in range(6)]}
+
+
+def test_output_is_set_as_it_was_and_the_rest_is_left_out(path):
+    estimator = make_relu().set_output(transform="polars")
+    with config_context(enable_metadata_routing=True):
+        estimator.set_fit_request(tasks=True)
+    save(estimator.set_callbacks(ProgressBar()), path)
+    loaded = load(path)
+    assert loaded._sklearn_output_config == {"transform": "polars"}
+    assert vars(loaded).keys() == {*loaded.get_params(), "_sklearn_output_config"}
+
+
+def test_paths_are_saved_as_text(path):
+    save(make_relu(checkpoint=path.parent / "x"), path)
+    assert load(path).checkpoint == str(path.parent / "x")
+
+
+class Plugin(MultiTaskReLURepresentation):
+    pass
+
+
+def other_stream():
+    return np.random.RandomState(np.random.PCG64())
+
+
+def with_attribute(name, value):
+    estimator = relu(X, Y)
+    setattr(estimator, name, value)
+    return estimator
+
+
+TEXT = r"set_params\(callbacks=None\)"
+UNSAVEABLE = [
+    (lambda: make_relu(callbacks=[EpochScoring("f1")]), TypeError, TEXT),
+    (lambda: make_relu(callbacks=[print]), TypeError, TEXT),
+    (lambda: LogisticRegression(), TypeError, "got LogisticRegression.*skops"),
+    (lambda: make_pipeline(make_relu()), TypeError, "got Pipeline.*skops"),
+    (lambda: LinearProbe(make_pipeline(make_relu())), TypeError, "Pipeline.*skops"),
+    (lambda: LinearProbe(FrozenEstimator(StandardScaler())), TypeError, "skops"),
+    (lambda: Plugin(), TypeError, "got Plugin"),
+    (lambda: MultiTaskReLURepresentation, TypeError, "got type"),
+    (lambda: make_relu(n_hidden=-1), ValueError, "n_hidden"),
+    (lambda: make_relu(random_state=other_stream()), TypeError, "RandomState on PCG64"),
+    (lambda: with_attribute("note_", 1), ValueError, "holds 'note_'.*Fit it again"),
+    (lambda: with_attribute("task_coef_", [1]), ValueError, "task_coef_"),
+    (lambda: with_attribute("loss_curve_", np.ones(9)), ValueError, "loss_curve_"),
+]
+
+
+@pytest.mark.parametrize(("make", "error", "match"), UNSAVEABLE)
+def test_what_cannot_be_saved_is_told_and_writes_nothing(path, make, error, match):
+    estimator = make()
+    with pytest.raises(error, match=match):
+        save(estimator, path)
+    assert os.listdir(path.parent) == []
+
+
+# ---- files that are not to be trusted
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.system, ("touch exploded",)
+
+
+@pytest.mark.parametrize("name", ["pickle", "skops"])
+def test_a_file_of_another_program_is_refused_and_runs_nothing(path, monkeypatch, name):
+    monkeypatch.chdir(path.parent)
+    if name == "pickle":
+        path.write_bytes(pickle.dumps(Bomb()))
+    else:
+        skops.io.dump(make_relu(), path)
+    with pytest.raises(ValueError, match=r"model\.safetensors.*Pass a whole file"):
+        load(path)
+    assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Bytes of small fitted estimators."""
+    path = tmp_path_factory.mktemp("saved") / "model"
+    small = relu(X, Y[:, :2], n_hidden=3, n_components=2)
+    estimators = {
+        "relu": small,
+        "conv": conv(PATCHES, PATCH_LABELS, n_filters=2, class_weight={-1: 1, 1: 2}),
+        "probe": LinearProbe(
+            FrozenEstimator(small), settings=SETTINGS, fine_tune=True
+        ).fit(X, NEW),
+    }
+    found = {}
+    for name, estimator in estimators.items():
+        save(estimator, path)
+        found[name] = path.read_bytes()
+    return found
+
+
+def test_damage_is_found(path, saved):
+    data = saved["relu"]
+    for position in range(0, len(data), 53):
+        damaged = bytearray(data)
+        damaged[position] ^= 4
+        for edited in (bytes(damaged), data[:position]):
+            path.write_bytes(edited)
+            with pytest.raises(ValueError, match=str(path)):
+                load(path)
+
+
+HAND_EDITED = [
+    ("relu", ["class"], "os.system", "does not make|not make"),
+    ("relu", ["class"], "LogisticRegression", "not make"),
+    ("relu", ["class"], ["MultiTaskReLURepresentation"], "not make"),
+    ("relu", ["class"], "ConvMultiTaskClassifier", "parameters of Conv"),
+    ("relu", ["parameters", "n_hidden"], "many", "n_hidden"),
+    ("relu", ["parameters", "callbacks"], {"os.system": ["ls"]}, "unknown kind"),
+    ("relu", ["parameters", "n_components"], {"estimator": {}}, "unknown kind"),
+    ("relu", ["parameters", "random_state"], {"RandomState": [1]}, "random_state"),
+    ("relu", ["parameters", "random_state"], {"object": "os"}, "unknown kind"),
+    ("relu", ["parameters"], {}, "does not hold the parameters"),
+    ("relu", ["fitted"], None, "lacks a part"),
+    ("relu", ["version"], {"os": "system"}, "which version"),
+    ("relu", ["fitted", "hidden_weights_"], {"array": "nothing"}, "unknown kind"),
+    ("relu", ["fitted", "hidden_weights_"], {"array": "task_coef_"}, "no proper"),
+    ("relu", ["fitted", "hidden_weights_"], [[1.0]], "hidden_weights_"),
+    ("relu", ["fitted", "_state_", "dict", 0, 0], "system", "no proper hidden_weights"),
+    ("relu", ["fitted", "_state_"], {"dict": []}, "no proper"),
+    ("relu", ["fitted", "_seed_"], -1, "_seed_"),
+    ("relu", ["fitted", "n_tasks_"], 10**12, "no proper"),
+    ("relu", ["fitted", "classes_"], [], "classes_"),
+    ("relu", ["fitted", "label_form_"], "deep", "label_form_"),
+    ("relu", ["fitted", "task_names_"], {"text": ["a" * 9999] + ["b"] * 999}, "kind"),
+    ("relu", ["set_output"], "os.system", "set_output"),
+    ("conv", ["fitted", "classes_"], {"text": ["one"]}, "classes_"),
+    ("conv", ["fitted", "tasks_"], {"text": []}, "tasks_"),
+    ("conv", ["fitted", "input_shape_"], {"tuple": [3, 10**12]}, "no proper"),
+    ("conv", ["fitted", "kernel_size_"], {"tuple": [0]}, "kernel_size_"),
+    ("conv", ["fitted", "solver_"], "adam", "_state_|step_size"),
+    ("conv", ["fitted", "power_"], {"float": "inf"}, "power_"),
+    ("probe", ["parameters", "representation"], None, "first_layer_"),
+    ("probe", ["parameters", "representation"], {"estimator": None}, "lacks"),
+    ("probe", ["parameters", "settings"], {"ProbeSettings": 3}, "settings"),
+    ("probe", ["fitted", "first_layer_", "dict", 0, 0], "predict", "first_layer_"),
+    ("probe", ["fitted", "coef_"], {"dict": []}, "coef_"),
+]
+
+
+@pytest.mark.parametrize(("name", "place", "value", "match"), HAND_EDITED)
+def test_a_hand_edited_file_is_refused(path, saved, name, place, value, match):
+    table, about, body = take_apart(saved[name])
+    path.write_bytes(put_together(table, about, body))
+    load(path)
+    edited = replaced(about, ("content", *place), value)
+    path.write_bytes(put_together(table, edited, body))
+    with pytest.raises(ValueError, match=match) as error:
+        load(path)
+    assert str(path) in str(error.value)
+    assert any(word in str(error.value) for word in ("restore", "Pass"))
+
+
+@pytest.mark.parametrize("name", ["relu", "conv", "probe"])
+def test_nothing_can_be_left_out_of_a_fitted_estimator(path, saved, name):
+    table, about, body = take_apart(saved[name])
+    optional = {"n_features_in_"} if name == "probe" else set()
+    for part in ("parameters", "fitted"):
+        for key in about["content"][part].keys() - optional:
+            rest = {k: v for k, v in about["content"][part].items() if k != key}
+            edited = replaced(about, ("content", part), rest)
+            path.write_bytes(put_together(table, edited, body))
+            with pytest.raises(ValueError, match=str(path)):
+                load(path)
+
+
+@pytest.mark.parametrize("name", ["relu", "conv", "probe"])
+def test_any_edit_is_refused_or_gives_a_whole_estimator(path, saved, name):
+    """Every place with a few values, as one who computes the checksum could."""
+    table, about, body = take_apart(saved[name])
+    n_loaded = 0
+    values = [None, 10**30, "x", [], {"array": "classes_"}, {"dict": [[[], 1]]}]
+    for number, place in enumerate(places(about["content"])):
+        value = values[number % len(values)]
+        edited = replaced(about, ("content", *place), value)
+        path.write_bytes(put_together(table, edited, body))
+        with suppress(ValueError):
+            loaded = load(path)
+            if vars(loaded).keys() - loaded.get_params().keys():
+                check_is_fitted(loaded)
+                save(loaded, path)
+                n_loaded += 1
+    assert n_loaded > 0
+
+
+def test_a_file_of_an_older_version_loads_or_names_that_version(path, saved):
+    table, about, body = take_apart(saved["relu"])
+    about["content"]["version"] = "0.0.7"
+    del about["content"]["parameters"]["checkpoint"]
+    path.write_bytes(put_together(table, about, body))
+    assert load(path).checkpoint is None
+    for part, name in (("parameters", "n_layers"), ("fitted", "layers_")):
+        edited = replaced(about, ("content", part), about["content"][part] | {name: 3})
+        path.write_bytes(put_together(table, edited, body))
+        with pytest.raises(ValueError, match=r"Load it with mtrl_sklearn 0\.0\.7"):
+            load(path)
+
+
+def test_nested_values_do_not_overflow_the_stack(path, saved):
+    table, about, body = take_apart(saved["relu"])
+    value = []
+    for _ in range(400):
+        value = {"tuple": [value]}
+    about["content"]["parameters"]["callbacks"] = value
+    path.write_bytes(put_together(table, about, body))
+    with pytest.raises(ValueError, match=str(path)):
+        load(path)
+
+
+# ---- while others read and write
+
+SAVER = """
+import sys
+from mtrl_sklearn import load, save
+first, second, path = sys.argv[1:]
+models = load(first), load(second)
+while True:
+    for model in models:
+        save(model, path)
+        print("x", flush=True)
+"""
+
+
+def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path):
+    """SIGKILL at any time, and a reader that sees one of both throughout."""
+    sizes = {2: "first", 3: "second"}
+    for n_hidden, name in sizes.items():
+        save(relu(X, Y, n_hidden=n_hidden), tmp_path / name)
+    path = tmp_path / "shared"
+    save(load(tmp_path / "first"), path)
+    command = [sys.executable, "-c", SAVER]
+    names = [str(tmp_path / name) for name in ("first", "second", "shared")]
+    seen = set()
+    writer = subprocess.Popen([*command, *names], stdout=subprocess.PIPE)
+    writer.stdout.readline()
+    stop = time.monotonic() + 1
+    while time.monotonic() < stop:
+        seen.add(load(path).n_hidden)
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    writer.stdout.close()
+    assert load(path).n_hidden in sizes
+    assert seen == set(sizes)
+
+
+# ---- skops
+
+RELU = "mtrl_sklearn._relu.MultiTaskReLURepresentation"
+CONV = "mtrl_sklearn._conv.ConvMultiTaskClassifier"
+PROBE = "mtrl_sklearn.probing._linear_probe.LinearProbe"
+CHOSEN = "mtrl_sklearn.probing._settings.ProbeSettings"
+
+
+def probe_of_pipeline():
+    pipeline = make_pipeline(StandardScaler(), make_relu()).fit(X, Y)
+    return LinearProbe(pipeline, settings=SETTINGS).fit(X, NEW)
+
+
+@pytest.mark.parametrize(
+    ("make", "trusted", "inputs"),
+    [
+        (lambda: make_pipeline(StandardScaler(), make_relu()).fit(X, Y), [RELU], X),
+        (
+            lambda: make_pipeline(StandardScaler(), make_conv(input_shape=(3, 12))).fit(
+                PATCHES.reshape(len(PATCHES), -1), PATCH_LABELS
+            ),
+            [CONV],
+            PATCHES.reshape(len(PATCHES), -1),
+        ),
+        (
+            lambda: make_pipeline(
+                FrozenEstimator(relu(X, Y)), LogisticRegression()
+            ).fit(X, NEW),
+            [RELU],
+            X,
+        ),
+        (lambda: LinearProbe(relu(X, Y)).fit(X, NEW), [RELU, PROBE], X),
+        (probe_of_pipeline, [RELU, PROBE, CHOSEN], X),
+    ],
+    ids=["relu", "conv", "frozen", "probe", "probe of a pipeline"],
+)
+def test_skops_needs_the_documented_types_and_no_others(make, trusted, inputs):
+    estimator = make()
+    data = skops.io.dumps(estimator)
+    assert skops.io.get_untrusted_types(data=data) == trusted
+    loaded = skops.io.loads(data, trusted=trusted)
+    assert_identical(loaded.predict(inputs), estimator.predict(inputs))
