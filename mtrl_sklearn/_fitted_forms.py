@@ -308,4 +308,4 @@ def _check_state(state: Any, forms: Forms, groups: list[Forms], sizes: Sizes) ->
         try:
             generator.set_state(torch.tensor(state["generator"]))
         except RuntimeError:
-            _demand(False, "_state_")
+            raise Refusal("holds no proper state of a generator") from None

@@ -29,7 +29,8 @@ def naming_numbers(value: Any, name: str) -> Iterator[None]:
     """
     refuse_lookalikes(value, name)
     try:
-        yield
+        with np.errstate(over="ignore", invalid="ignore"):  # in sums of large numbers
+            yield
     except (ValueError, TypeError, OverflowError) as error:
         told = str(error)
         if re.search(rf"(^|Input |for |`){re.escape(name)}\b", told):

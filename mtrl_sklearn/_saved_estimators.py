@@ -69,8 +69,9 @@ def describe(estimator: Any, arrays: Arrays, prefix: str = "") -> dict[str, Any]
     name, classes = type(estimator).__name__, _saveable()
     if name not in classes or type(estimator) is not classes[name].estimator_class:
         raise TypeError(
-            f"save takes {', '.join(classes)}; got {name}. Save the estimators that it "
-            "is made of, or all of it with skops."
+            f"save takes {', '.join(classes)}; got {name} of "
+            f"{type(estimator).__module__}. Save the estimators that it is made of, or "
+            "all of it with skops."
         )
     parameters = estimator.get_params(deep=False)
     _check_parameters(estimator, parameters)

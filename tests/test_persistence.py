@@ -239,6 +239,9 @@ class Plugin(MultiTaskReLURepresentation):
     pass
 
 
+Namesake = type("MultiTaskReLURepresentation", (MultiTaskReLURepresentation,), {})
+
+
 def other_stream():
     return np.random.RandomState(np.random.PCG64())
 
@@ -253,17 +256,23 @@ TEXT = r"set_params\(callbacks=None\)"
 UNSAVEABLE = [
     (lambda: make_relu(callbacks=[EpochScoring("f1")]), TypeError, TEXT),
     (lambda: make_relu(callbacks=[print]), TypeError, TEXT),
-    (lambda: LogisticRegression(), TypeError, "got LogisticRegression.*skops"),
-    (lambda: make_pipeline(make_relu()), TypeError, "got Pipeline.*skops"),
+    (lambda: LogisticRegression(), TypeError, "got LogisticRegression of.*skops"),
+    (lambda: make_pipeline(make_relu()), TypeError, "got Pipeline of.*skops"),
     (lambda: LinearProbe(make_pipeline(make_relu())), TypeError, "Pipeline.*skops"),
     (lambda: LinearProbe(FrozenEstimator(StandardScaler())), TypeError, "skops"),
     (lambda: Plugin(), TypeError, "got Plugin"),
+    (lambda: Namesake(), TypeError, "got MultiTaskReLURepresentation of"),
     (lambda: MultiTaskReLURepresentation, TypeError, "got type"),
     (lambda: make_relu(n_hidden=-1), ValueError, "n_hidden"),
     (lambda: make_relu(random_state=other_stream()), TypeError, "RandomState on PCG64"),
     (lambda: with_attribute("note_", 1), ValueError, "holds 'note_'.*Fit it again"),
     (lambda: with_attribute("task_coef_", [1]), ValueError, "task_coef_"),
     (lambda: with_attribute("loss_curve_", np.ones(9)), ValueError, "loss_curve_"),
+    (
+        lambda: with_attribute("hidden_biases_", np.ones(16, dtype="f4")),
+        ValueError,
+        "no proper task_coef_|no proper hidden_",
+    ),
 ]
 
 
@@ -352,6 +361,7 @@ HAND_EDITED = [
     ("conv", ["fitted", "classes_"], {"text": ["one"]}, "classes_"),
     ("conv", ["fitted", "tasks_"], {"text": []}, "tasks_"),
     ("conv", ["fitted", "input_shape_"], {"tuple": [3, 10**12]}, "no proper"),
+    ("conv", ["fitted", "n_features_in_"], 35, "n_features_in_"),
     ("conv", ["fitted", "kernel_size_"], {"tuple": [0]}, "kernel_size_"),
     ("conv", ["fitted", "solver_"], "adam", "_state_|step_size"),
     ("conv", ["fitted", "power_"], {"float": "inf"}, "power_"),
@@ -359,6 +369,7 @@ HAND_EDITED = [
     ("probe", ["parameters", "representation"], {"estimator": None}, "lacks"),
     ("probe", ["parameters", "settings"], {"ProbeSettings": 3}, "settings"),
     ("probe", ["fitted", "first_layer_", "dict", 0, 0], "predict", "first_layer_"),
+    ("probe", ["fitted", "first_layer_", "dict", 0, 0], "n_hidden", "first_layer_"),
     ("probe", ["fitted", "coef_"], {"dict": []}, "coef_"),
 ]
 
@@ -387,6 +398,30 @@ def test_nothing_can_be_left_out_of_a_fitted_estimator(path, saved, name):
             path.write_bytes(put_together(table, edited, body))
             with pytest.raises(ValueError, match=str(path)):
                 load(path)
+
+
+@pytest.mark.parametrize("name", ["relu", "conv"])
+def test_nothing_can_be_left_out_of_the_state_of_training(path, saved, name):
+    table, about, body = take_apart(saved[name])
+    pairs = about["content"]["fitted"]["_state_"]["dict"]
+    for k, (key, _) in enumerate(pairs):
+        rest = pairs[:k] + pairs[k + 1 :]
+        edited = replaced(about, ("content", "fitted", "_state_", "dict"), rest)
+        path.write_bytes(put_together(table, edited, body))
+        if key == "optimizer.filters.step_size":  # as before the first step
+            load(path)
+        else:
+            with pytest.raises(ValueError, match="no proper"):
+                load(path)
+
+
+def test_a_random_stream_of_torch_is_one(path, saved):
+    table, about, body = take_apart(saved["relu"])
+    start, stop = table["_state_.generator"]["data_offsets"]
+    edited = body[:start] + b"\xff" * (stop - start) + body[stop:]
+    path.write_bytes(put_together(table, about, edited))
+    with pytest.raises(ValueError, match="generator"):
+        load(path)
 
 
 @pytest.mark.parametrize("name", ["relu", "conv", "probe"])

@@ -77,7 +77,10 @@ def task_affinity(representation, X=None, Y=None):
     elif isinstance(estimator, MultiTaskReLURepresentation):
         heads = estimator.task_coef_.astype(np.float64)
         if X is None:
-            S = relu_covariance(estimator.hidden_weights_.astype(np.float64))
+            W = estimator.hidden_weights_.astype(np.float64)
+            S = relu_covariance(
+                W / (np.abs(W).max() or 1)
+            )  # so that squares stay in range
             covariance = heads @ S @ heads.T
         else:
             scores = estimator._task_scores(inputs).astype(np.float64)
