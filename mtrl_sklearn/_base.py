@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral
 from typing import Any, Protocol
@@ -87,6 +87,7 @@ class DescentMixin:
         """Check the parameters, and that all ranks have the same."""
         with together():
             super()._validate_params()  # type: ignore[misc]
+            _check_callbacks(self.callbacks or [])
         parameters = self.get_params(deep=False)  # type: ignore[attr-defined]
         check_same({k: v for k, v in parameters.items() if k not in OWN_OF_RANKS})
 
@@ -204,6 +205,18 @@ class DescentMixin:
                 "Lower learning_rate or weight_decay.",
                 ConvergenceWarning,
                 stacklevel=5,
+            )
+
+
+def _check_callbacks(callbacks: Sequence[Any]) -> None:
+    for given in callbacks:
+        callback = given[-1] if isinstance(given, tuple) and given else given
+        kind = callback if isinstance(callback, type) else type(callback)
+        if not issubclass(kind, Callback):
+            raise ValueError(
+                f"callbacks holds {given!r}, which is no skorch callback. Pass "
+                "callbacks, or tuples of a name and a callback; those of scikit-learn "
+                "go to set_callbacks."
             )
 
 

@@ -415,6 +415,18 @@ def test_nothing_can_be_left_out_of_the_state_of_training(path, saved, name):
                 load(path)
 
 
+@pytest.mark.parametrize(
+    ("k", "value"), [(0, [1]), (1, 625), (1, -1), (1, True), (2, 2), (3, "x")]
+)
+def test_a_random_stream_of_numpy_is_one(path, k, value):
+    save(make_relu(random_state=stream()), path)
+    table, about, body = take_apart(path.read_bytes())
+    place = ("content", "parameters", "random_state", "RandomState", k)
+    path.write_bytes(put_together(table, replaced(about, place, value), body))
+    with pytest.raises(ValueError, match="no proper random_state"):
+        load(path)
+
+
 def test_a_random_stream_of_torch_is_one(path, saved):
     table, about, body = take_apart(saved["relu"])
     start, stop = table["_state_.generator"]["data_offsets"]
