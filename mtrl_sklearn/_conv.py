@@ -254,6 +254,13 @@ class ConvMultiTaskClassifier(
     Training runs in the precision of X: convert float64 inputs to float32 where speed
     matters. Arrays of integers, such as uint8 images, become float32.
 
+    Inside a `torch.distributed` group `fit` and `partial_fit` take the rows of one
+    process each. All end with the network of one process with the rows of all, in the
+    order of ranks: tasks and classes are those of all rows, batches are spread over
+    them, and sums of gradients are exchanged. Parameters and callbacks have to be the
+    same everywhere, `predict` and `score` stay local, and worker processes (``n_jobs``)
+    are no part of the group.
+
     The probe on `transform` wants one global scale, not one per column: filters that
     never respond become noise when columns are standardised.
 

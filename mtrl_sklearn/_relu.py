@@ -239,6 +239,13 @@ class MultiTaskReLURepresentation(
     Of many tasks with few labels per row only heads with labels in a batch are touched;
     the result is the same.
 
+    Inside a `torch.distributed` group `fit` and `partial_fit` take the rows of one
+    process each. All end with the network of one process with the rows of all, in the
+    order of ranks: tasks and classes are those of all rows, batches are spread over
+    them, and sums of gradients are exchanged. Parameters and callbacks have to be the
+    same everywhere, `predict` and `score` stay local, and worker processes (``n_jobs``)
+    are no part of the group.
+
     "one_step" has no use for ``loss``, ``head_steps``, ``learning_rate``,
     ``weight_decay``, ``dropout``, ``batch_size``, ``callbacks`` and the parameters of
     early stopping, and takes "bfloat16" and "tf32" for "float32".

@@ -163,7 +163,7 @@ def test_two_workers_search_as_loky_does_and_transform_blocks(client):
         transform,
         da.from_array(X, chunks=(BLOCK, -1)),
         best.transform(X[:2]),
-        model=dask.delayed(best),
+        model=client.scatter(best, broadcast=True),
     )
     np.testing.assert_allclose(
         features.compute(), best.transform(X), rtol=1e-12, atol=1e-12
