@@ -180,10 +180,13 @@ def digest(array: Any) -> str:
 
 
 def _of_all_ranks(call: Mapping[str, str]) -> dict[str, str]:
+    """Where ranks differ, as in their data, one checksum for all of them."""
     calls = gather(dict(call))
-    if len(calls) == 1:
-        return calls[0]
-    return {name: _digest_text(repr([c[name] for c in calls])) for name in call}
+    of_ranks = {name: [of_rank[name] for of_rank in calls] for name in call}
+    return {
+        name: values[0] if len(set(values)) == 1 else _digest_text(repr(values))
+        for name, values in of_ranks.items()
+    }
 
 
 def _digest_text(text: str) -> str:

@@ -77,6 +77,14 @@ def sorted_by_task():
     return X[order], y[order], tasks[order]
 
 
+def labels_on_one_rank_only():
+    """The first 70 rows, which is more than the first of two ranks has, have none."""
+    X, Y = subspace_rows()
+    return sparse.csr_array(np.where(X > 0.5, X, 0)), np.where(
+        np.arange(len(X))[:, None] < 70, np.nan, Y
+    )
+
+
 def float32_rows():
     X, Y = subspace_rows()
     return X.astype(np.float32), Y
@@ -98,6 +106,7 @@ FITS = {
     "long form": (relu(batch_size=64), sorted_by_task),
     "strings": (relu(), labels_of_strings),
     "sparse rows": (relu(batch_size=20), sparse_rows),
+    "no labels on a rank": (relu(batch_size=20), labels_on_one_rank_only),
     "heads of few tasks": (relu(batch_size=20, max_iter=3), many_tasks),
     "heads of few tasks, early stopping": (
         relu(batch_size=20, max_iter=3, early_stopping=True, algorithm="joint"),

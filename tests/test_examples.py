@@ -171,6 +171,13 @@ def check_08(run):
     assert (per_task["labels of all"] > per_task["its own labels only"]).all()
 
 
+def check_09(run):
+    """A site learns more together with another one than alone."""
+    accuracy = find_table(run, "Accuracy on new tasks of the first site")
+    assert (accuracy["together"] > accuracy["alone"] + 0.03).all()
+    assert (accuracy["alone"] > accuracy["raw inputs"] + 0.05).all()
+
+
 def check_10(run):
     """Both workers fit, and the search finds what it finds without a cluster."""
     scores = find_table(run, "Mean ROC-AUC")
@@ -206,6 +213,7 @@ CHECKS = {
     "plot_06_missing_labels": check_06,
     "plot_07_search_with_routed_tasks": check_07,
     "plot_08_corrupted_images": check_08,
+    "plot_09_one_fit_on_two_machines": check_09,
     "plot_10_search_on_a_cluster": check_10,
     "plot_11_large_inference": check_11,
 }
@@ -241,7 +249,8 @@ SLOW = {
     "plot_03_accuracy_whatever_the_dimension",
     "plot_06_missing_labels",
     "plot_08_corrupted_images",
-    "plot_10_search_on_a_cluster",  # four new processes
+    "plot_09_one_fit_on_two_machines",
+    "plot_10_search_on_a_cluster",
 }
 
 
