@@ -27,6 +27,7 @@ from mtrl_sklearn._callbacks import (
     ValidationScore,
 )
 from mtrl_sklearn._checkpoint import Checkpoint, digest
+from mtrl_sklearn._named_arrays import naming_numbers
 from mtrl_sklearn._ranks import (
     Shard,
     check_same,
@@ -103,6 +104,8 @@ class DescentMixin:
         seed = self._draw_seed(resume)
         if self.checkpoint is None:
             return Checkpoint(seed=seed)
+        if not os.fspath(self.checkpoint):
+            raise ValueError("checkpoint='' is no path. Pass that of a file, or None.")
         parameters = self.get_params(deep=False)  # type: ignore[attr-defined]
         chosen = {k: repr(v) for k, v in parameters.items() if k not in NOT_OF_A_CALL}
         if isinstance(self.random_state, Integral):
@@ -150,6 +153,13 @@ class DescentMixin:
 
     def _store_progress(self, solution: Outcome, resume: bool, seed: int) -> None:
         """Set the fitted attributes that tell of training and let it go on."""
+        for array in solution.state.values():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise ValueError(
+                    "The state of the optimizer is not finite: gradients were too "
+                    "large for their squares. Look for extreme values in X, or lower "
+                    "learning_rate or weight_decay. Nothing of this fit is kept."
+                )
         curves = {
             "loss_curve_": solution.loss_curve,
             "validation_scores_": solution.validation_scores,
@@ -213,10 +223,10 @@ def _check_callbacks(callbacks: Sequence[Any]) -> None:
         callback = given[-1] if isinstance(given, tuple) and given else given
         kind = callback if isinstance(callback, type) else type(callback)
         if not issubclass(kind, Callback):
-            raise ValueError(
-                f"callbacks holds {given!r}, which is no skorch callback. Pass "
-                "callbacks, or tuples of a name and a callback; those of scikit-learn "
-                "go to set_callbacks."
+            raise TypeError(
+                f"callbacks should be a list of skorch callbacks, got one with "
+                f"{given!r}. Pass callbacks, or tuples of a name and a callback; those "
+                "of scikit-learn go to set_callbacks."
             )
 
 
@@ -272,14 +282,15 @@ def validate_rows(
         dtypes = None
     elif _fits_float32(X):
         dtypes.reverse()
-    rows = validate_data(
-        estimator,
-        X,
-        dtype=dtypes,
-        order=None if isinstance(X, np.memmap) and _has_torch_strides(X) else "C",
-        accept_sparse="csr" if sparse else False,
-        reset=reset,
-    )
+    with naming_numbers(X, "X"):
+        rows = validate_data(
+            estimator,
+            X,
+            dtype=dtypes,
+            order=None if isinstance(X, np.memmap) and _has_torch_strides(X) else "C",
+            accept_sparse="csr" if sparse else False,
+            reset=reset,
+        )
     if issparse(rows) and not rows.has_canonical_format:
         rows = rows.copy()  # it may be the caller's
         rows.sum_duplicates()

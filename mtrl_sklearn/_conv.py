@@ -507,8 +507,10 @@ class ConvMultiTaskClassifier(
         check_same({"the shape of X": self.input_shape_, "tasks=None": ids is None})
         self._resolve_network(shard.n_rows, reset)
         if reset:
-            self._learn_classes(labels if classes is None else classes)
+            self._learn_classes(labels, classes)
             self._check_shares()
+        else:
+            self._check_classes(classes)
         self._learn_tasks(ids, reset)
         with together():
             codes = self._encode_labels(labels)

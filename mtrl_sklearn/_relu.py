@@ -488,6 +488,8 @@ class MultiTaskReLURepresentation(
         X = unite_rows(self, X)
         if reset:
             self._learn_labels(y, tasks, classes)
+        else:
+            self._check_classes(classes)
         with together():
             signs = self._label_encoding().encode(y, tasks, sparse=True)
             check_consistent_length(X, signs)

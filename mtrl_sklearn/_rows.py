@@ -166,6 +166,8 @@ def to_tensor(matrix: Any, device: torch.device | str) -> Tensor:
         parts = (matrix.indptr, matrix.indices, matrix.data)
         starts, columns, values = (to_tensor(part, device) for part in parts)
         return csr_tensor(starts, columns, values, matrix.shape)
+    if min(matrix.strides, default=0) < 0:
+        matrix = matrix.copy()  # a single row that runs backwards counts as contiguous
     if not matrix.flags.writeable:
         matrix = np.asarray(_WriteableView(matrix))
     return torch.from_numpy(matrix).to(device)

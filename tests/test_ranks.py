@@ -17,9 +17,6 @@ from relu_cases import quick
 HERE = Path(__file__).parent
 N_RANKS = [2, 3]
 
-# on one worker of pytest-xdist: each would start the ranks
-pytestmark = pytest.mark.xdist_group("ranks")
-
 
 def start(n_ranks, *command):
     """Start a command with its rank as an argument, once for each rank."""
