@@ -239,7 +239,7 @@ class FullBatchConvNet(DescentNet):
             for name, gradient in gradients.items():
                 parameter = getattr(module, name)
                 if parameter.ndim == 2:
-                    gradient.add_(parameter, alpha=self.weight_decay)
+                    gradient += self.weight_decay * parameter  # it may be infinite
                     loss = loss + self.weight_decay / 2 * parameter.square().sum()
                 parameter.grad = gradient
             return loss.item()

@@ -359,4 +359,4 @@ def power_of_two_bound(X: Any) -> float:
     if values.size == 0:
         return 0.0
     largest = max(float(values.max()), -float(values.min()))
-    return 2.0 ** math.floor(math.log2(largest)) if largest > 0 else 0.0
+    return math.ldexp(1, math.frexp(largest)[1] - 1) if largest > 0 else 0.0

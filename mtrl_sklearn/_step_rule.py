@@ -52,7 +52,7 @@ class AdaptiveGradientDescent(torch.optim.Optimizer):
         before = [p.clone() for p in parameters]
         try:
             for parameter, gradient in zip(parameters, self._gradients):
-                parameter.sub_(gradient, alpha=step)
+                parameter -= step * gradient
             loss, gradients = self._evaluate(closure, parameters)
         except BaseException:  # Ctrl-C: do not end where nothing was evaluated
             self._restore(parameters, before)

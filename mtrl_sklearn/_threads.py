@@ -4,6 +4,7 @@ Beside a busy process it costs a lot: threads of one product wait for each other
 """
 
 import functools
+import os
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -28,6 +29,12 @@ class SharedContext:
 
     def __init__(self, make: Callable[[], AbstractContextManager]):
         self.make = make
+        self._forget_threads()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forget_threads)
+
+    def _forget_threads(self) -> None:
+        """Start without any: a fork leaves all threads behind but one."""
         self.lock = threading.Lock()
         self.n_inside = 0
 
@@ -43,6 +50,15 @@ class SharedContext:
             self.n_inside -= 1
             if self.n_inside == 0:
                 self.setting.__exit__(None, None, None)
+
+
+def _use_one_thread() -> None:
+    """In a forked process: to ask for the threads that its parent had hangs."""
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_use_one_thread)
 
 
 @functools.cache

@@ -225,26 +225,11 @@ BAD_X = {
     "records": (np.zeros(N, dtype=[("a", float)]), r"X\b"),
     "sparse NaN": (sparse.csr_array(with_entry(NAN)), "X contains NaN|Sparse data"),
 }
-# What names X only once `validate_rows` reads it in `naming_numbers`.
-UNNAMED = [
-    *("one dimension", "a scalar", "four dimensions", "words", "words in a frame"),
-    *("objects", "integers beyond floats", "ragged", "a dict", "same columns twice"),
-    *("records", "nothing", "masked entries", "dates", "durations", "no columns"),
-]
-
 
 ROWS_CALLS = {**ESTIMATOR_CALLS, **PROBE_CALLS}
 
 
-def pending(kinds, names, reason):
-    """Parameters of a test, of which some wait for a change elsewhere."""
-    mark = pytest.mark.xfail(strict=False, reason=reason)
-    return [pytest.param(k, marks=mark if k in names else ()) for k in kinds]
-
-
-@pytest.mark.parametrize(
-    "kind", pending(BAD_X, UNNAMED, "needs naming_numbers in _base.validate_rows")
-)
+@pytest.mark.parametrize("kind", BAD_X)
 def test_bad_rows(models, kind):
     value, words = BAD_X[kind]
     for name, call in ROWS_CALLS.items():
@@ -563,7 +548,6 @@ def test_bad_classes_of_a_first_batch(kind):
         refused(lambda call=call: call(value), words, name)
 
 
-@pytest.mark.xfail(strict=False, reason="needs _check_classes in partial_fit")
 @pytest.mark.parametrize("name", ["alternating", "single", "long", "gd"])
 def test_other_classes_in_a_later_batch(models, name):
     labels = (Y,) if name == "alternating" else (y, ids) if name == "long" else (y,)
@@ -677,7 +661,6 @@ def test_bad_parameters_of_estimators(owner, name):
         assert not [key for key in vars(model) if key.endswith("_")]
 
 
-@pytest.mark.xfail(strict=False, reason="needs checks in _base and _checkpoint")
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
@@ -1228,7 +1211,6 @@ def test_one_row_is_predicted_as_among_others(models, name):
                 np.testing.assert_array_equal(alone, whole[3:4])
 
 
-@pytest.mark.xfail(strict=False, reason="needs a copy in _rows.to_tensor")
 @pytest.mark.parametrize("name", ["alternating", "gd"])
 def test_one_row_of_an_array_that_runs_backwards(models, name):
     """Such a row is contiguous to numpy, and none to torch."""

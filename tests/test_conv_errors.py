@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conv_cases import HEADS, NETWORK, assert_untouched, fitted, make, rows_of_patches
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from skorch.callbacks import Callback
 
 from mtrl_sklearn import _conv_descent
@@ -305,3 +305,21 @@ def test_score_counts_labels_that_fit_did_not_see_as_wrong(data):
     assert model.score(X, half) == model.score(X[:40], y[:40]) / 2
     assert model.score(X, y.astype(str)) == 0
     assert expected > 0
+
+
+def test_a_dead_network_is_told(data):
+    class LoseFilters(Callback):
+        def on_train_end(self, net, **kwargs):
+            net.module_.filters.data.zero_()
+
+    X, y, tasks = data
+    model = make(solver="adam", callbacks=[LoseFilters()])
+    with pytest.warns(ConvergenceWarning, match="network is dead"):
+        model.fit(X, y, tasks)
+    assert np.ptp(model.transform(X), axis=0).max() == 0
+
+
+def test_a_loss_that_exploded_is_told(data):
+    X, y, tasks = data
+    with pytest.warns(ConvergenceWarning, match=r"exploded: it ended at .* 0\.693"):
+        make(solver="adam", learning_rate=100.0, weight_decay=0.0).fit(X, y, tasks)

@@ -228,7 +228,6 @@ def test_extreme_steps_of_the_representation(algorithm, loss, dtype):
             check_end(model.set_params(**{name: value}), X.astype(dtype), Y)
 
 
-@pytest.mark.xfail(strict=False, reason="needs a check of the optimizer's state")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("head", ["shared", "fixed"])
 @pytest.mark.parametrize("power", [1, 3])
@@ -240,7 +239,6 @@ def test_extreme_steps_of_the_classifier(solver, power, head, dtype):
             check_end(model.set_params(**{name: value}), X.astype(dtype), y)
 
 
-@pytest.mark.xfail(strict=False, reason="needs a bound that does not overflow")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("share", [0.2, 1.0])
 def test_rows_as_large_as_floats_go(dtype, share):

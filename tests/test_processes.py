@@ -221,7 +221,6 @@ def threads_of_torch():
     torch.set_num_threads(before)
 
 
-@pytest.mark.xfail(strict=False, reason="needs a handler of forks in _threads")
 @pytest.mark.skipif("fork" not in METHODS, reason="needs fork")
 @pytest.mark.usefixtures("threads_of_torch")
 @pytest.mark.parametrize("kind", ["alternating", "one_step", "gd"])
@@ -232,7 +231,6 @@ def test_a_fork_does_not_wait_for_threads_of_its_parent(kind):
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.xfail(strict=False, reason="needs a handler of forks in _threads")
 @pytest.mark.skipif("fork" not in METHODS, reason="needs fork")
 @pytest.mark.usefixtures("threads_of_torch")
 def test_a_fork_beside_a_fit_does_not_hang(alone):

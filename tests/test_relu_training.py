@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from relu_cases import ALGORITHMS, FITTED_ARRAYS, make, quick, subspace_rows, to_long
+from scipy import sparse
 from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import train_test_split
-from skorch.callbacks import Callback, EarlyStopping, EpochScoring
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring, EpochTimer
 
 from mtrl_sklearn import MultiTaskReLURepresentation, _relu_descent
 from mtrl_sklearn.datasets import make_subspace_tasks
@@ -339,3 +340,33 @@ def test_skorch_scoring_callbacks_get_predictions(data):
     callback = EpochScoring(score, name="mine", on_train=True)
     make(callbacks=[callback]).fit(*data)
     assert len(seen) == 4
+
+
+@quick
+def test_a_dead_network_is_told(data):
+    """Steps of 1 with decay 1 take all weights to 0."""
+    model = make(algorithm="joint", learning_rate=1.0, max_iter=5)
+    with pytest.warns(ConvergenceWarning, match=r"network is dead.*[Ll]ower") as seen:
+        model.fit(*data)
+    assert np.ptp(model.transform(data[0]), axis=0).max() == 0
+    assert any("dead" in str(warning.message) for warning in seen)
+
+
+def test_rows_that_do_not_vary_are_no_sign_of_death(data, recwarn):
+    X = np.ones_like(data[0])
+    make(max_iter="auto").fit(X, data[1])
+    make(max_iter="auto").fit(sparse.csr_array(X), data[1])
+    assert not [w for w in recwarn if "dead" in str(w.message)]
+
+
+@quick
+def test_a_loss_that_exploded_is_told(data):
+    with pytest.warns(ConvergenceWarning, match=r"exploded: it ended at .* 0\.693"):
+        make(algorithm="joint", learning_rate=10.0, weight_decay=0.0).fit(*data)
+
+
+def test_what_is_no_callback_is_refused(data):
+    with pytest.raises(TypeError, match=r"skorch callbacks, got one with 3\. Pass"):
+        make(callbacks=[3]).fit(*data)
+    named = ("timer", EpochTimer())
+    make(callbacks=[named, EpochTimer], max_iter="auto").fit(*data)
