@@ -149,3 +149,4 @@ if "RANK" in os.environ:
         for name, values in means.items():
             print(f"{name:12}" + "".join(f"{value:7.3f}" for value in values))
         draw(means)
+        print("\nCurves: two_machines.png")

@@ -193,7 +193,6 @@ class DescentMixin:
                 stacklevel=5,
             )
 
-
     def _warn_of_explosion(self, loss_of_guessing: float) -> None:
         if self.loss_curve_[-1] > EXPLODED * loss_of_guessing:
             warnings.warn(

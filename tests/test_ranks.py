@@ -39,6 +39,7 @@ def finish(processes, timeout=100):
     finally:
         for process in processes:
             process.kill()
+            process.communicate()  # closes its pipe
     return errors
 
 
