@@ -80,7 +80,9 @@ def to_onnx(estimator: Any) -> "ModelProto":
 
     X is dense, and nothing checks that it is finite: rows with NaN get labels too.
 
-    Graphs use version 17 of the operators, which `onnxruntime` has from 1.12 on.
+    Graphs use version 17 of the operators, which `onnxruntime` has from 1.12 on. With
+    heads of tasks it should be 1.24.4: older ones end the process where ids are fewer
+    than rows.
     They hold all patches of a batch at once, so pass many images in parts.
 
     Examples
