@@ -17,7 +17,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 from skorch import NeuralNet
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, LRScheduler
 
 from mtrl_sklearn._callbacks import (
     EpochProgress,
@@ -26,7 +26,7 @@ from mtrl_sklearn._callbacks import (
     StopOnPlateau,
     ValidationScore,
 )
-from mtrl_sklearn._checkpoint import Checkpoint, digest
+from mtrl_sklearn._checkpoint import Checkpoint, digest, digest_text
 from mtrl_sklearn._named_arrays import naming_numbers
 from mtrl_sklearn._ranks import (
     Shard,
@@ -34,6 +34,8 @@ from mtrl_sklearn._ranks import (
     from_first,
     gather,
     is_first,
+    n_ranks,
+    show,
     together,
 )
 from mtrl_sklearn._rows import DTYPES, working_dtype
@@ -77,6 +79,7 @@ class DescentMixin:
     validation_fraction: float
     callbacks: list[Callback] | None
     checkpoint: str | os.PathLike[str] | None
+    device: str
     random_state: int | np.random.RandomState | None
     verbose: bool
 
@@ -85,12 +88,29 @@ class DescentMixin:
     _state_: dict[str, np.ndarray]
 
     def _validate_params(self) -> None:
-        """Check the parameters, and that all ranks have the same."""
+        """Left to `_begin`: scikit-learn skips it in later calls of partial_fit."""
+
+    def _begin(self, goes_on: bool) -> bool:
+        """Check the parameters, and that all ranks have the same.
+
+        Returns whether there is an earlier fit, which this one then goes on from.
+        """
         with together():
             super()._validate_params()  # type: ignore[misc]
             _check_callbacks(self.callbacks or [])
-        parameters = self.get_params(deep=False)  # type: ignore[attr-defined]
-        check_same({k: v for k, v in parameters.items() if k not in OWN_OF_RANKS})
+            resolve_device(self.device)
+        resume = goes_on and hasattr(self, "n_iter_")
+        if n_ranks() > 1:
+            parameters = self.get_params(deep=False)  # type: ignore[attr-defined]
+            earlier = {"the earlier fit": self._digest_state() if resume else None}
+            check_same({"the estimator": type(self).__name__})
+            check_same({k: v for k, v in parameters.items() if k not in OWN_OF_RANKS})
+            check_same(earlier)
+        return resume
+
+    def _digest_state(self) -> str:
+        """Checksum of all that a fit would go on from."""
+        return digest_text(repr({k: digest(v) for k, v in self._state_.items()}))
 
     def _draw_seed(self, resume: bool) -> int:
         """Seed of a fit; a fit that goes on keeps it, and so its held-out rows."""
@@ -106,14 +126,21 @@ class DescentMixin:
             return Checkpoint(seed=seed)
         if not os.fspath(self.checkpoint):
             raise ValueError("checkpoint='' is no path. Pass that of a file, or None.")
+        for callback in self.callbacks or []:
+            callback = callback[-1] if isinstance(callback, tuple) else callback
+            if isinstance(callback, LRScheduler):
+                raise ValueError(
+                    "checkpoint= does not keep the state of the LRScheduler among "
+                    "callbacks. Remove one of them."
+                )
         parameters = self.get_params(deep=False)  # type: ignore[attr-defined]
-        chosen = {k: repr(v) for k, v in parameters.items() if k not in NOT_OF_A_CALL}
+        call = {k: show(v) for k, v in parameters.items() if k not in NOT_OF_A_CALL}
+        call["class"] = type(self).__name__
         if isinstance(self.random_state, Integral):
-            chosen["random_state"] = repr(int(self.random_state))
+            call["random_state"] = str(int(self.random_state))
         if resume:
-            data |= self._state_
-        digests = {name: digest(array) for name, array in data.items()}
-        call = {"class": type(self).__name__} | chosen | digests
+            call["the earlier fit"] = self._digest_state()
+        call |= {name: digest(array) for name, array in data.items()}
         return Checkpoint(self.checkpoint, call, seed)
 
     def _hold_out(self, shard: Shard, seed: int) -> list[np.ndarray]:
@@ -194,7 +221,7 @@ class DescentMixin:
             )
 
     def _warn_of_explosion(self, loss_of_guessing: float) -> None:
-        if self.loss_curve_[-1] > EXPLODED * loss_of_guessing:
+        if (self.loss_curve_[-1:] > EXPLODED * loss_of_guessing).any():
             warnings.warn(
                 f"The loss has exploded: it ended at {self.loss_curve_[-1]:.3g}, where "
                 f"guessing would give {loss_of_guessing:.3g}. Lower learning_rate or "

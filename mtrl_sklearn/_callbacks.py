@@ -23,6 +23,7 @@ from mtrl_sklearn._net import (
     restore_state,
     validation_scores,
 )
+from mtrl_sklearn._ranks import is_first
 
 # Of arrays of a checkpoint: the state of the best epoch.
 BEST = "best."
@@ -151,12 +152,21 @@ class SaveProgress(Callback):
         self.validation = validation
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        self.is_over_ = net.stop_requested  # of a fit that had ended
         n_bytes = sum(array.nbytes for array in export_state(net).values())
         # the optimiser will have two moments of each weight
         self.checkpoint.reserve(n_bytes * (3 if self.validation is None else 6))
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         is_over = net.stop_requested or len(net.history) == net.max_epochs
+        self._save(net, is_over)
+
+    def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        if net.stop_requested and not self.is_over_:  # before it was its turn
+            self._save(net, is_over=True)
+
+    def _save(self, net: NeuralNet, is_over: bool) -> None:
+        self.is_over_ = is_over
         curves = loss_curve(net), validation_scores(net)
         self.checkpoint.save(lambda: self._state(net), *curves, is_over)
 
@@ -249,7 +259,16 @@ class StepCallbacks:
         self.estimator = estimator
         self.given = given
         self.fitted_attributes = fitted_attributes
-        self.bar = tqdm.tqdm(total=n_iter, unit="step", disable=not estimator.verbose)
+        is_hidden = not (estimator.verbose and is_first())
+        self.bar = tqdm.tqdm(total=n_iter, unit="step", disable=is_hidden)
+
+    def on_train_begin(self, n_done: int) -> None:
+        """Tell of the steps that an earlier start of the fit has taken."""
+        self.bar.update(n_done)
+
+    def on_train_end(self) -> None:
+        """Tell that there are no more steps."""
+        self.bar.close()
 
     def on_step_begin(self) -> None:
         """Tell that a step begins."""

@@ -5,6 +5,7 @@ that no other call takes it for its own. With several ranks the first one reads 
 writes it.
 """
 
+import errno
 import hashlib
 import os
 import time
@@ -79,8 +80,13 @@ class Checkpoint:
             return
         self.call = _of_all_ranks(call or {})
         self.path = Path(path)
-        if from_first(self.path.is_dir()):
-            self.path /= f"{_digest_text(repr(self.call))}.safetensors"
+        is_folder = from_first(self.path.is_dir())
+        if os.fspath(path).endswith(os.sep) and not is_folder:
+            raise FileNotFoundError(
+                errno.ENOENT, "checkpoint is no folder: make it", os.fspath(path)
+            )
+        if is_folder:
+            self.path /= f"{digest_text(repr(self.call))}.safetensors"
         with together():
             found = self._read() if is_first() else None
         found = from_first(found)
@@ -184,10 +190,11 @@ def _of_all_ranks(call: Mapping[str, str]) -> dict[str, str]:
     calls = gather(dict(call))
     of_ranks = {name: [of_rank[name] for of_rank in calls] for name in call}
     return {
-        name: values[0] if len(set(values)) == 1 else _digest_text(repr(values))
+        name: values[0] if len(set(values)) == 1 else digest_text(repr(values))
         for name, values in of_ranks.items()
     }
 
 
-def _digest_text(text: str) -> str:
+def digest_text(text: str) -> str:
+    """Checksum of a text."""
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -185,12 +185,13 @@ class ConvMultiTaskClassifier(
         callbacks see `set_callbacks`.
 
     checkpoint : path-like, default=None
-        File in which `fit` saves, after its epochs, all that it needs to go on: a fit
-        that was killed, and is started again by the same call with the same data, ends
-        bit for bit where it would have ended. In a folder each call has a file of its
-        own. At most a tenth of the time goes into writing. A file of another call is
-        refused; one of a fit that had ended gives its result at once, so remove it to
-        start anew. `partial_fit` does without.
+        File in which `fit` saves, after its epochs, all that it needs to go on: a
+        fit that was killed, and is started again by the same call with the same data,
+        ends bit for bit where it would have ended. In a folder each call has a file of
+        its own. At most a tenth of the time goes into writing. A file of another call
+        is refused; one of a fit that had ended gives its result at once, so remove it
+        to start anew. ``callbacks`` start anew where a fit goes on: one that counts
+        epochs may then act elsewhere. `partial_fit` does without.
 
     precision : {"auto", "float32", "tf32", "bfloat16"}, default="auto"
         What training computes in. "auto" is float64 for inputs of float64 and float32
@@ -426,7 +427,7 @@ class ConvMultiTaskClassifier(
             if it never left its start, if it ended far above that of guessing, or if no
             filter tells training rows apart.
         """
-        resume = self.warm_start and hasattr(self, "n_iter_")
+        resume = self._begin(self.warm_start)
         with last_good_state(self):
             data = self._read_data(X, y, tasks, None, sample_weight, not resume)
             arrays = {"y": data.codes, "tasks": data.tasks, "weights": data.weights}
@@ -478,12 +479,12 @@ class ConvMultiTaskClassifier(
             As in `fit`, for labels that the first batch did not have, and for
             ``class_weight="balanced"``, which needs all rows.
         """
+        resume = self._begin(True)
         if self.class_weight == "balanced":
             raise ValueError(
                 "class_weight='balanced' cannot be used with partial_fit, which does "
                 "not know how often classes occur. Pass a dict of weights."
             )
-        resume = hasattr(self, "n_iter_")
         with last_good_state(self):
             data = self._read_data(X, y, tasks, classes, sample_weight, not resume)
             options = self._resolve_options(data, resume)._replace(max_epochs=1)

@@ -180,12 +180,16 @@ class DescentNet(NeuralNet):
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """As in skorch, where callbacks may end training by KeyboardInterrupt."""
-        try:
-            super().notify(method_name, **cb_kwargs)
-        except KeyboardInterrupt as stop:
-            if n_ranks() == 1 or method_name != "on_epoch_end":
-                raise TrainingStopped from stop
-            self.stop_requested = True
+        getattr(self, method_name)(self, **cb_kwargs)
+        for _, callback in self.callbacks_:
+            try:
+                getattr(callback, method_name)(self, **cb_kwargs)
+            except KeyboardInterrupt as stop:
+                if type(callback).__module__.startswith("mtrl_sklearn."):
+                    raise  # ours ask by stop_requested: this is Ctrl-C
+                self.stop_requested = True
+                if n_ranks() == 1 or method_name != "on_epoch_end":
+                    raise TrainingStopped from stop
         if method_name == "on_epoch_end" and any(gather(self.stop_requested)):
             raise TrainingStopped
 
@@ -227,7 +231,10 @@ def train(
             raise
         interrupted = True
     net.notify("on_train_end", X=data, y=None)
-    return TrainingLog(loss_curve(net), validation_scores(net), interrupted)
+    losses, scores = loss_curve(net), validation_scores(net)
+    if len(scores):  # Ctrl-C may have come in the midst of scoring
+        losses = losses[: len(scores)]
+    return TrainingLog(losses, scores, interrupted)
 
 
 def loss_curve(net: DescentNet) -> np.ndarray:

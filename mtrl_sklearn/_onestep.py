@@ -225,6 +225,8 @@ def solve_one_step(
         sums = StepSums(*(to_tensor(found[k], device) for k in StepSums._fields))
         losses = loss_curve.tolist()
     checkpoint.reserve(sum(array.nbytes for array in export().values()))
+    if callbacks is not None:
+        callbacks.on_train_begin(len(losses))
     while not is_over:
         if callbacks is not None:
             callbacks.on_step_begin()
@@ -246,6 +248,8 @@ def solve_one_step(
         is_over = len(losses) == n_iter or any(gather(stop))
         checkpoint.save(export, np.array(losses), np.empty(0), is_over)
 
+    if callbacks is not None:
+        callbacks.on_train_end()
     first_layer, heads, moments = finish()
     return Solution(
         first_layer,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch import distributed as dist
@@ -93,9 +94,7 @@ def together() -> Iterator[None]:
 
 def check_same(values: Mapping[str, Any]) -> None:
     """Refuse values, each with its name and a proper ``repr``, that ranks differ in."""
-    if n_ranks() == 1:
-        return
-    first, *others = gather({name: repr(value) for name, value in values.items()})
+    first, *others = gather({name: show(value) for name, value in values.items()})
     for rank, other in enumerate(others, start=1):
         for name, value in first.items():
             if other[name] != value:
@@ -103,6 +102,11 @@ def check_same(values: Mapping[str, Any]) -> None:
                     f"All ranks should have the same for {name}, got {value} on rank 0 "
                     f"and {other[name]} on rank {rank}. Pass the same everywhere."
                 )
+
+
+def show(value: Any) -> str:
+    """As ``repr``, where numpy's numbers and Python's look alike."""
+    return repr(value.item() if isinstance(value, np.generic) else value)
 
 
 class Shard(NamedTuple):

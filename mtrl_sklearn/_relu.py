@@ -164,12 +164,13 @@ class MultiTaskReLURepresentation(
         callbacks see `set_callbacks`.
 
     checkpoint : path-like, default=None
-        File in which `fit` saves, after its epochs or steps, all that it needs to go
-        on: a fit that was killed, and is started again by the same call with the same
-        data, ends bit for bit where it would have ended. In a folder each call has a
-        file of its own. At most a tenth of the time goes into writing. A file of
-        another call is refused; one of a fit that had ended gives its result at once,
-        so remove it to start anew. `partial_fit` does without.
+        File in which `fit` saves, after epochs or steps, all that it needs to go on: a
+        fit that was killed, and is started again by the same call with the same data,
+        ends bit for bit where it would have ended. In a folder each call has a file of
+        its own. At most a tenth of the time goes into writing. A file of another call
+        is refused; one of a fit that had ended gives its result at once, so remove it
+        to start anew. ``callbacks`` start anew where a fit goes on: one that counts
+        epochs may then act elsewhere. `partial_fit` does without.
 
     precision : {"auto", "float32", "tf32", "bfloat16"}, default="auto"
         What training computes in. "auto" is float64 for inputs of float64 and float32
@@ -400,7 +401,7 @@ class MultiTaskReLURepresentation(
             loss ended far above that of guessing, or if no hidden unit tells training
             rows apart.
         """
-        resume = self.warm_start and hasattr(self, "n_iter_")
+        resume = self._begin(self.warm_start)
         with last_good_state(self):
             X_valid, signs = self._read_training_data(X, y, tasks, not resume)
             shard = locate_rows(signs.shape[0])
@@ -465,7 +466,7 @@ class MultiTaskReLURepresentation(
         ValueError
             As in `fit`, and for labels or tasks that the first batch did not have.
         """
-        resume = hasattr(self, "n_iter_")
+        resume = self._begin(True)
         with last_good_state(self):
             X, signs = self._read_training_data(X, y, tasks, not resume, classes)
             once, callbacks = Checkpoint(seed=self._draw_seed(resume)), self.callbacks

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from mtrl_sklearn._label_columns import Column, Labels
+from mtrl_sklearn._label_columns import Column, Labels, number_names
 from mtrl_sklearn._label_values import is_text
-from mtrl_sklearn._ranks import check_same, gather, n_ranks, together
+from mtrl_sklearn._ranks import check_same, from_first, gather, n_ranks, together
 
 
 def join_labels(labels: Labels) -> Labels:
@@ -27,7 +27,7 @@ def join_labels(labels: Labels) -> Labels:
         return labels
     with together():
         shown = [np.unique(column.values) for column in labels.columns]
-    names: list[Any] = list(range(labels.n_outputs))
+    names: list[Any] = number_names(labels.n_outputs)
     if labels.names is not None:
         names = labels.names.tolist()
     is_long = labels.form == "long"
@@ -38,7 +38,7 @@ def join_labels(labels: Labels) -> Labels:
         for name, values in of_rank.items():
             found.setdefault(name, []).append(values)
     parts = {name: _concatenate(values, name) for name, values in found.items()}
-    ids = labels.names
+    ids = labels.names if is_long else from_first(labels.names)
     if is_long:
         ids = join_values(np.asarray(labels.names), "tasks")
         parts = {name: parts[name] for name in ids.tolist()}

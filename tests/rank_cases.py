@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from conv_cases import images_of_bars, rows_of_patches
 from relu_cases import subspace_rows, to_long
 from scipy import sparse
@@ -77,6 +78,11 @@ def sorted_by_task():
     return X[order], y[order], tasks[order]
 
 
+def named_columns():
+    X, Y = subspace_rows()
+    return X, pd.DataFrame(Y, columns=list("uvwxyz"))
+
+
 def labels_on_one_rank_only():
     """The first 70 rows, which is more than the first of two ranks has, have none."""
     X, Y = subspace_rows()
@@ -106,6 +112,7 @@ FITS = {
     "long form": (relu(batch_size=64), sorted_by_task),
     "strings": (relu(), labels_of_strings),
     "sparse rows": (relu(batch_size=20), sparse_rows),
+    "columns in another order": (relu(), named_columns),
     "no labels on a rank": (relu(batch_size=20), labels_on_one_rank_only),
     "heads of few tasks": (relu(batch_size=20, max_iter=3), many_tasks),
     "heads of few tasks, early stopping": (
@@ -137,6 +144,8 @@ def fit_twice(name, shard):
     """A fit and, where there can be one, a partial fit."""
     model, get_data = FITS[name]
     data = shard(*get_data())
+    if name == "columns in another order" and shard.rank > 0:
+        data[1] = data[1][data[1].columns[::-1]]
     model.fit(*data)
     if getattr(model, "class_weight", None) == "balanced":
         return model
@@ -169,12 +178,14 @@ def spoil(rank, kind):
         parameters = {"n_components": 100}
     elif kind == "checkpoint":
         parameters = {"checkpoint": "missing/folder/fit"}
+    elif kind == "device":
+        parameters = {"device": "nowhere"} if rank == 1 else {}
     return X, Y, parameters
 
 
 BAD = [
     *("nan", "features", "columns", "form", "lengths", "types", "parameter"),
-    *("other parameter", "one class", "components", "checkpoint"),
+    *("other parameter", "one class", "components", "checkpoint", "device"),
 ]
 
 
@@ -189,6 +200,28 @@ def message_of(kind, rank):
         kept = all(vars(model)[name] is value for name, value in before.items())
         return f"{type(error).__name__}: {error}" if kept else "the last fit is lost"
     return None
+
+
+def message_of_another_start(rank):
+    """The errors of ranks that would go on from fits of their own."""
+    model = relu(random_state=rank, max_iter=1).fit(*subspace_rows())
+    own = [{**vars(model)}, vars(relu(max_iter=1))][rank % 2]  # rank 1 has no fit
+    messages = []
+    for state in (own, {**vars(model), "_state_": spoil_state(model, rank)}):
+        again = relu(max_iter=1)
+        vars(again).update(state | {"warm_start": True, "random_state": 0})
+        for method in (again.fit, again.partial_fit):
+            try:
+                method(*subspace_rows())
+            except ValueError as error:
+                messages.append(str(error))
+            else:
+                messages.append("")
+    return messages
+
+
+def spoil_state(model, rank):
+    return {k: v + rank if v.dtype.kind == "f" else v for k, v in model._state_.items()}
 
 
 def main(rank, n_ranks, folder):
@@ -206,6 +239,7 @@ def main(rank, n_ranks, folder):
     result = {
         "fits": {name: fit_twice(name, shard) for name in FITS},
         "errors": {kind: message_of(kind, rank) for kind in BAD},
+        "starts": message_of_another_start(rank),
     }
     with open(folder / f"{rank}.pickle", "wb") as file:
         pickle.dump(result, file)

@@ -13,7 +13,7 @@ from relu_cases import quick, subspace_rows
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 
 from mtrl_sklearn import (
     ConvMultiTaskClassifier,
@@ -330,6 +330,64 @@ def test_digests_tell_arrays_apart(tmp_path):
     others = [X.reshape(4, 6), X.astype(np.float32), X + 1, X[::-1], X.T, X[0], X[:, 0]]
     others += [sparse.csr_array(X), sparse.csr_array(X + 1), sparse.csr_array(X.T)]
     assert len({digest(array) for array in [X, *others]}) == len(others) + 1
+
+
+def test_a_fit_that_a_callback_stopped_is_over(tmp_path):
+    stop = EarlyStopping(monitor="train_loss", patience=2, threshold=0.9)
+    model = clone(CASES["early stopping"]).set_params(max_iter=20, tol=0.0)
+    model.set_params(checkpoint=tmp_path / "fit", callbacks=[stop])
+    first, *others = (clone(model).fit(*subspace_rows()) for _ in range(3))
+    assert first.n_iter_ < 20
+    for other in others:
+        assert_same_fit(first, other)
+
+
+def test_schedules_of_skorch_are_refused(tmp_path):
+    model = clone(CASES["joint"]).set_params(checkpoint=tmp_path / "fit")
+    model.set_params(callbacks=[("schedule", LRScheduler())])
+    with pytest.raises(ValueError, match=r"LRScheduler.*Remove one"):
+        model.fit(*subspace_rows())
+
+
+def test_numbers_of_numpy_are_the_same_call(tmp_path):
+    model = clone(CASES["joint"]).set_params(checkpoint=tmp_path / "fit")
+    first = clone(model).fit(*subspace_rows())
+    again = model.set_params(learning_rate=np.float64(1e-3), max_iter=np.int64(6))
+    assert_same_fit(again.fit(*subspace_rows()), first)
+
+
+def test_a_folder_has_to_be_there():
+    model = clone(CASES["joint"]).set_params(checkpoint="not/here/")
+    with pytest.raises(FileNotFoundError, match=r"no folder.*not/here/"):
+        model.fit(*subspace_rows())
+
+
+@pytest.mark.parametrize("name", ["joint", "early stopping", "adam", "gd"])
+def test_ctrl_c_in_the_first_epoch_keeps_what_there_is(name):
+    class CtrlC(Callback):
+        def on_batch_begin(self, net, **kwargs):
+            raise KeyboardInterrupt
+
+    model = clone(CASES[name]).set_params(callbacks=[CtrlC()])
+    model.fit(*data_of(model))
+    assert model.n_iter_ == 0
+    assert np.isfinite(model.transform(data_of(model)[0])).all()
+
+
+def test_ctrl_c_while_rows_are_scored(monkeypatch):
+    from mtrl_sklearn import _relu
+
+    original, calls = _relu.mean_roc_auc, iter(range(1, 100))
+
+    def score(*args):
+        if next(calls) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return original(*args)
+
+    monkeypatch.setattr(_relu, "mean_roc_auc", score)
+    with pytest.warns(UserWarning, match="interrupted in epoch 3 of 6"):
+        model = clone(CASES["early stopping"]).fit(*subspace_rows())
+    assert len(model.loss_curve_) == len(model.validation_scores_) == 2
 
 
 KILLED_AT_ANY_MOMENT = """

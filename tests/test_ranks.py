@@ -100,6 +100,7 @@ MESSAGES = {
     "one class": "no usable task",
     "components": "n_components=100 exceeds",
     "checkpoint": "missing/folder/fit",
+    "device": "device='nowhere' cannot be used here",
 }
 
 
@@ -108,6 +109,13 @@ MESSAGES = {
 def test_what_is_bad_on_one_rank_is_refused_on_all(run, n_ranks, kind):
     messages = [result["errors"][kind] for result in run(n_ranks)]
     assert all(message and MESSAGES[kind] in message for message in messages), messages
+
+
+@pytest.mark.parametrize("n_ranks", N_RANKS)
+def test_ranks_go_on_from_the_same_fit_or_none(run, n_ranks):
+    for result in run(n_ranks):
+        assert len(result["starts"]) == 4
+        assert all("the earlier fit" in message for message in result["starts"])
 
 
 DIES = """
