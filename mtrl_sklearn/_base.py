@@ -69,7 +69,9 @@ class Outcome(Protocol):
 
 
 class DescentMixin:
-    """Seed, callbacks and progress of a fit that takes many steps."""
+    """Seed, callbacks, checkpoint and progress of a fit that takes many steps."""
+
+    get_params: Callable[..., dict[str, Any]]  # of BaseEstimator
 
     # parameters of a subclass
     max_iter: int | str
@@ -96,12 +98,12 @@ class DescentMixin:
         Returns whether there is an earlier fit, which this one then goes on from.
         """
         with together():
-            super()._validate_params()  # type: ignore[misc]
+            BaseEstimator._validate_params(self)
             _check_callbacks(self.callbacks or [])
             resolve_device(self.device)
         resume = goes_on and hasattr(self, "n_iter_")
         if n_ranks() > 1:
-            parameters = self.get_params(deep=False)  # type: ignore[attr-defined]
+            parameters = self.get_params(deep=False)
             earlier = {"the earlier fit": self._digest_state() if resume else None}
             check_same({"the estimator": type(self).__name__})
             check_same({k: v for k, v in parameters.items() if k not in OWN_OF_RANKS})
@@ -133,7 +135,7 @@ class DescentMixin:
                     "checkpoint= does not keep the state of the LRScheduler among "
                     "callbacks. Remove one of them."
                 )
-        parameters = self.get_params(deep=False)  # type: ignore[attr-defined]
+        parameters = self.get_params(deep=False)
         call = {k: show(v) for k, v in parameters.items() if k not in NOT_OF_A_CALL}
         call["class"] = type(self).__name__
         if isinstance(self.random_state, Integral):
