@@ -28,6 +28,7 @@ from mtrl_sklearn._callbacks import (
 )
 from mtrl_sklearn._checkpoint import Checkpoint, digest, digest_text
 from mtrl_sklearn._named_arrays import naming_numbers
+from mtrl_sklearn._net import kind_of_callback
 from mtrl_sklearn._ranks import (
     Shard,
     check_same,
@@ -128,13 +129,12 @@ class DescentMixin:
             return Checkpoint(seed=seed)
         if not os.fspath(self.checkpoint):
             raise ValueError("checkpoint='' is no path. Pass that of a file, or None.")
-        for callback in self.callbacks or []:
-            callback = callback[-1] if isinstance(callback, tuple) else callback
-            if isinstance(callback, LRScheduler):
-                raise ValueError(
-                    "checkpoint= does not keep the state of the LRScheduler among "
-                    "callbacks. Remove one of them."
-                )
+        kinds = map(kind_of_callback, self.callbacks or [])
+        if any(issubclass(kind, LRScheduler) for kind in kinds):
+            raise ValueError(
+                "checkpoint= does not keep the state of the LRScheduler among "
+                "callbacks. Remove one of them."
+            )
         parameters = self.get_params(deep=False)
         call = {k: show(v) for k, v in parameters.items() if k not in NOT_OF_A_CALL}
         call["class"] = type(self).__name__
@@ -248,11 +248,9 @@ class DescentMixin:
 
 def _check_callbacks(callbacks: Sequence[Any]) -> None:
     for given in callbacks:
-        callback = given[-1] if isinstance(given, tuple) and given else given
-        kind = callback if isinstance(callback, type) else type(callback)
-        if not issubclass(kind, Callback):
+        if not issubclass(kind_of_callback(given), Callback):
             raise TypeError(
-                f"callbacks should be a list of skorch callbacks, got one with "
+                "callbacks should be a list of skorch callbacks, got one with "
                 f"{given!r}. Pass callbacks, or tuples of a name and a callback; those "
                 "of scikit-learn go to set_callbacks."
             )

@@ -194,9 +194,14 @@ class DescentNet(NeuralNet):
             raise TrainingStopped
 
 
+def kind_of_callback(given: Any) -> type:
+    """Class of what skorch takes for a callback: one, its class, or with a name."""
+    callback = given[-1] if isinstance(given, tuple) and given else given
+    return callback if isinstance(callback, type) else type(callback)
+
+
 def _watches_batches(callback: Any) -> bool:
-    callback = callback[-1] if isinstance(callback, tuple) else callback
-    kind = callback if isinstance(callback, type) else type(callback)
+    kind = kind_of_callback(callback)
     methods = "on_batch_begin", "on_batch_end", "on_grad_computed"
     return any(getattr(kind, m) is not getattr(Callback, m) for m in methods)
 

@@ -94,6 +94,8 @@ def together() -> Iterator[None]:
 
 def check_same(values: Mapping[str, Any]) -> None:
     """Refuse values, each with its name and a proper ``repr``, that ranks differ in."""
+    if n_ranks() == 1:  # names of features may be many to write out
+        return
     first, *others = gather({name: show(value) for name, value in values.items()})
     for rank, other in enumerate(others, start=1):
         for name, value in first.items():

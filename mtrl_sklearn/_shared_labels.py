@@ -38,10 +38,12 @@ def join_labels(labels: Labels) -> Labels:
         for name, values in of_rank.items():
             found.setdefault(name, []).append(values)
     parts = {name: _concatenate(values, name) for name, values in found.items()}
-    ids = labels.names if is_long else from_first(labels.names)
+    ids: np.ndarray | None
     if is_long:
         ids = join_values(np.asarray(labels.names), "tasks")
         parts = {name: parts[name] for name in ids.tolist()}
+    else:
+        ids = from_first(labels.names)  # others may have them in another order
     joined = (Column(values, np.arange(len(values))) for values in parts.values())
     return Labels(labels.form, ids, labels.n_samples, len(parts), joined)
 
