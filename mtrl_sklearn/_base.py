@@ -1,7 +1,6 @@
 """What every estimator of the package shares, whatever network it trains."""
 
 import os
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral
@@ -40,6 +39,7 @@ from mtrl_sklearn._ranks import (
     together,
 )
 from mtrl_sklearn._rows import DTYPES, working_dtype
+from mtrl_sklearn._warnings import warn_user
 
 # A final loss that is so many times that of guessing is told.
 EXPLODED = 10.0
@@ -203,33 +203,30 @@ class DescentMixin:
 
     def _warn_of_early_end(self, solution: Outcome, n_iter: int) -> None:
         if solution.interrupted:
-            warnings.warn(
+            warn_user(
                 f"Training was interrupted in epoch {len(solution.loss_curve) + 1} of "
                 f"{n_iter}. The state so far is kept; warm_start=True goes on from it.",
-                stacklevel=5,
             )
         elif (
             self.max_iter != "auto"
             and len(solution.loss_curve) == n_iter
             and not solution.converged
         ):
-            warnings.warn(
+            warn_user(
                 f"Training ended at max_iter={self.max_iter} while the loss was still "
                 f"falling by more than tol={self.tol} in n_iter_no_change="
                 f"{self.n_iter_no_change} epochs. Raise max_iter or tol, or set "
                 "max_iter='auto'.",
                 ConvergenceWarning,
-                stacklevel=5,
             )
 
     def _warn_of_explosion(self, loss_of_guessing: float) -> None:
         if (self.loss_curve_[-1:] > EXPLODED * loss_of_guessing).any():
-            warnings.warn(
+            warn_user(
                 f"The loss has exploded: it ended at {self.loss_curve_[-1]:.3g}, where "
                 f"guessing would give {loss_of_guessing:.3g}. Lower learning_rate or "
                 "weight_decay.",
                 ConvergenceWarning,
-                stacklevel=5,
             )
 
     def _warn_of_dead_network(self, X: Any, get_features: Callable) -> None:
@@ -237,12 +234,11 @@ class DescentMixin:
         rows = X[:N_LOOKED_AT]
         is_dead = _vary(rows) and not _vary(get_features(rows))
         if all(gather(is_dead)):
-            warnings.warn(
+            warn_user(
                 "The network is dead: its features are the same for all rows, because "
                 "no hidden unit responds to any, or all weights have decayed to 0. "
                 "Lower learning_rate or weight_decay.",
                 ConvergenceWarning,
-                stacklevel=5,
             )
 
 

@@ -9,7 +9,6 @@ import errno
 import hashlib
 import os
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from mtrl_sklearn._array_files import read_arrays, write_arrays
 from mtrl_sklearn._atomic_files import reserve_space
 from mtrl_sklearn._ranks import from_first, gather, is_first, together
 from mtrl_sklearn._signs import row_blocks
+from mtrl_sklearn._warnings import warn_user
 
 KIND = "checkpoint"
 
@@ -155,11 +155,10 @@ class Checkpoint:
         try:
             write_arrays(self.path, {**get_state(), **curves}, about, KIND)
         except OSError as error:
-            warnings.warn(
+            warn_user(
                 f"checkpoint={os.fspath(self.path)!r} was not written after "
                 f"{len(loss_curve)} epochs: {error}. The fit goes on, and "
                 "tries again.",
-                stacklevel=2,
             )
         end = time.monotonic()
         self._next_time = end + (SHARE_OF_WRITING - 1) * (end - start)

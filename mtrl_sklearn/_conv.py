@@ -1,7 +1,6 @@
 """ConvMultiTaskClassifier: parameters, validation, documentation."""
 
 import os
-import warnings
 from numbers import Integral, Real
 from typing import Any
 
@@ -56,6 +55,7 @@ from mtrl_sklearn._tasks import (
     read_class_labels,
     read_task_ids,
 )
+from mtrl_sklearn._warnings import warn_user
 
 # Share of its first value by which the loss of "gd" has to fall before it can settle.
 MIN_FALL = 0.01
@@ -695,13 +695,12 @@ class ConvMultiTaskClassifier(
             and len(curve) == options.max_epochs
             and curve[-1] > (1 - MIN_FALL) * self.loss_curve_[0]
         ):
-            warnings.warn(
+            warn_user(
                 f"The loss fell from {self.loss_curve_[0]:.4g} to {curve[-1]:.4g} in "
                 f"{len(curve)} steps: training has not left its start. Raise "
                 f"init_scale (now {options.init_scale:.3g}) or max_iter, or lower "
                 "power.",
                 ConvergenceWarning,
-                stacklevel=5,
             )
 
     def transform(self, X):

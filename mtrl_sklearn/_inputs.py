@@ -1,13 +1,13 @@
 """Inputs of any shape as rows, and what the columns of rows are."""
 
 import math
-import warnings
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from mtrl_sklearn._named_arrays import naming_numbers
+from mtrl_sklearn._warnings import warn_user
 
 # Square inputs of two axes, from this side on, are more likely images than patches.
 SMALLEST_IMAGE = 8
@@ -69,18 +69,16 @@ def _warn_of_likely_mistakes(shape: tuple[int, ...]) -> None:
     """Warn of images whose channels come last, or that have no axis of channels."""
     first, last = shape[0], shape[-1]
     if len(shape) == 3 and last in (1, 3, 4) and first > 4:
-        warnings.warn(
+        warn_user(
             f"X has inputs of shape {shape}, read as {first} channels of images "
             f"{last} pixels wide. If channels come last, pass np.moveaxis(X, -1, 1); "
             f"if not, input_shape={shape}.",
-            stacklevel=8,
         )
     elif len(shape) == 2 and first == last >= SMALLEST_IMAGE:
-        warnings.warn(
+        warn_user(
             f"X has inputs of shape {shape}, read as {first} patches of {last} "
             f"entries. For images of one channel pass input_shape={(1, *shape)}; for "
             f"patches, input_shape={shape}.",
-            stacklevel=8,
         )
 
 

@@ -1,6 +1,5 @@
 """Which numbers a fit computes with."""
 
-import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ import torch
 
 from mtrl_sklearn._rows import torch_dtype, working_dtype
 from mtrl_sklearn._threads import SharedContext
+from mtrl_sklearn._warnings import warn_user
 
 PRECISIONS = {"auto", "float32", "tf32", "bfloat16"}
 
@@ -44,11 +44,10 @@ def resolve_precision(precision: str, dtype: np.dtype, device: str) -> Precision
         if has_bfloat16_products(device):
             products = torch.bfloat16
         else:
-            warnings.warn(
+            warn_user(
                 f"precision='bfloat16' would be slow here: device {device!r} has no "
                 "products of bfloat16. Those of float32 are used; set "
                 "precision='float32' to say so.",
-                stacklevel=7,
             )
     return Precision(parameters, products, precision == "tf32")
 

@@ -8,7 +8,6 @@ Two words are kept apart. An *output* is what the caller sees: a column of a wid
 two classes is one task; an output with k > 2 classes is k one-vs-rest tasks.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +38,7 @@ from mtrl_sklearn._label_values import (
 from mtrl_sklearn._ranks import together
 from mtrl_sklearn._shared_labels import join_labels
 from mtrl_sklearn._signs import Signs, pack_signs, place_signs
+from mtrl_sklearn._warnings import warn_user
 
 # Outputs share their classes only where these agree, so that predictions keep the type.
 TYPES = {"b": "boolean", "i": "number", "u": "number", "f": "number"}
@@ -324,12 +324,11 @@ def warn_of_missing_codes(encoding: LabelEncoding) -> None:
         lowest = f"{min(numbers):g}"
         suspects.append("-1 or 0" if lowest == "-1" else lowest)
     if suspects:
-        warnings.warn(
+        warn_user(
             f"y holds {suspects[0]}, read as a class of its own. If it stands for a "
             "label that was not observed, put NaN or None in its place. If not, name "
             "the classes otherwise, such as 'low', 'middle' and 'high'.",
             UserWarning,
-            stacklevel=7,
         )
 
 
@@ -368,11 +367,10 @@ def read_class_labels(y: Any, name: str = "y") -> np.ndarray:
         )
     array = as_array(y)
     if array.ndim == 2 and array.shape[1] == 1:
-        warnings.warn(
+        warn_user(
             f"A column-vector {name} was passed when a 1d array was expected. Pass "
             f"{name}.ravel().",
             DataConversionWarning,
-            stacklevel=2,
         )
         array = array[:, 0]
     if array.ndim != 1:
@@ -432,12 +430,11 @@ def check_usable_tasks(
             "task needs observed labels of both classes."
         )
     if lacking.any():
-        warnings.warn(
+        warn_user(
             f"{int(lacking.sum())} of {len(lacking)} tasks show labels of at most 1 "
             "class and have no influence. Drop them, or add labels: "
             f"{brief(names[lacking].tolist(), 20)}.",
             UserWarning,
-            stacklevel=5,
         )
 
 

@@ -5,7 +5,6 @@ over its observed labels. With missing labels pass ``cv=KFold(...)`` to scikit-l
 model selection: for classifiers, an integer ``cv`` stratifies, which rejects NaN too.
 """
 
-import warnings
 from numbers import Integral, Real
 from typing import Any, Literal, NamedTuple
 
@@ -20,6 +19,7 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 
 from mtrl_sklearn._named_arrays import naming_numbers
 from mtrl_sklearn._tasks import as_array, is_missing, learn_encoding
+from mtrl_sklearn._warnings import warn_user
 
 Average = Literal["macro"] | None
 
@@ -371,11 +371,10 @@ def _macro(per_task: np.ndarray, needs: str) -> float:
     """Mean over the tasks where the score is defined."""
     defined = ~np.isnan(per_task)
     if not defined.any():
-        warnings.warn(
+        warn_user(
             f"The score is undefined for all {len(per_task)} tasks and set to nan: "
             f"none has observed labels of {needs}.",
             UndefinedMetricWarning,
-            stacklevel=4,  # past the decorator, to the caller
         )
         return float("nan")
     return float(per_task[defined].mean())
