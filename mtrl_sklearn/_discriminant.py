@@ -27,11 +27,12 @@ class ClassMoments(NamedTuple):
     n_negative: Tensor  # (n_tasks,)
 
 
-def no_moments(n_tasks: int, n_hidden: int, like: Tensor) -> ClassMoments:
-    """Moments of no label, of the dtype and on the device of ``like``."""
+def no_moments(n_tasks: int, n_hidden: int, device: torch.device | str) -> ClassMoments:
+    """Moments of no label: in float64, since heads are differences of large sums."""
     of_class, counts = (n_tasks, n_hidden), (n_tasks,)
     shapes = ((n_hidden, n_hidden), of_class, of_class, counts, counts)
-    return ClassMoments(*(like.new_zeros(shape) for shape in shapes))
+    nothing = torch.zeros(0, dtype=torch.float64, device=device)
+    return ClassMoments(*(nothing.new_zeros(shape) for shape in shapes))
 
 
 def add_labels(moments: ClassMoments, hidden: Tensor, signs: Tensor) -> None:
@@ -44,6 +45,7 @@ def add_labels(moments: ClassMoments, hidden: Tensor, signs: Tensor) -> None:
     signs : Tensor of shape (n, n_tasks)
         Dense or CSR.
     """
+    hidden = hidden.to(moments.second.dtype)
     for sign, total, count in (
         (1, moments.positive, moments.n_positive),
         (-1, moments.negative, moments.n_negative),
@@ -65,6 +67,12 @@ def discriminant_heads(
     between the classes and adds the log-odds of the labels. A task that lacks a class
     gets coefficients of 0.
 
+    Parameters
+    ----------
+    moments : ClassMoments
+    log_odds : Tensor of shape (n_tasks,)
+        Of the dtype that hidden features were computed in, and heads get.
+
     Returns
     -------
     task_coef : Tensor of shape (n_tasks, n_hidden)
@@ -77,7 +85,7 @@ def discriminant_heads(
     between += centre_negative.T @ moments.negative
     n_labels = (n_positive.sum() + n_negative.sum()).clamp(min=1)
     covariance = (moments.second - between) / n_labels
-    floor = torch.finfo(covariance.dtype).eps * (1 + moments.second.abs().max())
+    floor = torch.finfo(log_odds.dtype).eps * (1 + moments.second.abs().max())
     ridge = SHRINKAGE * covariance.diagonal().mean().clamp(min=0) + floor / n_labels
     covariance *= 1 - SHRINKAGE
     covariance.diagonal().add_(ridge)
@@ -86,4 +94,5 @@ def discriminant_heads(
     gap = torch.where(usable[:, None], centre_positive - centre_negative, 0)
     task_coef = torch.linalg.solve(covariance, gap.T).T.contiguous()
     midpoint = (centre_positive + centre_negative) / 2
-    return task_coef, log_odds - (midpoint * task_coef).sum(1)
+    intercept = log_odds - (midpoint * task_coef).sum(1)
+    return task_coef.to(log_odds.dtype), intercept.to(log_odds.dtype)

@@ -1,7 +1,7 @@
 """The two networks as small torch modules, and the statistics that scale inputs."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,6 @@ from mtrl_sklearn._products import (
     entries,
     is_dense,
     is_sparse,
-    multiply_transposed,
     row_indices,
     with_values,
 )
@@ -67,6 +66,7 @@ class TwoLayerReLU(nn.Module):
         self.task_intercept = nn.Parameter(torch.empty(n_tasks).to(dtype))
         self.register_buffer("input_mean", torch.zeros(n_features, dtype=dtype))
         self.register_buffer("input_scale", torch.ones((), dtype=dtype))
+        self.full_columns: Tensor | None = None  # of sparse training rows
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator) -> None:
@@ -81,7 +81,7 @@ class TwoLayerReLU(nn.Module):
 
     def normalize(self, X: Tensor) -> Factor:
         """Inputs centred per feature and divided by the one global scale."""
-        return normalize_rows(X, self.input_mean, self.input_scale)
+        return normalize_rows(X, self.input_mean, self.input_scale, self.full_columns)
 
     def hidden(self, X: Tensor) -> Tensor:
         """Hidden features, of shape (n_samples, n_hidden)."""
@@ -227,26 +227,72 @@ def fill_normal(tensor: Tensor, std: float, generator: torch.Generator) -> None:
     tensor.copy_(draws.normal_(0, std, generator=generator))
 
 
-def normalize_rows(X: Tensor, mean: Tensor, scale: Tensor) -> Factor:
-    """``(X - mean) / scale``, of which sparse X is never written out."""
-    if is_sparse(X):
+def normalize_rows(
+    X: Tensor, mean: Tensor, scale: Tensor, full_columns: Tensor | None = None
+) -> Factor:
+    """``(X - mean) / scale``, of which sparse X is never written out.
+
+    Parameters
+    ----------
+    X : Tensor of shape (n_samples, n_features)
+        Dense or CSR.
+    mean : Tensor of shape (n_features,)
+    scale : Tensor, scalar
+    full_columns : bool Tensor of shape (n_features,), default=None
+        See `find_full_columns`.
+    """
+    if not is_sparse(X):
+        return (X - mean).mul_(1 / scale)
+    if full_columns is None:
         return ShiftedRows(_divide(X, scale), mean / scale)
-    return (X - mean).mul_(1 / scale)
+    # each entry is there: centred by itself, a constant is 0 whatever its size
+    shift = torch.where(full_columns, mean, 0)
+    centred = with_values(X, entries(X) - shift[X.col_indices().long()])
+    return ShiftedRows(_divide(centred, scale), (mean - shift) / scale)
+
+
+def find_full_columns(X: Any, device: torch.device | str) -> Tensor | None:
+    """Columns of sparse rows of which every entry is stored; None without any.
+
+    Parameters
+    ----------
+    X : ndarray or CSR array of shape (n_samples, n_features)
+    device : torch.device or str
+
+    Returns
+    -------
+    bool Tensor of shape (n_features,) or None
+    """
+    if not issparse(X) or X.nnz < X.shape[0]:
+        return None
+    is_full = np.bincount(X.indices, minlength=X.shape[1]) == X.shape[0]
+    return torch.from_numpy(is_full).to(device) if is_full.any() else None
 
 
 def _divide(X: Tensor, scale: Tensor | float) -> Tensor:
     return with_values(X, entries(X) / scale)
 
 
+class InputStatistics(NamedTuple):
+    """What inputs are centred and scaled by."""
+
+    mean: np.ndarray  # (n_features,)
+    scale: float
+    is_constant: np.ndarray  # (n_features,), bool: the same in all rows with labels
+
+
 def input_statistics(
     X: Any, signs: Signs, rows: np.ndarray | None = None
-) -> tuple[np.ndarray, float]:
+) -> InputStatistics:
     """Mean of each feature, and the global scale that `TwoLayerReLU` divides by.
 
-    Both are those of the rows of all ranks.
+    They are those of the rows of all ranks.
 
     Each row counts as often as it has labels, so that the long form of labels, one row
     per label, gives what the wide form does. Without any label all rows count.
+
+    Sums are taken in float64 and from the first row on, so the mean of a constant
+    feature is its value exactly, however large: centred, it is 0.
 
     Parameters
     ----------
@@ -257,9 +303,8 @@ def input_statistics(
 
     Returns
     -------
-    mean : ndarray of shape (n_features,)
-    scale : float
-        ``sqrt(mean ||x - mean||^2 / 32)``; 1.0 where X is constant.
+    InputStatistics
+        The scale is ``sqrt(mean ||x - mean||^2 / 32)``; 1.0 where X is constant.
     """
     dtype = working_dtype(X.dtype)
     share = labels_per_row(signs if rows is None else signs[rows]).astype(np.float64)
@@ -269,34 +314,103 @@ def input_statistics(
         n_labels = sum(gather(share.sum()))
     bound = max(gather(power_of_two_bound(X)))
     if bound == 0:
-        return np.zeros(X.shape[1], dtype=dtype), 1.0
-    data = Rows(X, torch_dtype(np.float64 if issparse(X) else dtype), "cpu", rows)
-    weights = torch.from_numpy(share / n_labels).to(data.dtype)
+        n_features = X.shape[1]
+        return InputStatistics(
+            np.zeros(n_features, dtype=dtype), 1.0, np.ones(n_features, dtype=bool)
+        )
+    data = Rows(X, torch_dtype(dtype), "cpu", rows)
+    moments = _sparse_moments if issparse(X) else _dense_moments
+    mean, variance, is_constant = moments(data, share / n_labels, bound)
+    scale = math.sqrt(float(variance.sum()) / INPUT_SQUARED_NORM)
+    rounding = np.finfo(dtype).eps * float(mean[~is_constant].norm())
+    return InputStatistics(
+        (bound * mean).numpy().astype(dtype),
+        bound * scale if scale > rounding else 1.0,
+        is_constant.numpy(),
+    )
+
+
+def _dense_moments(
+    data: Rows, share: np.ndarray, bound: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, variance, constancy of each feature of ``X / bound``, (n_features,) each.
+
+    Parameters
+    ----------
+    data : Rows
+    share : ndarray of shape (n_rows,)
+        Weight of each row, summing to 1 over all ranks.
+    bound : float
+    """
+    weights = torch.from_numpy(share)
     blocks = list(block_slices(len(data), data.width))
-    mean = torch.zeros(X.shape[1], dtype=torch.float64)
+
+    def read(block: slice | Tensor) -> Tensor:
+        return data.take(block).double() / bound
+
+    counted = torch.from_numpy(np.flatnonzero(share)[:1])
+    firsts = [first for first in gather(read(counted)) if len(first)]
+    origin = firsts[0][0]
+    shift, square = torch.zeros_like(origin), torch.zeros_like(origin)
+    farthest = torch.zeros_like(origin)
     for block in blocks:
-        scaled = _divide(data.take(block), bound)
-        mean += multiply_transposed(scaled, weights[block, None])[:, 0]
-    (mean,) = sum_over_ranks(mean)
-    centre, squared_norm = mean.to(data.dtype), 0.0
-    stored = torch.zeros_like(mean)  # weight of rows whose entry is stored
+        away = read(block).sub_(origin)
+        shift += weights[block] @ away
+        away.abs_().mul_((weights[block] > 0)[:, None])
+        farthest = torch.maximum(farthest, away.amax(0))
+    farthest = torch.stack(gather(farthest)).amax(0)
+    (shift,) = sum_over_ranks(shift)
+    mean = origin + shift
     for block in blocks:
-        scaled, of_rows = _divide(data.take(block), bound), weights[block]
-        if is_dense(scaled):
-            squares = (scaled - centre).square_().sum(1)
-        else:
-            columns, of_rows = scaled.col_indices(), of_rows[row_indices(scaled)]
-            squares = (scaled.values() - centre[columns]).square_()
-            stored.index_add_(0, columns, of_rows)
-        squared_norm += float(of_rows @ squares)
-    if issparse(X) and share.any():
-        of_zeros = weights.sum() - stored
-        of_zeros[of_zeros < weights[weights > 0].min() / 2] = 0  # rounding
-        squared_norm += float(of_zeros @ centre.square())
-    scale = math.sqrt(sum(gather(squared_norm)) / INPUT_SQUARED_NORM)
-    rounding = np.finfo(dtype).eps * float(mean.norm())
-    scale = bound * scale if scale > rounding else 1.0
-    return (bound * mean).numpy().astype(dtype), scale
+        square += weights[block] @ read(block).sub_(mean).square_()
+    (square,) = sum_over_ranks(square)
+    is_constant = farthest == 0
+    return mean, square.masked_fill_(is_constant, 0), is_constant
+
+
+def _sparse_moments(
+    data: Rows, share: np.ndarray, bound: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same of CSR rows; what is not stored is 0."""
+    weights = torch.from_numpy(share)
+    n_features = data.matrix.shape[1]
+    blocks = list(block_slices(len(data), data.width))
+    total, square, stored = torch.zeros(3, n_features, dtype=torch.float64)
+    least = torch.full((n_features,), math.inf, dtype=torch.float64)
+    most = -least
+    n_stored = torch.zeros(n_features, dtype=torch.int64)
+
+    def read(block: slice) -> tuple[Tensor, Tensor, Tensor]:
+        rows = data.take(block)
+        columns, of_rows = rows.col_indices().long(), weights[block][row_indices(rows)]
+        return columns, of_rows, rows.values().double() / bound
+
+    for block in blocks:
+        columns, of_rows, values = read(block)
+        total.index_add_(0, columns, of_rows * values)
+        stored.index_add_(0, columns, of_rows)
+        counts = of_rows > 0
+        columns, values = columns[counts], values[counts]
+        n_stored += torch.bincount(columns, minlength=n_features)
+        least.scatter_reduce_(0, columns, values, "amin")
+        most.scatter_reduce_(0, columns, values, "amax")
+    n_rows = sum(gather(int((share > 0).sum())))
+    mean, stored, n_stored = sum_over_ranks(total, stored, n_stored)
+    is_full = n_stored.round().long() == n_rows
+    least = torch.stack(gather(least)).amin(0)
+    most = torch.stack(gather(most)).amax(0)
+    if not is_full.all():
+        least = torch.where(is_full, least, least.clamp(max=0))
+        most = torch.where(is_full, most, most.clamp(min=0))
+    is_constant = least == most
+    mean = torch.where(is_constant, least, mean)
+    for block in blocks:
+        columns, of_rows, values = read(block)
+        away = (values - mean[columns]).square_().mul_(of_rows)
+        square.index_add_(0, columns, away)
+    (square,) = sum_over_ranks(square)
+    square += torch.where(is_full, 0, 1 - stored).clamp_(min=0) * mean.square()
+    return mean, square.masked_fill_(is_constant, 0), is_constant
 
 
 def patch_statistics(

@@ -19,7 +19,7 @@ Reconstructed from the abstract of Collins et al. (2024); centring the labels an
 repeating the step are additions of this package.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -29,9 +29,12 @@ from torch.nn.functional import normalize
 
 from mtrl_sklearn._callbacks import StepCallbacks
 from mtrl_sklearn._checkpoint import Checkpoint
-from mtrl_sklearn._discriminant import ClassMoments
 from mtrl_sklearn._gradients import gate, hidden_layer, pull_back
-from mtrl_sklearn._modules import input_statistics, normalize_rows
+from mtrl_sklearn._modules import (
+    find_full_columns,
+    input_statistics,
+    normalize_rows,
+)
 from mtrl_sklearn._products import (
     Factor,
     add_transposed_,
@@ -41,7 +44,8 @@ from mtrl_sklearn._products import (
     multiply,
     with_values,
 )
-from mtrl_sklearn._ranks import from_first, gather, n_ranks, sum_over_ranks
+from mtrl_sklearn._rank_choice import choose_rank
+from mtrl_sklearn._ranks import gather, n_ranks, sum_over_ranks
 from mtrl_sklearn._rows import (
     RowDataset,
     block_slices,
@@ -49,16 +53,11 @@ from mtrl_sklearn._rows import (
     to_tensor,
 )
 from mtrl_sklearn._solution import (
-    FirstLayer,
-    Heads,
+    Finished,
     Solution,
     State,
     TaskData,
-    cast_state,
-    export_moments,
-    finish_first_layer,
-    solve_heads,
-    update_moments,
+    Trained,
 )
 
 
@@ -71,14 +70,15 @@ class StepSums(NamedTuple):
 
 
 def start_step(start: Tensor, n_tasks: int) -> StepSums:
-    """A step of which no row was seen yet."""
-    task_coef = start.new_zeros(n_tasks, len(start))
-    return StepSums(start, task_coef, torch.zeros_like(start))
+    """A step of which no row was seen yet; sums are taken in float64."""
+    task_coef = start.new_zeros(n_tasks, len(start), dtype=torch.float64)
+    return StepSums(start, task_coef, torch.zeros_like(start, dtype=torch.float64))
 
 
 def next_step(sums: StepSums) -> StepSums:
     """The step after this one: it starts from where this one led."""
-    return start_step(normalize(sums.step, dim=1), len(sums.task_coef))
+    start = normalize(sums.step, dim=1).to(sums.start.dtype)
+    return start_step(start, len(sums.task_coef))
 
 
 def centred_labels(signs: Tensor, mean: Tensor, weights: Tensor) -> Tensor:
@@ -130,12 +130,13 @@ def add_rows(
         hidden = hidden_layer(transform(X), start, no_biases)
         add_transposed_(task_coef, centred_labels(signs, label_mean, weights), hidden)
     task_coef = sums.task_coef + sum_over_ranks(task_coef)[0]
+    heads = task_coef.to(start.dtype)
     for block in blocks:
         X, signs = rows.take(block)
         inputs = transform(X)
         hidden = hidden_layer(inputs, start, no_biases)
         residuals = centred_labels(signs, label_mean, weights)
-        step += representation_step(inputs, hidden, residuals, task_coef)
+        step += representation_step(inputs, hidden, residuals, heads)
     step = sums.step + sum_over_ranks(step)[0]
     return StepSums(sums.start, task_coef, step)
 
@@ -169,7 +170,7 @@ def solve_one_step(
         Where an earlier call stopped; None starts from ``seed``.
     n_hidden : int
     n_components : int, "auto" or None
-        See `_spectral.truncate`.
+        See `_rank_choice.choose_rank`.
     n_iter : int
         Number of steps.
     callbacks : StepCallbacks or None
@@ -181,49 +182,56 @@ def solve_one_step(
     device : str
     dtype : torch.dtype
     """
-    rows = data.on_device(device, dtype)
-    n_features, n_tasks = data.X.shape[1], data.signs.shape[1]
-    n_observed = data.n_positive + data.n_negative
-    mean_sign = (data.n_positive - data.n_negative) / np.maximum(n_observed, 1)
-    label_mean, weights = (
-        torch.as_tensor(array, dtype=dtype, device=device)
-        for array in (mean_sign, data.weights * data.n_observed)
-    )
-    state = cast_state(state, dtype)
+
+    def take_steps(sums: StepSums, labels: LabelledRows, n_steps: int) -> StepSums:
+        for k in range(n_steps):
+            sums = add_rows(next_step(sums) if k else sums, *labels, centre.apply)
+        return sums
+
+    def retrain(part: TaskData) -> Trained:
+        labels = read_labelled_rows(part, device, dtype)
+        return centre.take_network(take_steps(first_sums(), labels, len(losses)))
+
+    def first_sums() -> StepSums:
+        start = gaussian_directions(n_hidden, data.X.shape[1], dtype, seed)
+        return start_step(start.to(device), data.signs.shape[1])
+
+    labels = read_labelled_rows(data, device, dtype)
     if state is None:
-        statistics = input_statistics(data.X, data.signs, data.rows)
-        mean, scale = (torch.as_tensor(a, dtype=dtype) for a in statistics)
-        start = gaussian_directions(n_hidden, n_features, dtype, seed)
-        sums = start_step(start.to(device), n_tasks)
+        mean, scale, _ = input_statistics(data.X, data.signs, data.rows)
+        sums = first_sums()
     else:
-        mean, scale = (
-            torch.as_tensor(state[name], dtype=dtype)
-            for name in ("input_mean", "input_scale")
-        )
-        sums = StepSums(*(to_tensor(state[k], device) for k in StepSums._fields))
+        mean, scale = state["input_mean"], float(state["input_scale"])
+        sums = import_sums(state, device, dtype)
         if not accumulate:
             sums, state = next_step(sums), None
-    mean, scale = mean.to(device), scale.to(device)
+    centre = Centring(
+        torch.as_tensor(mean, dtype=dtype, device=device),
+        torch.as_tensor(scale, dtype=dtype, device=device),
+        find_full_columns(data.X, device),
+    )
 
-    def finish() -> tuple[FirstLayer, Heads, ClassMoments]:
-        directions = normalize(sums.step, dim=1)
-        biases = directions.new_zeros(n_hidden)
-        first_layer = from_first(
-            finish_first_layer(directions, biases, mean, scale, n_components)
+    def finish() -> Finished:
+        """The network so far; only at the end is another one trained to check it."""
+        is_last = is_over and not (accumulate or interrupted)
+        return choose_rank(
+            centre.take_network(sums),
+            data,
+            n_components,
+            state,
+            retrain if is_last else None,
         )
-        moments = update_moments(state, first_layer, data, device)
-        return first_layer, from_first(solve_heads(moments, data)), moments
 
     def export() -> State:
-        kept = sums._asdict() | {"input_mean": mean, "input_scale": scale}
+        kept = sums._asdict()
+        kept |= {"input_mean": centre.mean, "input_scale": centre.scale}
         return {name: to_numpy(tensor) for name, tensor in kept.items()}
 
     losses: list[float] = []
     is_over = interrupted = False
     if checkpoint.progress is not None:
         found, loss_curve, _, is_over = checkpoint.progress
-        sums = StepSums(*(to_tensor(found[k], device) for k in StepSums._fields))
-        losses = loss_curve.tolist()
+        sums, losses = import_sums(found, device, dtype), loss_curve.tolist()
     checkpoint.reserve(sum(array.nbytes for array in export().values()))
     if callbacks is not None:
         callbacks.on_train_begin(len(losses))
@@ -231,19 +239,14 @@ def solve_one_step(
         if callbacks is not None:
             callbacks.on_step_begin()
         try:
-            sums = add_rows(
-                next_step(sums) if losses else sums,
-                rows,
-                label_mean,
-                weights,
-                lambda X: normalize_rows(X, mean, scale),
-            )
+            sums = add_rows(next_step(sums) if losses else sums, *labels, centre.apply)
         except KeyboardInterrupt:
             if not losses or n_ranks() > 1:
                 raise
             interrupted = True
             break
-        losses.append(pseudo_contrastive_loss(sums) / max(n_observed.sum(), 1) ** 2)
+        n_labels = max((data.n_positive + data.n_negative).sum(), 1)
+        losses.append(pseudo_contrastive_loss(sums) / n_labels**2)
         stop = callbacks is not None and callbacks.on_step_end(losses[-1], finish)
         is_over = len(losses) == n_iter or any(gather(stop))
         checkpoint.save(export, np.array(losses), np.empty(0), is_over)
@@ -254,12 +257,55 @@ def solve_one_step(
     return Solution(
         first_layer,
         heads,
-        export() | export_moments(moments),
+        export() | moments,
         np.array(losses),
         np.empty(0),
         converged=True,
         interrupted=interrupted,
     )
+
+
+class Centring(NamedTuple):
+    """How raw inputs are centred and scaled before they meet the first layer."""
+
+    mean: Tensor  # (n_features,)
+    scale: Tensor  # scalar
+    full_columns: Tensor | None  # of sparse rows, see `find_full_columns`
+
+    def apply(self, X: Tensor) -> Factor:
+        """Centred and scaled inputs, (n_samples, n_features)."""
+        return normalize_rows(X, *self)
+
+    def take_network(self, sums: StepSums) -> Trained:
+        """The first layer to which the steps have led, without biases or heads."""
+        directions = normalize(sums.step, dim=1).to(self.mean.dtype)
+        no_biases = directions.new_zeros(len(directions))
+        return Trained(directions, no_biases, self.mean, self.scale, None)
+
+
+class LabelledRows(NamedTuple):
+    """Rows as `add_rows` takes them."""
+
+    rows: RowDataset
+    label_mean: Tensor  # (n_tasks,), mean sign over observed labels
+    weights: Tensor  # (n_tasks,), of one label
+
+
+def read_labelled_rows(data: TaskData, device: str, dtype: torch.dtype) -> LabelledRows:
+    """Rows on a device, with the mean and the weight of labels of each task."""
+    n_observed = data.n_positive + data.n_negative
+    mean_sign = (data.n_positive - data.n_negative) / np.maximum(n_observed, 1)
+    arrays = (mean_sign, data.weights * data.n_observed)
+    of_tasks = (torch.as_tensor(a, dtype=dtype, device=device) for a in arrays)
+    return LabelledRows(data.on_device(device, dtype), *of_tasks)
+
+
+def import_sums(
+    state: Mapping[str, np.ndarray], device: str, dtype: torch.dtype
+) -> StepSums:
+    """Sums of a state: where the step started in a dtype, the sums in float64."""
+    start, *sums = (to_tensor(state[name], device) for name in StepSums._fields)
+    return StepSums(start.to(dtype), *(total.double() for total in sums))
 
 
 def gaussian_directions(

@@ -127,6 +127,8 @@ def multiply_transposed(left: Factor, right: Tensor) -> Tensor:
 def add_transposed_(total: Tensor, left: Tensor, right: Tensor) -> None:
     """Add ``left.T @ right`` to a tensor of shape (k, m), in place.
 
+    The product is computed in the dtype of the factors, the sum in that of the total.
+
     Parameters
     ----------
     total : Tensor of shape (k, m)
@@ -135,13 +137,13 @@ def add_transposed_(total: Tensor, left: Tensor, right: Tensor) -> None:
     right : Tensor of shape (n, m)
     """
     if not is_sparse(left):
-        total.addmm_(left.T, right)
+        total.add_(left.T @ right)
         return
     crow = left.crow_indices()
     columns, places = left.col_indices().unique(return_inverse=True)
     shape = (left.shape[0], len(columns))
     compact = csr_tensor(crow, places.to(crow.dtype), left.values(), shape)
-    total.index_add_(0, columns, multiply_transposed(compact, right))
+    total.index_add_(0, columns, multiply_transposed(compact, right).to(total.dtype))
 
 
 def _sum_rows(matrix: Tensor, rows: Tensor, starts: Tensor, weights: Tensor) -> Tensor:

@@ -19,24 +19,30 @@ from mtrl_sklearn._gradients import (
 from mtrl_sklearn._heads import select_heads
 from mtrl_sklearn._lazy_adamw import LazyAdamW
 from mtrl_sklearn._losses import MultiTaskLoss, log_odds
-from mtrl_sklearn._modules import TwoLayerReLU, input_statistics
-from mtrl_sklearn._net import DescentNet, export_state, restore_state, train
+from mtrl_sklearn._modules import (
+    TwoLayerReLU,
+    find_full_columns,
+    input_statistics,
+)
+from mtrl_sklearn._net import (
+    DescentNet,
+    TrainingLog,
+    export_state,
+    restore_state,
+    train,
+)
 from mtrl_sklearn._precision import Precision
 from mtrl_sklearn._products import as_dtype, cast
-from mtrl_sklearn._ranks import from_first, sum_over_ranks
+from mtrl_sklearn._rank_choice import choose_rank
+from mtrl_sklearn._ranks import sum_over_ranks
 from mtrl_sklearn._rows import to_numpy
 from mtrl_sklearn._solution import (
-    FirstLayer,
     Heads,
     Solution,
     State,
     TaskData,
+    Trained,
     cast_state,
-    export_moments,
-    finish_first_layer,
-    has_moments,
-    solve_heads,
-    update_moments,
 )
 
 
@@ -190,7 +196,7 @@ def descend(
         Where an earlier call stopped; None starts from ``seed``.
     options : DescentOptions
     n_components : int, "auto" or None
-        See `_spectral.truncate`.
+        See `_rank_choice.choose_rank`.
     callbacks : list of skorch callbacks
         One whose ``converged_`` is true says that the loss had settled.
     accumulate : bool
@@ -200,8 +206,46 @@ def descend(
     seed : int
     device : str
     """
+    state = cast_state(state, options.precision.parameters)
+    net, log = _train(data, state, options, callbacks, progress, seed, device)
+    is_cut_short = False
+
+    def retrain(part: TaskData) -> Trained | None:
+        nonlocal is_cut_short
+        again, log_again = _train(part, None, options, [], None, seed, device)
+        is_cut_short = log_again.interrupted
+        return None if is_cut_short else take_network(again.module_, part)
+
+    can_retrain = not (accumulate or log.interrupted)
+    first_layer, heads, moments = choose_rank(
+        take_network(net.module_, data),
+        data,
+        n_components,
+        state if accumulate else None,
+        retrain if can_retrain else None,
+    )
+    return Solution(
+        first_layer,
+        heads,
+        export_state(net) | moments,
+        log.loss_curve,
+        log.validation_scores,
+        any(getattr(callback, "converged_", False) for callback in callbacks),
+        log.interrupted or is_cut_short,
+    )
+
+
+def _train(
+    data: TaskData,
+    state: State | None,
+    options: DescentOptions,
+    callbacks: list[Callback],
+    progress: Progress | None,
+    seed: int,
+    device: str,
+) -> tuple[MultiTaskNet, TrainingLog]:
+    """Run a net for its epochs; parameters as of `descend`."""
     precision = options.precision
-    state = cast_state(state, precision.parameters)
     rows = data.on_device(device, precision.parameters)
     module = TwoLayerReLU(
         data.X.shape[1],
@@ -233,18 +277,9 @@ def descend(
         restore_state(net, state)
     if progress is not None:
         resume(net, progress)
+    module.full_columns = find_full_columns(data.X, device)
     log = train(net, rows, _operations(data, options), precision.allow_tf32)
-    earlier = state if accumulate else None
-    first_layer, heads, moments = finish_network(module, data, n_components, earlier)
-    return Solution(
-        first_layer,
-        heads,
-        export_state(net) | moments,
-        log.loss_curve,
-        log.validation_scores,
-        any(getattr(callback, "converged_", False) for callback in callbacks),
-        log.interrupted,
-    )
+    return net, log
 
 
 def _operations(data: TaskData, options: DescentOptions) -> float:
@@ -274,41 +309,22 @@ def _start(
     if loss == "hinge":
         intercepts = np.clip(intercepts, -1, 1)
     module.task_intercept.copy_(torch.from_numpy(intercepts))
-    mean, scale = input_statistics(data.X, data.signs, data.rows)
-    module.input_mean.copy_(torch.from_numpy(mean))
-    module.input_scale.fill_(scale)
+    statistics = input_statistics(data.X, data.signs, data.rows)
+    module.input_mean.copy_(torch.from_numpy(statistics.mean))
+    module.input_scale.fill_(statistics.scale)
+    module.hidden_weights[:, torch.from_numpy(statistics.is_constant)] = 0
 
 
 @torch.no_grad()
-def finish_network(
-    module: TwoLayerReLU,
-    data: TaskData,
-    n_components: int | str | None,
-    state: State | None = None,
-) -> tuple[FirstLayer, Heads, State]:
-    """Both layers as arrays, the first one cut to its rank, and moments to keep.
-
-    Heads that were trained on the whole first layer do not fit a truncated one: they
-    are then replaced by discriminants on its features, of the given rows and, with less
-    weight, of those that ``state`` remembers. Tasks that lack a class were not trained:
-    they score their log-odds.
-    """
-    first_layer = finish_first_layer(
+def take_network(module: TwoLayerReLU, data: TaskData) -> Trained:
+    """Both layers of a module; tasks that lack a class score their log-odds."""
+    odds = log_odds(data.n_positive, data.n_negative)
+    intercept = to_numpy(module.task_intercept)
+    intercept = np.where(data.weights, intercept, odds).astype(intercept.dtype)
+    return Trained(
         module.hidden_weights,
         module.hidden_biases,
         module.input_mean,
         module.input_scale,
-        n_components,
+        Heads(to_numpy(module.task_coef), intercept),
     )
-    odds = log_odds(data.n_positive, data.n_negative)
-    intercept = to_numpy(module.task_intercept)
-    intercept = np.where(data.weights, intercept, odds).astype(intercept.dtype)
-    heads = Heads(to_numpy(module.task_coef), intercept)
-    # ranks on machines that differ may round differently
-    first_layer, heads = from_first((first_layer, heads))
-    if not (first_layer.is_truncated or has_moments(state)):
-        return first_layer, heads, {}
-    moments = update_moments(state, first_layer, data, module.input_mean.device)
-    if first_layer.is_truncated:
-        heads = from_first(solve_heads(moments, data))
-    return first_layer, heads, export_moments(moments)

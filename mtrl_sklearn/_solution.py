@@ -21,8 +21,21 @@ from mtrl_sklearn._discriminant import (
 from mtrl_sklearn._gradients import hidden_layer
 from mtrl_sklearn._losses import log_odds, task_weights
 from mtrl_sklearn._products import by_feature
-from mtrl_sklearn._ranks import Shard, gather, locate_rows, sum_over_ranks
-from mtrl_sklearn._rows import RowDataset, Rows, block_slices, to_numpy, to_tensor
+from mtrl_sklearn._ranks import (
+    Shard,
+    from_first,
+    gather,
+    locate_rows,
+    sum_over_ranks,
+)
+from mtrl_sklearn._rows import (
+    RowDataset,
+    Rows,
+    block_slices,
+    to_numpy,
+    to_tensor,
+    torch_dtype,
+)
 from mtrl_sklearn._signs import Signs, count_signs, keep_tasks
 from mtrl_sklearn._spectral import truncate
 
@@ -30,6 +43,9 @@ State = dict[str, np.ndarray]
 
 # Weight of an earlier batch of rows in the heads, per batch since.
 FADING = 0.9
+
+# Keys of a state that hold moments begin so.
+MOMENTS = "moments."
 
 
 class TaskData(NamedTuple):
@@ -46,6 +62,8 @@ class TaskData(NamedTuple):
     weights: np.ndarray  # (n_tasks,), weight of one label of these rows
     n_observed: int  # labels of usable tasks in these rows
     shard: Shard  # where the rows to train on are among those of all ranks
+    task_weight: str  # what `weights` were made by
+    held_out: np.ndarray | None  # positions of rows that nothing is trained on
 
     @property
     def n_rows(self) -> int:
@@ -65,6 +83,7 @@ def count_labels(
     task_weight: str,
     earlier: tuple[np.ndarray, np.ndarray] | None = None,
     rows: np.ndarray | None = None,
+    held_out: np.ndarray | None = None,
 ) -> TaskData:
     """Count labels, on top of those of earlier batches, and weigh tasks."""
     counts = count_all_signs(signs if rows is None else signs[rows])
@@ -85,6 +104,8 @@ def count_labels(
         weights,
         n_observed,
         locate_rows(X.shape[0] if rows is None else len(rows)),
+        task_weight,
+        held_out,
     )
 
 
@@ -131,7 +152,7 @@ def finish_first_layer(
     biases: Tensor,
     input_mean: Tensor,
     input_scale: Tensor,
-    n_components: int | str | None,
+    rank: int | None,
 ) -> FirstLayer:
     """Cut trained weights to their rank and fold the scaling of inputs into them.
 
@@ -142,8 +163,8 @@ def finish_first_layer(
     biases : Tensor of shape (n_hidden,)
     input_mean : Tensor of shape (n_features,)
     input_scale : Tensor, scalar
-    n_components : int, "auto" or None
-        See `_spectral.truncate`.
+    rank : int or None
+        None keeps all weights.
 
     Raises
     ------
@@ -156,11 +177,12 @@ def finish_first_layer(
             "lower learning_rate. Nothing of this fit is kept."
         )
     scale = to_numpy(input_scale)
-    cut = truncate(to_numpy(weights), n_components)
+    cut = truncate(to_numpy(weights), rank)
     folded = cut.weights / scale
+    shift = folded @ to_numpy(input_mean).astype(np.float64)
     return FirstLayer(
         folded,
-        to_numpy(biases) - folded @ to_numpy(input_mean),
+        (to_numpy(biases) - shift).astype(folded.dtype),
         cut.components,
         cut.singular_values / scale,
     )
@@ -176,7 +198,7 @@ def update_moments(
     """
     weights, biases = (to_tensor(array, device) for array in layer[:2])
     weights, n_hidden = by_feature(weights), len(weights)
-    moments = no_moments(data.signs.shape[1], n_hidden, weights)
+    moments = no_moments(data.signs.shape[1], n_hidden, device)
     rows = data.on_device(str(device), weights.dtype)
     width = sum(column.width for column in rows.columns) + n_hidden
     for block in block_slices(len(rows), width):
@@ -184,20 +206,20 @@ def update_moments(
         add_labels(moments, hidden_layer(X, weights, biases), signs)
     moments = ClassMoments(*sum_over_ranks(*moments))
     if has_moments(state):
-        kept = (to_tensor(state[f"moments.{k}"], device) for k in ClassMoments._fields)
+        kept = (to_tensor(state[f"{MOMENTS}{k}"], device) for k in ClassMoments._fields)
         pairs = zip(moments, kept)
         moments = ClassMoments(*(new.add_(old, alpha=FADING) for new, old in pairs))
     return moments
 
 
 def cast_state(state: State | None, dtype: torch.dtype) -> State | None:
-    """A state whose arrays of numbers have a dtype; scalars stay as they are."""
+    """A state whose arrays of numbers have a dtype; scalars and sums stay."""
     if state is None:
         return None
     name = str(dtype).removeprefix("torch.")
     return {
         key: array.astype(name, copy=False)
-        if array.ndim and array.dtype.kind == "f"
+        if array.ndim and array.dtype.kind == "f" and not key.startswith(MOMENTS)
         else array
         for key, array in state.items()
     }
@@ -205,16 +227,65 @@ def cast_state(state: State | None, dtype: torch.dtype) -> State | None:
 
 def has_moments(state: State | None) -> TypeGuard[State]:
     """Whether a state remembers earlier rows."""
-    return state is not None and f"moments.{ClassMoments._fields[0]}" in state
+    return state is not None and f"{MOMENTS}{ClassMoments._fields[0]}" in state
 
 
 def export_moments(moments: ClassMoments) -> State:
     """Moments as part of a state, for `update_moments`."""
-    return {f"moments.{name}": to_numpy(t) for name, t in moments._asdict().items()}
+    return {f"{MOMENTS}{name}": to_numpy(t) for name, t in moments._asdict().items()}
 
 
-def solve_heads(moments: ClassMoments, data: TaskData) -> Heads:
-    """Discriminant heads as arrays."""
+def solve_heads(moments: ClassMoments, data: TaskData, like: np.ndarray) -> Heads:
+    """Discriminant heads as arrays, of the dtype of the first layer's weights."""
     odds = torch.as_tensor(log_odds(data.n_positive, data.n_negative))
-    heads = discriminant_heads(moments, odds.to(moments.second))
+    odds = odds.to(moments.second.device, torch_dtype(like.dtype))
+    heads = discriminant_heads(moments, odds)
     return Heads(*map(to_numpy, heads))
+
+
+class Trained(NamedTuple):
+    """What training ends with, before the first layer is cut."""
+
+    weights: Tensor  # (n_hidden, n_features), for inputs that are centred and scaled
+    biases: Tensor  # (n_hidden,)
+    input_mean: Tensor  # (n_features,)
+    input_scale: Tensor  # scalar
+    heads: Heads | None  # None: discriminants are solved for
+
+
+class Finished(NamedTuple):
+    """A network that acts on raw inputs, and the moments behind its heads."""
+
+    first_layer: FirstLayer
+    heads: Heads
+    moments: State
+
+
+def finish(
+    trained: Trained, data: TaskData, rank: int | None, state: State | None = None
+) -> Finished:
+    """Cut the first layer to a rank, and give it heads that fit.
+
+    Heads that were trained on the whole first layer do not fit a truncated one: they
+    are then replaced by discriminants on its features, of the given rows and, with less
+    weight, of those that ``state`` remembers.
+
+    Parameters
+    ----------
+    trained : Trained
+    data : TaskData
+    rank : int or None
+        None keeps the whole first layer.
+    state : dict of ndarrays or None
+        Of an earlier call, whose moments count.
+    """
+    weights, biases, mean, scale, heads = trained
+    layer = finish_first_layer(weights, biases, mean, scale, rank)
+    # ranks on machines that differ may round differently
+    layer, heads = from_first((layer, heads))
+    if heads is not None and not (layer.is_truncated or has_moments(state)):
+        return Finished(layer, heads, {})
+    moments = update_moments(state, layer, data, weights.device)
+    if heads is None or layer.is_truncated:
+        heads = from_first(solve_heads(moments, data, layer.hidden_weights))
+    return Finished(layer, heads, export_moments(moments))

@@ -24,35 +24,38 @@ class Subspace(NamedTuple):
     singular_values: np.ndarray  # (min(n_hidden, n_features),), all of them, descending
 
 
-def truncate(weights: np.ndarray, n_components: int | str | None) -> Subspace:
-    """Best approximation of ``weights`` of the wanted rank.
+def truncate(weights: np.ndarray, rank: int | None) -> Subspace:
+    """Best approximation of ``weights`` of a rank, or all of them for None.
+
+    Features that no unit looks at stay without weight, whatever rounding leaves.
 
     Parameters
     ----------
     weights : ndarray of shape (n_hidden, n_features)
-    n_components : int, "auto" or None
-        A rank; the rank that `select_rank` finds in the spectrum; or no truncation.
+    rank : int or None
     """
     n_hidden, n_features = weights.shape
     with blas_threads(n_hidden * n_features * min(n_hidden, n_features)):
         left, values, right = svd(weights, full_matrices=False)
     left, right = svd_flip(left, right, u_based_decision=False)
-    rank = select_rank(values) if n_components == "auto" else n_components
     if rank is None or rank == len(values):
         return Subspace(weights, right, values)
-    components = right[:rank]
+    components = right[:rank] * weights.any(axis=0)
     return Subspace((left[:, :rank] * values[:rank]) @ components, components, values)
 
 
-def select_rank(singular_values: np.ndarray) -> int | None:
-    """Number of singular values above an edge in the spectrum; None without an edge.
+def candidate_ranks(singular_values: np.ndarray) -> list[int]:
+    """Numbers of singular values above an edge in the spectrum, ascending.
 
     Recovered directions stand above a bulk of noise whose singular values lie close
-    together. Rank r is therefore accepted only where the drop from value r to r + 1 is
-    large (a ratio of 1.25 at least) *and* the spectrum is flat right below it: the drop
-    in logarithm must be 1.5 times that over the next ``max(r, 5)`` values together.
-    Most real data has one dominant direction, then a spectrum that keeps falling, so
-    rank 1 takes a factor of 4. Of several edges the first wins.
+    together. Rank r is a candidate only where the drop from value r to r + 1 is large
+    (a ratio of 1.25 at least) *and* the spectrum is flat right below it: the drop in
+    logarithm must be 1.5 times that over the next ``max(r, 5)`` values together. Most
+    real data has one dominant direction, then a spectrum that keeps falling, so rank 1
+    takes a factor of 4.
+
+    An edge says where a cut could be made, not that it does no harm: see
+    `_rank_choice`.
 
     Parameters
     ----------
@@ -61,15 +64,17 @@ def select_rank(singular_values: np.ndarray) -> int | None:
 
     Returns
     -------
-    int or None
+    list of int
+        Empty for a spectrum without an edge.
     """
     rounding = 10 * len(singular_values) * np.finfo(singular_values.dtype).eps
     values = singular_values[singular_values > rounding * singular_values[0]]
     logs = np.log(values)
+    ranks = []
     for rank in range(1, len(logs) - MIN_WINDOW):
         last = min(rank + max(rank, MIN_WINDOW), len(logs) - 1)
         drop, below = logs[rank - 1] - logs[rank], logs[rank] - logs[last]
         contrast = MIN_CONTRAST_RANK_ONE if rank == 1 else MIN_CONTRAST
         if drop >= max(np.log(MIN_RATIO), contrast * below):
-            return rank
-    return None
+            ranks.append(rank)
+    return ranks

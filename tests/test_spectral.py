@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
-from mtrl_sklearn._spectral import select_rank, truncate
+from mtrl_sklearn._spectral import candidate_ranks, truncate
+
+
+def first_edge(values):
+    return next(iter(candidate_ranks(values)), None)
 
 
 def noise_bulk(rng, n_hidden, n_features, scale):
@@ -18,14 +22,14 @@ def test_rank_of_a_low_rank_matrix_in_noise_is_found(rank, shape):
     right = np.linalg.qr(rng.standard_normal((shape[1], rank)))[0]
     noise = noise_bulk(rng, *shape, 1 / 8)
     values = np.linspace(1, 0.7, rank) * 8 * np.linalg.norm(noise, 2)
-    assert select_rank(np.linalg.svd((left * values) @ right.T + noise)[1]) == rank
+    assert first_edge(np.linalg.svd((left * values) @ right.T + noise)[1]) == rank
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("shape", [(256, 60), (512, 8), (64, 1000)])
 def test_noise_has_no_rank(seed, shape):
     noise = noise_bulk(np.random.default_rng(seed), *shape, 1)
-    assert select_rank(np.linalg.svd(noise)[1]) is None
+    assert first_edge(np.linalg.svd(noise)[1]) is None
 
 
 def noise_with_constant_columns(rng):
@@ -54,28 +58,28 @@ def noise_in_the_span_of_few_rows(rng):
 )
 def test_rounding_errors_are_no_bulk(make, seed):
     weights = make(np.random.default_rng(seed))
-    assert select_rank(np.linalg.svd(weights)[1]) is None
+    assert first_edge(np.linalg.svd(weights)[1]) is None
 
 
 @pytest.mark.parametrize("power", [0.3, 0.5, 1, 2])
 def test_a_spectrum_that_keeps_falling_has_no_rank(power):
-    assert select_rank(np.arange(1.0, 200.0) ** -power) is None
+    assert first_edge(np.arange(1.0, 200.0) ** -power) is None
 
 
 def test_one_dominant_direction_on_real_data_is_no_rank():
     """Measured on assays: the largest ratio of neighbours is the first."""
     values = np.array([1, 0.63, 0.57, 0.47, 0.40, 0.37, 0.33, 0.31, 0.30, 0.28, 0.27])
-    assert select_rank(values) is None
+    assert first_edge(values) is None
 
 
 def test_rank_does_not_depend_on_scale():
     values = np.r_[1, 0.9, 0.8, np.linspace(0.3, 0.2, 20)]
-    assert select_rank(values) == select_rank(1e-6 * values) == 3
+    assert first_edge(values) == first_edge(1e-6 * values) == 3
 
 
 @pytest.mark.parametrize("values", [np.zeros(5), np.ones(1), np.array([1, 0.1])])
 def test_too_few_values_have_no_rank(values):
-    assert select_rank(values) is None
+    assert first_edge(values) is None
 
 
 @pytest.mark.parametrize("shape", [(20, 12), (12, 20)])
