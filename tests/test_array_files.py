@@ -275,7 +275,7 @@ def test_values_are_counted_where_they_cannot_be_seen(path, monkeypatch):
             read_arrays(path, "test")
         else:
             assert_refused(path, path.read_bytes(), match)
-    with pytest.raises(ValueError, match="beyond the 1000 .*Save fewer"):
+    with pytest.raises(ValueError, match=r"beyond the 1000 .*Save fewer"):
         write_arrays(path, {}, {"names": ["a"] * 1000}, "test")
 
 
