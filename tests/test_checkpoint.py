@@ -164,6 +164,26 @@ def test_a_fit_that_ended_is_not_run_again(name, tmp_path, monkeypatch):
     assert (tmp_path / "fit").read_bytes() == kept
 
 
+def test_a_score_that_is_nan_is_no_best_one(tmp_path, monkeypatch):
+    from mtrl_sklearn import _relu
+
+    model, data = clone(CASES["early stopping"]), subspace_rows()
+
+    def score_by(*values):
+        scores = iter(values)
+        monkeypatch.setattr(_relu, "mean_roc_auc", lambda *args: next(scores))
+
+    score_by(np.nan, 0.6, 0.7, 0.65, 0.6, 0.5)
+    once = clone(model).fit(*data)
+    model.set_params(checkpoint=tmp_path / "fit")
+    score_by(np.nan, 0.6, 0.7)
+    die(clone(model), *data, epoch=3)
+    score_by(0.7, 0.65, 0.6, 0.5)
+    assert_same_fit(model.fit(*data), once)
+    save(once, tmp_path / "saved")
+    assert np.isnan(load(tmp_path / "saved").validation_scores_[0])
+
+
 def test_a_fit_that_converged_stays_converged(tmp_path):
     model = MultiTaskReLURepresentation(
         8, max_iter=50, tol=0.5, n_iter_no_change=2, random_state=0
