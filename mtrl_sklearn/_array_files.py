@@ -1,8 +1,9 @@
 """Named arrays and JSON in one safetensors file, written whole and checked before use.
 
 Its header carries, as text under the key "mtrl_sklearn", JSON with a checksum of all
-bytes of the file (the checksum itself counted as zeros). A checksum tells damage, not
-intent: whoever edits a file can compute it anew, so nothing else is taken on trust.
+bytes of the file (the checksum itself counted as zeros), which is compared before the
+JSON is parsed. A checksum tells damage, not intent: whoever edits a file can compute it
+anew, so nothing else is taken on trust, and JSON has a largest number of values.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ import json
 import math
 import os
 import platform
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BufferedReader
@@ -27,6 +29,10 @@ FORMAT = 1  # raise it when an older reader would misread a file
 KEY = "mtrl_sklearn"
 NO_CHECKSUM = "0" * 64
 LARGEST_HEADER = 100_000_000  # that of the safetensors library
+# Values of JSON take up to 100 bytes of memory, and 24 times that of their text. A
+# million tasks with names are below this, and half of a gigabyte is above it.
+MOST_VALUES = 1 << 22
+CHECKSUM = re.compile(rb'\\"checksum\\": \\"([0-9a-f]{64})\\"')  # in text within JSON
 BLOCK = 1 << 20
 DTYPES = {
     "BOOL": np.dtype("?"),
@@ -182,6 +188,12 @@ def _serialize(
             f"The names of {len(arrays)} arrays and the metadata take {end - 8} bytes, "
             f"beyond the {LARGEST_HEADER} that a file may have. Save fewer."
         )
+    n_values = _count_values(data[8:end].decode())
+    if n_values > MOST_VALUES:
+        raise ValueError(
+            f"The names of {len(arrays)} arrays and the metadata hold {n_values} "
+            f"values, beyond the {MOST_VALUES} that a file may have. Save fewer."
+        )
     head, body = data[:end], memoryview(data)[end:]
     digest = hashlib.sha256(head)
     digest.update(body)
@@ -220,15 +232,16 @@ def _read(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     size = os.fstat(file.fileno()).st_size
     header = _read_header(file, size)
+    checksum, start = _check_sum(file, header), 8 + len(header)
     table = _parse(header)
-    about = _find_about(table)
-    _check_sum(file, header, about["checksum"])
+    del header  # names of many tasks take their memory once or twice, not five times
+    about = _find_about(table, checksum)
     _check_origin(about, kind)
-    entries = _read_entries(table, size - 8 - len(header))
+    entries = _read_entries(table, size - start)
     text, transposed = set(about["text"]), set(about["transposed"])
     if not (text | transposed) <= {entry.name for entry in entries}:
         raise Refusal("describes arrays that it does not hold")
-    file.seek(8 + len(header))
+    file.seek(start)
     arrays = {
         entry.name: _read_array(
             file, entry, entry.name in text, entry.name in transposed
@@ -251,6 +264,8 @@ def _parse(text: str | bytes) -> dict[str, Any]:
     """JSON object without anything that parsers disagree about."""
     try:
         text = text if isinstance(text, str) else text.decode()
+        if _count_values(text) > MOST_VALUES:
+            raise Refusal(f"has a header of more than {MOST_VALUES} values", FOREIGN)
         found = json.loads(
             text, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant
         )
@@ -259,6 +274,11 @@ def _parse(text: str | bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise Refusal("has a header that is no proper JSON", FOREIGN)
     return found
+
+
+def _count_values(text: str) -> int:
+    """At least the number of values in JSON, each of which takes memory of its own."""
+    return sum(map(text.count, "[{,"))
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -272,28 +292,35 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
 
-def _find_about(table: dict[str, Any]) -> dict[str, Any]:
+def _find_about(table: dict[str, Any], checksum: str) -> dict[str, Any]:
     """What the file says of itself; only its checksum has been looked at."""
-    metadata = table.get("__metadata__")
+    metadata = table.pop("__metadata__", None)
     text = metadata.get(KEY) if isinstance(metadata, dict) else None
     if not isinstance(text, str):
         raise Refusal("is a file of safetensors, but of another program", FOREIGN)
     about = _parse(text)
-    checksum = about.get("checksum")
-    if not isinstance(checksum, str) or len(checksum) != len(NO_CHECKSUM):
-        raise Refusal("has no checksum")
+    if about.get("checksum") != checksum:
+        raise Refusal("has another checksum than it seems to have")
     return about
 
 
-def _check_sum(file: BufferedReader, header: bytes, checksum: str) -> None:
-    """Compare the checksum with that of the file, from behind its header on."""
-    given = checksum.encode(errors="replace")
+def _check_sum(file: BufferedReader, header: bytes) -> str:
+    """Compare the checksum with that of the file, from behind its header on.
+
+    It is found by its look: damaged JSON is not even parsed.
+    """
+    found = CHECKSUM.search(header)
+    if found is None:
+        raise Refusal("has no checksum, or is a file of another program", FOREIGN)
+    start, stop = found.span(1)
     digest = hashlib.sha256(len(header).to_bytes(8, "little"))
-    digest.update(header.replace(given, NO_CHECKSUM.encode()))
+    for part in (header[:start], NO_CHECKSUM.encode(), header[stop:]):
+        digest.update(part)
     while block := file.read(BLOCK):
         digest.update(block)
-    if header.count(given) != 1 or digest.hexdigest() != checksum:
+    if digest.hexdigest() != found[1].decode():
         raise Refusal("does not have the content that its checksum promises")
+    return digest.hexdigest()
 
 
 def _check_origin(about: dict[str, Any], kind: str) -> None:
@@ -327,11 +354,7 @@ def _show(value: Any) -> str:
 
 def _read_entries(table: dict[str, Any], n_bytes: int) -> list[Entry]:
     """Arrays in the order of the file, which they fill without a gap."""
-    entries = [
-        _read_entry(name, found)
-        for name, found in table.items()
-        if name != "__metadata__"
-    ]
+    entries = [_read_entry(name, found) for name, found in table.items()]
     entries.sort(key=lambda entry: (entry.begin, entry.end))
     bounds = [0, *(entry.end for entry in entries)]
     begins = [*(entry.begin for entry in entries), n_bytes]

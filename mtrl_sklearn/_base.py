@@ -25,7 +25,12 @@ from mtrl_sklearn._callbacks import (
     StopOnPlateau,
     ValidationScore,
 )
-from mtrl_sklearn._checkpoint import Checkpoint, digest, digest_text
+from mtrl_sklearn._checkpoint import (
+    Checkpoint,
+    describe_callbacks,
+    digest,
+    digest_text,
+)
 from mtrl_sklearn._named_arrays import naming_numbers
 from mtrl_sklearn._net import kind_of_callback
 from mtrl_sklearn._ranks import (
@@ -137,13 +142,25 @@ class DescentMixin:
             )
         parameters = self.get_params(deep=False)
         call = {k: show(v) for k, v in parameters.items() if k not in NOT_OF_A_CALL}
-        call["class"] = type(self).__name__
-        if isinstance(self.random_state, Integral):
-            call["random_state"] = str(int(self.random_state))
+        call["class"] = type(self).__qualname__
         if resume:
             call["the earlier fit"] = self._digest_state()
+        if self.callbacks:
+            call["callbacks"] = describe_callbacks(self.callbacks)
         call |= {name: digest(array) for name, array in data.items()}
+        call |= from_first(self._show_start(resume, seed))
         return Checkpoint(self.checkpoint, call, seed)
+
+    def _show_start(self, resume: bool, seed: int) -> dict[str, str]:
+        """What random_state adds to a call; nothing where another call draws anew.
+
+        A RandomState acts by the seed that was drawn from it, and by nothing else.
+        """
+        if isinstance(self.random_state, Integral):
+            return {"random_state": str(int(self.random_state))}
+        if resume or self.random_state is not None:
+            return {"random_state": f"seed {seed}"}
+        return {}
 
     def _hold_out(self, shard: Shard, seed: int) -> list[np.ndarray]:
         """Positions of the rows that are here to train on, and of those to hold out."""

@@ -187,7 +187,8 @@ def resume(net: DescentNet, progress: Progress) -> None:
             _record_validation(net, float(progress.validation_scores[k]))
     for _, callback in net.callbacks_:
         if isinstance(callback, ValidationScore):
-            callback.best_score_ = max(progress.validation_scores)
+            scores = progress.validation_scores  # NaN is no best one
+            callback.best_score_ = np.fmax.reduce(scores, initial=-np.inf)
             callback.best_state_ = best
     net.stop_requested = progress.is_over
 

@@ -15,10 +15,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import issparse
+from skorch.callbacks import Callback
 
-from mtrl_sklearn._array_files import read_arrays, write_arrays
+from mtrl_sklearn._array_files import (
+    Refusal,
+    read_arrays,
+    refusals,
+    write_arrays,
+)
 from mtrl_sklearn._atomic_files import reserve_space
-from mtrl_sklearn._ranks import from_first, gather, is_first, together
+from mtrl_sklearn._ranks import from_first, gather, is_first, show, together
 from mtrl_sklearn._signs import row_blocks
 from mtrl_sklearn._warnings import warn_user
 
@@ -47,7 +53,8 @@ class Checkpoint:
         call, so that many fits can share it. None saves nothing.
     call : mapping of str to str
         What was asked for, and of which data: a fit goes on where all of it is the
-        same. With several ranks, of the data of this one.
+        same. With several ranks, of the data of this one. Without "random_state" each
+        call draws a seed of its own: a fit goes on with that of its first start.
     seed : int
         Seed of the fit, if it is a new one.
 
@@ -61,9 +68,15 @@ class Checkpoint:
     Raises
     ------
     ValueError
-        If the file holds another fit, or anything else.
+        If the file holds another fit, or anything else. If the path is a folder, and
+        the call has no seed that tells it from others.
     OSError
         If it cannot be read.
+
+    Warns
+    -----
+    UserWarning
+        If the fit had ended, and its seed is not that of the call.
     """
 
     def __init__(
@@ -85,6 +98,14 @@ class Checkpoint:
             raise FileNotFoundError(
                 errno.ENOENT, "checkpoint is no folder: make it", os.fspath(path)
             )
+        is_repeatable = "random_state" in self.call
+        if is_folder and not is_repeatable:
+            raise ValueError(
+                f"checkpoint={os.fspath(path)!r} is a folder, where nothing would tell "
+                "calls with random_state=None apart: all would get the network of the "
+                "first. Pass an int or a RandomState as random_state, or the path of "
+                "a file of its own for each fit."
+            )
         if is_folder:
             self.path /= f"{digest_text(repr(self.call))}.safetensors"
         with together():
@@ -92,6 +113,12 @@ class Checkpoint:
         found = from_first(found)
         if found is not None:
             self.seed, self.progress = found
+        if self.progress is not None and self.progress.is_over and not is_repeatable:
+            warn_user(
+                f"checkpoint={os.fspath(path)!r} holds a fit that has ended, and gives "
+                "its result; random_state=None draws nothing new. Remove the file, or "
+                "pass another path, to start anew."
+            )
 
     def _read(self) -> tuple[int, Progress] | None:
         assert self.path is not None
@@ -99,6 +126,8 @@ class Checkpoint:
             arrays, about = read_arrays(self.path, KIND)
         except FileNotFoundError:
             return None
+        with refusals(self.path):
+            _check_content(arrays, about)
         known = about["call"]
         differing = [
             k for k in self.call.keys() | known if self.call.get(k) != known.get(k)
@@ -164,6 +193,20 @@ class Checkpoint:
         self._next_time = end + (SHARE_OF_WRITING - 1) * (end - start)
 
 
+def _check_content(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
+    """Refuse what is no checkpoint, whoever computed its checksum."""
+    curves = [arrays.get(name) for name in ("loss_curve", "validation_scores")]
+    call, seed = about.get("call"), about.get("seed")
+    if not (
+        isinstance(call, dict)
+        and type(seed) is int
+        and 0 <= seed < 2**31
+        and isinstance(about.get("is_over"), bool)
+        and all(c is not None and c.dtype == "f8" and c.ndim == 1 for c in curves)
+    ):
+        raise Refusal("lacks a part of a checkpoint")
+
+
 def digest(array: Any) -> str:
     """Checksum of the numbers, the shape and the dtype of an array.
 
@@ -184,14 +227,40 @@ def digest(array: Any) -> str:
     return state.hexdigest()
 
 
+def describe_callbacks(given: Any) -> str:
+    """Text by which callbacks of skorch are told apart, the same in each process.
+
+    Parameters
+    ----------
+    given : list of skorch callbacks
+        Each one counts with its class and its settings: attributes without a trailing
+        underscore. Of settings that are objects only the class counts.
+    """
+    if isinstance(given, (bool, int, float, str, np.generic, type(None))):
+        return show(given)
+    if isinstance(given, (list, tuple)):
+        return f"[{', '.join(map(describe_callbacks, given))}]"
+    named = given if hasattr(given, "__qualname__") else type(given)
+    name = f"{named.__module__}.{named.__qualname__}"
+    if not isinstance(given, Callback):
+        return name
+    settings = {k: v for k, v in vars(given).items() if not k.endswith("_")}
+    shown = (f"{k}={describe_callbacks(v)}" for k, v in sorted(settings.items()))
+    return f"{name}({', '.join(shown)})"
+
+
 def _of_all_ranks(call: Mapping[str, str]) -> dict[str, str]:
-    """Where ranks differ, as in their data, one checksum for all of them."""
+    """What is asked of all ranks; where they differ one checksum for all of them."""
     calls = gather(dict(call))
-    of_ranks = {name: [of_rank[name] for of_rank in calls] for name in call}
-    return {
-        name: values[0] if len(set(values)) == 1 else digest_text(repr(values))
+    if len(calls) == 1:
+        return calls[0]
+    names = {name for of_rank in calls for name in of_rank}
+    of_ranks = {n: [of_rank.get(n) for of_rank in calls] for n in sorted(names)}
+    found = {
+        name: str(values[0]) if len(set(values)) == 1 else digest_text(repr(values))
         for name, values in of_ranks.items()
     }
+    return found | {"the number of ranks": str(len(calls))}
 
 
 def digest_text(text: str) -> str:

@@ -26,6 +26,12 @@ OPSETS = {"": 17, "ai.onnx.ml": 3}
 
 DESCRIBED = ("classes_", "output_names_", "task_names_", "tasks_", "feature_names_in_")
 
+WEIGHTS = (
+    *("hidden_weights_", "hidden_biases_", "task_coef_", "task_intercept_"),
+    *("filters_", "biases_", "head_coef_", "head_intercept_", "scale_"),
+    *("components_", "intercept_"),
+)
+
 # For operators that drop or add the axis of columns, and that keep a length.
 AXIS = np.array([1])
 KEPT = 0
@@ -66,7 +72,8 @@ def to_onnx(estimator: Any) -> "ModelProto":
     NotFittedError
         If it is not fitted.
     ValueError
-        If ids of tasks with a head each are neither strings nor integers.
+        If ids of tasks with a head each are neither strings nor integers, weights are
+        not finite, or the representation of a probe is another one than in its fit.
 
     Notes
     -----
@@ -116,6 +123,7 @@ def to_onnx(estimator: Any) -> "ModelProto":
     for kind, write in writers.items():
         if isinstance(estimator, kind):
             check_is_fitted(estimator)
+            _check_finite(estimator)
             graph = Graph(onnx)
             write(graph, estimator)
             return graph.to_model(_describe(estimator))
@@ -268,12 +276,34 @@ def _write_probe(graph: Graph, probe: Any) -> None:
             "scores": network.probabilities,
             "inputs": graph.apply("Flatten", [X]),
         }
+    _check_widths(probe, estimator)
     scores = probe.intercept_
     for name, coef in probe.coef_.items():  # in float64, as the probe itself
         double = {"to": graph.onnx.TensorProto.DOUBLE}
         block = graph.apply("Cast", [blocks[name]], double)
         scores = _affine(graph, block, coef, scores)
     _write_class_predictions(graph, scores, probe.classes_, np.float64)
+
+
+def _check_widths(probe: Any, representation: Any) -> None:
+    """Refuse coefficients for the features of another representation."""
+    if representation is None:
+        widths = {"inputs": probe.n_features_in_}
+    else:
+        scores = getattr(representation, "task_intercept_", None)
+        scores = representation.head_intercept_ if scores is None else scores
+        n_hidden, n_inputs = (
+            representation._n_features_out,
+            representation.n_features_in_,
+        )
+        widths = {"hidden": n_hidden, "scores": scores.size, "inputs": n_inputs}
+    for name, coef in probe.coef_.items():
+        width = widths.get(name)
+        if coef.shape[1] != width:
+            raise ValueError(
+                f"The probe was fitted on {coef.shape[1]} columns of {name!r}, of "
+                f"which its representation gives {width}. Fit the probe again."
+            )
 
 
 def _open_representation(probe: Any) -> Any:
@@ -290,7 +320,22 @@ def _open_representation(probe: Any) -> Any:
         )
     if estimator is not None:
         check_is_fitted(estimator)
+        _check_finite(estimator)
     return estimator
+
+
+def _check_finite(estimator: Any) -> None:
+    """Refuse weights by which all predictions would be NaN, or the first class."""
+    fitted = vars(estimator)
+    parts = {name: fitted[name] for name in WEIGHTS if name in fitted}
+    for name in ("coef_", "first_layer_"):
+        parts |= {f"{name}[{k!r}]": a for k, a in fitted.get(name, {}).items()}
+    for name, array in parts.items():
+        if not np.isfinite(array).all():
+            raise ValueError(
+                f"{name} of this {type(estimator).__name__} holds NaN or infinity, "
+                "which fit does not make. Fit it again."
+            )
 
 
 def _read_rows(graph: Graph, estimator: Any) -> tuple[str, Any]:

@@ -175,8 +175,11 @@ class MultiTaskReLURepresentation(
         ends bit for bit where it would have ended. In a folder each call has a file of
         its own. At most a tenth of the time goes into writing. A file of another call
         is refused; one of a fit that had ended gives its result at once, so remove it
-        to start anew. ``callbacks`` start anew where a fit goes on: one that counts
-        epochs may then act elsewhere. `partial_fit` does without.
+        to start anew. A call is told by its parameters, data and callbacks, and by
+        ``random_state``, of a RandomState by the state it is in. None tells no calls
+        apart: a file goes on with the seed it has, and warns where its fit had ended;
+        a folder is refused. ``callbacks`` start anew where a fit goes on: one that
+        counts epochs may then act elsewhere. `partial_fit` does without.
 
     precision : {"auto", "float32", "tf32", "bfloat16"}, default="auto"
         What training computes in. "auto" is float64 for inputs of float64 and float32

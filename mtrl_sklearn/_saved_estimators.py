@@ -1,6 +1,6 @@
 """Estimators as JSON and named arrays, and back, for a fixed table of classes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -130,7 +130,7 @@ def _describe_parameter(name: str, value: Any, prefix: str, arrays: Arrays) -> A
         ) from None
 
 
-def rebuild(found: Any, arrays: dict[str, np.ndarray]) -> Any:
+def rebuild(found: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     """The estimator that JSON of `describe` stands for.
 
     Raises
@@ -177,7 +177,7 @@ def rebuild(found: Any, arrays: dict[str, np.ndarray]) -> Any:
     return estimator
 
 
-def _rebuild_parameter(name: str, found: Any, arrays: dict[str, np.ndarray]) -> Any:
+def _rebuild_parameter(name: str, found: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     from mtrl_sklearn.probing import ProbeSettings
 
     kind = next(iter(found), None) if isinstance(found, dict) else None

@@ -6,7 +6,7 @@ are objects with one key, which says what they are. Reading takes these and no o
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,24 @@ class Arrays:
             name = name if name not in self.by_name else f"{name}#{len(self.by_name)}"
             self.by_name[name], self._names[id(array)] = array, name
         return self._names[id(array)]
+
+
+class Stored(Mapping[str, np.ndarray]):
+    """Arrays of a file by name, with those that nobody has asked for in ``unused``."""
+
+    def __init__(self, by_name: Mapping[str, np.ndarray]):
+        self._by_name = by_name
+        self.unused = set(by_name)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        self.unused.discard(name)
+        return self._by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
 
 
 def encode(value: Any, name: str, arrays: Arrays) -> Any:

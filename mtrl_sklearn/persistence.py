@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 
 from mtrl_sklearn._array_files import Refusal, read_arrays, refusals, write_arrays
 from mtrl_sklearn._saved_estimators import describe, rebuild
-from mtrl_sklearn._saved_values import Arrays
+from mtrl_sklearn._saved_values import Arrays, Stored
 
 __all__ = ["load", "save"]
 
@@ -77,8 +77,10 @@ def load(path: str | os.PathLike[str]) -> Any:
     """Read an estimator that `save` wrote.
 
     Nothing in the file is executed, and a file that is damaged, of another origin or
-    edited in a way that no estimator is like is refused as a whole. The checksum finds
-    accidents; it does not tell who wrote a file.
+    edited in a way that no estimator is like is refused as a whole: it needs all that
+    fit gives, finite numbers, names and labels that agree, and the network of the state
+    that training goes on from. The checksum finds accidents; it does not tell who wrote
+    a file.
 
     Parameters
     ----------
@@ -103,8 +105,13 @@ def load(path: str | os.PathLike[str]) -> Any:
     save : With an example.
     """
     arrays, content = read_arrays(path, KIND)
+    stored = Stored(arrays)
     with refusals(path):
         try:
-            return rebuild(content, arrays)
+            estimator = rebuild(content, stored)
         except RecursionError:
             raise Refusal("holds values that are nested too deep") from None
+        if stored.unused:
+            name = min(stored.unused)
+            raise Refusal(f"holds the array {name!r:.60}, to which nothing refers")
+    return estimator

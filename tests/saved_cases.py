@@ -21,7 +21,11 @@ def put_together(table, about, body):
     text = about if isinstance(about, str) else json.dumps(about)
     old = json.loads(text)["checksum"]
     metadata = {"__metadata__": {"mtrl_sklearn": text.replace(old, NO_CHECKSUM)}}
-    header = json.dumps(metadata | table).encode()
+    return with_checksum(json.dumps(metadata | table).encode(), body)
+
+
+def with_checksum(header, body=b""):
+    """A file with this header, whose checksum of zeros is replaced by that of all."""
     head = len(header).to_bytes(8, "little") + header
     checksum = hashlib.sha256(head + body).hexdigest()
     return head.replace(NO_CHECKSUM.encode(), checksum.encode(), 1) + body

@@ -18,9 +18,15 @@ import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory import growth_of_memory, needs_status
-from saved_cases import assert_identical, put_together, take_apart
+from saved_cases import (
+    NO_CHECKSUM,
+    assert_identical,
+    put_together,
+    take_apart,
+    with_checksum,
+)
 
-from mtrl_sklearn import __version__
+from mtrl_sklearn import __version__, _array_files
 from mtrl_sklearn._array_files import read_arrays, reserve_space, write_arrays
 
 DTYPES = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8"]
@@ -211,6 +217,76 @@ def test_foreign_files_are_refused(path, monkeypatch, name):
     assert os.listdir(path.parent) == [path.name]
 
 
+SIGNED = json.dumps(json.dumps({"checksum": NO_CHECKSUM})[:-1])[1:-1].encode()
+HOSTILE = {  # all with a checksum that is right
+    "no JSON": b"not json " + SIGNED,
+    "no object": b'["' + SIGNED + b'"]',
+    "no text": b'{"\xff": "' + SIGNED + b'"}',
+    "in an array": b'{"' + SIGNED + b'": 1}',
+    "another one": b'{"' + SIGNED + b'": 1, "__metadata__": {"mtrl_sklearn": "{}"}}',
+    "nested": b'{"x": "' + SIGNED + b'", "y": ' + b"[" * 100_000,
+    "nested objects": b'{"x": "' + SIGNED + b'", "y": ' + b'{"a":' * 100_000,
+    "long number": b'{"x": "' + SIGNED + b'", "y": ' + b"9" * 10_000 + b"}",
+    "NaN": b'{"x": "' + SIGNED + b'", "y": NaN}',
+    "nested text": b'{"__metadata__": {"mtrl_sklearn": "'
+    + SIGNED
+    + b', \\"y\\": '
+    + b"[" * 50_000
+    + b'"}}',
+    "cut text": b'{"__metadata__": {"mtrl_sklearn": "' + SIGNED + b'"}}',
+    "bare": b'{"__metadata__": {"mtrl_sklearn": "' + SIGNED + b'}"}}',
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_checksum_makes_no_file_of_ours(path, name):
+    assert_refused(path, with_checksum(HOSTILE[name]), "JSON|another|which version")
+
+
+@needs_status
+@pytest.mark.parametrize("item", [b"{},", b"[],", b'{"a":1},'])
+def test_a_header_of_many_values_is_not_parsed(path, item):
+    """Parsed they would take 20 times their text, which comes before any check."""
+    n = 5_000_000
+    header = b'{"x": "' + SIGNED + b'", "y": [' + item * n + b"1]}"
+    path.write_bytes(with_checksum(header))
+    size = len(header)
+    del header
+    with (
+        growth_of_memory() as growth,
+        pytest.raises(ValueError, match=r"more than \d+ values.*Pass a whole file"),
+    ):
+        read_arrays(path, "test")
+    assert growth.peak < 2 * size + 20e6
+
+
+def test_values_are_counted_where_they_cannot_be_seen(path, monkeypatch):
+    """In the text within JSON, where brackets may be written as escapes."""
+    monkeypatch.setattr(_array_files, "MOST_VALUES", 1000)
+    _, about, body = take_apart(written(path, {"x": np.ones(2)}))
+    for n, match in ((300, None), (1000, "more than 1000 values")):
+        data = put_together({"x": entry()}, about | {"more": [[]] * n}, body)
+        stop = len(data) - len(body)
+        checksum = take_apart(data)[1]["checksum"].encode()
+        header = data[8:stop].replace(checksum, NO_CHECKSUM.encode())
+        header = header.replace(b"[], ", b"\\u005b\\u005d\\u002c ")
+        path.write_bytes(with_checksum(header, body))
+        if match is None:
+            read_arrays(path, "test")
+        else:
+            assert_refused(path, path.read_bytes(), match)
+    with pytest.raises(ValueError, match=r"beyond the 1000 .*Save fewer"):
+        write_arrays(path, {}, {"names": ["a"] * 1000}, "test")
+
+
+def test_a_damaged_header_is_not_parsed(path, monkeypatch):
+    data = written(path)
+    damaged = data.replace(b'"dtype"', b'"dtypo"', 1)
+    assert damaged != data
+    monkeypatch.setattr(json, "loads", None)
+    assert_refused(path, damaged, "its checksum promises")
+
+
 def entry(dtype="F64", shape=(2,), place=(0, 16)):
     return {"dtype": dtype, "shape": list(shape), "data_offsets": list(place)}
 
@@ -324,7 +400,7 @@ def test_a_newer_format_names_the_version_that_wrote_it(path):
 @pytest.mark.parametrize("where", ["header", "text", "content"])
 def test_keys_that_come_twice_are_refused(path, where):
     table, about, body = take_apart(written(path, {"x": np.ones(2)}))
-    text, header = json.dumps(about), json.dumps(table)[1:-1]
+    text = json.dumps(about)
     if where == "text":
         text = text.replace('"kind"', '"kind": "a", "kind"')
     elif where == "content":
@@ -333,9 +409,9 @@ def test_keys_that_come_twice_are_refused(path, where):
     if where == "header":
         old = json.dumps({"x": table["x"]})[1:-1].encode()
         assert old in data
-        edited = data[8:].replace(old, (header + ", " + header).encode())
-        n = len(edited) - len(body)
-        data = n.to_bytes(8, "little") + edited
+        twice = data[8 : len(data) - len(body)].replace(old, old + b", " + old)
+        checksum = take_apart(data)[1]["checksum"].encode()
+        data = with_checksum(twice.replace(checksum, NO_CHECKSUM.encode()), body)
     assert_refused(path, data, "no proper JSON")
 
 

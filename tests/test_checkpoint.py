@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from copy import deepcopy
 
 import numpy as np
 import pytest
 from conv_cases import assert_untouched, fitted, rows_of_patches
 from relu_cases import quick, subspace_rows
+from saved_cases import put_together, take_apart
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
@@ -22,7 +24,8 @@ from mtrl_sklearn import (
     load,
     save,
 )
-from mtrl_sklearn._checkpoint import Checkpoint, digest
+from mtrl_sklearn._checkpoint import Checkpoint, describe_callbacks, digest
+from mtrl_sklearn._net import DescentNet
 
 pytestmark = quick
 
@@ -70,6 +73,22 @@ class Kill(Callback):
             raise Killed
 
 
+def die(model, *data, **at):
+    """A fit that dies, by no callback of its own: these belong to a call."""
+    kill = Kill(**at).initialize()
+    notify = DescentNet.notify
+
+    def notify_and_die(net, method, **kwargs):
+        if method in ("on_batch_end", "on_epoch_end"):
+            getattr(kill, method)(net)
+        notify(net, method, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DescentNet, "notify", notify_and_die)
+        with pytest.raises(Killed):
+            model.fit(*data)
+
+
 @pytest.fixture(autouse=True)
 def _write_after_each_epoch(monkeypatch):
     monkeypatch.setattr(_checkpoint, "SHARE_OF_WRITING", 1)
@@ -111,9 +130,8 @@ def kill_steps(monkeypatch, model, at):
             with pytest.raises(Killed):
                 model.fit(*data_of(model))
     else:
-        dying = clone(model).set_params(callbacks=[Kill(epoch=at)])
-        with pytest.raises(Killed):
-            dying.fit(*data_of(model))
+        dying = clone(model)
+        die(dying, *data_of(model), epoch=at)
         assert not hasattr(dying, "n_iter_")
 
 
@@ -131,9 +149,7 @@ def test_a_killed_fit_ends_as_if_it_had_not_been(name, tmp_path, monkeypatch):
 def test_a_fit_may_be_killed_in_the_midst_of_an_epoch(name, batch, tmp_path):
     once = clone(CASES[name]).fit(*data_of(CASES[name]))
     model = clone(CASES[name]).set_params(checkpoint=tmp_path / "fit")
-    dying = clone(model).set_params(callbacks=[Kill(batch=batch)])
-    with pytest.raises(Killed):
-        dying.fit(*data_of(model))
+    die(clone(model), *data_of(model), batch=batch)
     assert_same_fit(model.fit(*data_of(model)), once)
 
 
@@ -142,11 +158,30 @@ def test_a_fit_that_ended_is_not_run_again(name, tmp_path, monkeypatch):
     model = clone(CASES[name]).set_params(checkpoint=str(tmp_path / "fit"))
     once = clone(model).fit(*data_of(model))
     kept = (tmp_path / "fit").read_bytes()
-    again = clone(model)
-    if getattr(model, "algorithm", None) != "one_step":
-        again.set_params(callbacks=[Kill(batch=1)])
-    assert_same_fit(again.fit(*data_of(model)), once)
+    monkeypatch.setattr(_checkpoint, "write_arrays", None)
+    monkeypatch.setattr(DescentNet, "train_step", None)
+    assert_same_fit(clone(model).fit(*data_of(model)), once)
     assert (tmp_path / "fit").read_bytes() == kept
+
+
+def test_a_score_that_is_nan_is_no_best_one(tmp_path, monkeypatch):
+    from mtrl_sklearn import _relu
+
+    model, data = clone(CASES["early stopping"]), subspace_rows()
+
+    def score_by(*values):
+        scores = iter(values)
+        monkeypatch.setattr(_relu, "mean_roc_auc", lambda *args: next(scores))
+
+    score_by(np.nan, 0.6, 0.7, 0.65, 0.6, 0.5)
+    once = clone(model).fit(*data)
+    model.set_params(checkpoint=tmp_path / "fit")
+    score_by(np.nan, 0.6, 0.7)
+    die(clone(model), *data, epoch=3)
+    score_by(0.7, 0.65, 0.6, 0.5)
+    assert_same_fit(model.fit(*data), once)
+    save(once, tmp_path / "saved")
+    assert np.isnan(load(tmp_path / "saved").validation_scores_[0])
 
 
 def test_a_fit_that_converged_stays_converged(tmp_path):
@@ -164,11 +199,132 @@ def test_the_seed_is_that_of_the_first_start(tmp_path):
     model = clone(CASES["joint"]).set_params(
         checkpoint=tmp_path / "fit", random_state=None
     )
-    with pytest.raises(Killed):
-        clone(model).set_params(callbacks=[Kill(epoch=3)]).fit(*subspace_rows())
+    die(clone(model), *subspace_rows(), epoch=3)
+    seed = take_apart((tmp_path / "fit").read_bytes())[1]["content"]["seed"]
+    once = clone(model).set_params(checkpoint=None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(once, "_draw_seed", lambda resume: seed)
+        once.fit(*subspace_rows())
     first = clone(model).fit(*subspace_rows())
-    again = clone(model).fit(*subspace_rows())
+    assert_same_fit(first, once)
+    with pytest.warns(UserWarning, match=r"has ended.*random_state=None.*Remove"):
+        again = clone(model).fit(*subspace_rows())
     assert_same_fit(first, again)
+
+
+@pytest.mark.parametrize("name", ["joint", "one step", "adam"])
+def test_a_folder_tells_seeds_apart(name, tmp_path):
+    """In any order, and where a RandomState is shared by fits."""
+    data, model = data_of(CASES[name]), clone(CASES[name])
+    stream = np.random.RandomState(7)
+    seeds = [0, 1, np.random.RandomState(0), np.random.RandomState(1), stream, stream]
+    once = [clone(model).set_params(random_state=deepcopy(s)) for s in seeds[:4]]
+    once += [model.set_params(random_state=stream)] * 2
+    once = [deepcopy(m.fit(*data)) for m in once]
+    after = stream.randint(1000)
+    for _ in range(2):  # the second time from its files
+        stream.seed(7)
+        for seed, expected in zip(seeds, once):
+            model.set_params(checkpoint=tmp_path, random_state=seed)
+            if seed is not stream:
+                model.set_params(random_state=deepcopy(seed))
+            assert_same_fit(model.fit(*data), expected)
+        assert stream.randint(1000) == after  # drawn from as without a checkpoint
+    assert len(list(tmp_path.iterdir())) == 6
+
+
+def test_a_file_is_of_one_state_of_a_random_stream(tmp_path):
+    model = clone(CASES["joint"]).set_params(checkpoint=tmp_path / "fit")
+    model.set_params(random_state=np.random.RandomState(0)).fit(*subspace_rows())
+    others = [0, np.random.RandomState(1), model.random_state]  # the last has moved on
+    for other in [*others, None]:
+        with pytest.raises(ValueError, match=r"differs .* in random_state\. Remove"):
+            clone(model).set_params(random_state=other).fit(*subspace_rows())
+    clone(model).set_params(random_state=np.random.RandomState(0)).fit(*subspace_rows())
+
+
+def test_a_folder_needs_a_seed(tmp_path):
+    model = clone(CASES["joint"]).set_params(checkpoint=tmp_path, random_state=None)
+    with pytest.raises(ValueError, match=r"random_state=None.*RandomState.*file"):
+        model.fit(*subspace_rows())
+    assert not list(tmp_path.iterdir())
+    # what goes on from an earlier fit has a seed
+    start = clone(CASES["joint"]).fit(*subspace_rows())
+    start.set_params(checkpoint=tmp_path, random_state=None, warm_start=True)
+    start.fit(*subspace_rows())
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_callbacks_belong_to_a_call(tmp_path):
+    """In a search over callbacks each has a result of its own."""
+    model = clone(CASES["joint"]).set_params(tol=0.0)
+    given = [
+        None,
+        [EarlyStopping(monitor="train_loss", patience=2, threshold=0.9)],
+        [("stop", EarlyStopping(monitor="train_loss", patience=4, threshold=0.9))],
+    ]
+    once = [clone(model).set_params(callbacks=c).fit(*subspace_rows()) for c in given]
+    assert len({m.n_iter_ for m in once}) == 3
+    model.set_params(checkpoint=tmp_path)
+    for _ in range(2):
+        for callbacks, expected in zip(given, once):
+            again = clone(model).set_params(callbacks=callbacks)
+            assert_same_fit(again.fit(*subspace_rows()), expected)
+    model.set_params(checkpoint=next(tmp_path.iterdir()))
+    with pytest.raises(ValueError, match="in callbacks"):
+        model.set_params(callbacks=[EarlyStopping(sink=repr)]).fit(*subspace_rows())
+
+
+def test_a_callback_is_told_by_class_and_settings():
+    def describe(*callbacks):
+        return describe_callbacks([*callbacks])
+
+    fresh, used = Kill(batch=2), Kill(batch=2)
+    used.initialize().on_batch_end(None)
+    assert describe(fresh) == describe(used) == describe(Kill(batch=np.int64(2)))
+    sinks = [EarlyStopping(sink=object()), EarlyStopping(sink=object())]
+    assert describe(sinks[0]) == describe(sinks[1])  # no addresses
+    others = [fresh, Kill(), Kill(2, 2), Kill, EarlyStopping(), ("name", fresh)]
+    assert len({describe(other) for other in others}) == len(others)
+
+
+def test_the_shape_of_inputs_belongs_to_a_call(tmp_path):
+    """The same rows as patches of another length are another problem."""
+    X, y, _ = rows_of_patches()
+    model = clone(CASES["adam"]).set_params(kernel_size=1, pooling="sum")
+    model.set_params(checkpoint=tmp_path)
+    shapes = [(len(X), *shape) for shape in ((3, 12), (6, 6), (36,))]
+    for shape in shapes:
+        found = clone(model).fit(X.reshape(shape), y)
+        assert found.input_shape_ == shape[1:]
+        again = clone(model).fit(X.reshape(shape), y)
+        assert_same_fit(found, again)
+    assert len(list(tmp_path.iterdir())) == len(shapes)
+
+
+def test_ranks_with_the_same_rows_are_no_single_process(tmp_path, monkeypatch):
+    checkpoint = Checkpoint(tmp_path / "fit", {"random_state": "0", "X": "rows"})
+    checkpoint.save(dict, np.zeros(1), np.empty(0), is_over=True)
+    monkeypatch.setattr(_checkpoint, "gather", lambda call: [call, call])
+    with pytest.raises(ValueError, match="in the number of ranks"):
+        Checkpoint(tmp_path / "fit", {"random_state": "0", "X": "rows"})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"call": None}, {"seed": -1}, {"seed": "0"}, {"is_over": 1}, "loss_curve"],
+)
+def test_a_hand_edited_checkpoint_is_refused(change, tmp_path):
+    model = clone(CASES["joint"]).set_params(checkpoint=tmp_path / "fit")
+    model.fit(*subspace_rows())
+    table, about, body = take_apart((tmp_path / "fit").read_bytes())
+    if change == "loss_curve":
+        table["curve"] = table.pop(change)
+    else:
+        about["content"] |= change
+    (tmp_path / "fit").write_bytes(put_together(table, about, body))
+    with pytest.raises(ValueError, match="lacks a part of a checkpoint"):
+        clone(model).fit(*subspace_rows())
 
 
 def test_warm_start_goes_on_from_a_checkpoint(tmp_path):
@@ -177,9 +333,7 @@ def test_warm_start_goes_on_from_a_checkpoint(tmp_path):
     save(start, tmp_path / "start")
     once = load(tmp_path / "start").fit(X, Y)
     dying = load(tmp_path / "start")
-    dying.set_params(checkpoint=tmp_path / "fit", callbacks=[Kill(epoch=4)])
-    with pytest.raises(Killed):
-        dying.fit(X, Y)
+    die(dying.set_params(checkpoint=tmp_path / "fit"), X, Y, epoch=4)
     assert dying.n_iter_ == 6  # as it was
     model = load(tmp_path / "start").set_params(checkpoint=tmp_path / "fit")
     assert_same_fit(model.fit(X, Y), once)
@@ -235,9 +389,7 @@ def test_a_folder_serves_a_search_that_is_killed(tmp_path):
     model = MultiTaskReLURepresentation(max_iter=3, random_state=0)
     expected = GridSearchCV(model, grid, cv=2).fit(X, Y)
     model = clone(model).set_params(checkpoint=tmp_path)
-    dying = clone(model).set_params(callbacks=[Kill(epoch=2)])
-    with pytest.raises(Killed):
-        GridSearchCV(dying, grid, cv=2).fit(X, Y)
+    die(GridSearchCV(model, grid, cv=2), X, Y, epoch=2)
     assert len(list(tmp_path.iterdir())) == 1
     search = GridSearchCV(model, grid, cv=2).fit(X, Y)
     assert len(list(tmp_path.iterdir())) == 9  # 4 x 2, and the best one on all rows

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from copy import deepcopy
 
 import conv_cases
 import numpy as np
@@ -11,6 +12,7 @@ import onnxruntime
 import pandas as pd
 import pytest
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
@@ -341,6 +343,32 @@ def test_unfitted_estimators(estimator, relu):
     if not isinstance(estimator, LinearProbe):
         with pytest.raises(NotFittedError, match=type(estimator).__name__):
             to_onnx(probe.set_params(representation=estimator))
+
+
+def test_weights_that_are_not_finite(relu):
+    """Their graph would give every row the first class."""
+    rows = X.astype(np.float32)
+    probe = LinearProbe(relu).fit(rows, LABELS["ints"])
+    broken = deepcopy(relu)
+    broken.task_coef_ = np.where(broken.task_coef_ > 0, np.nan, broken.task_coef_)
+    for estimator in (broken, deepcopy(probe).set_params(representation=broken)):
+        with pytest.raises(ValueError, match=r"task_coef_ .* NaN or infinity.*again"):
+            to_onnx(estimator)
+    probe.coef_["hidden"][0, 0] = np.inf
+    with pytest.raises(ValueError, match=r"coef_\['hidden'\] of this LinearProbe"):
+        to_onnx(probe)
+
+
+def test_a_probe_of_another_representation(relu):
+    rows = X.astype(np.float32)
+    probe = LinearProbe(relu).fit(rows, LABELS["ints"])
+    other = clone(relu).set_params(n_hidden=relu.n_hidden + 1)
+    probe.set_params(representation=other.fit(rows, rows > 0))
+    n = relu.n_hidden
+    with pytest.raises(ValueError, match=f"{n} columns of 'hidden'.*gives {n + 1}"):
+        to_onnx(probe)
+    with pytest.raises(ValueError, match=r"of 'hidden'.* gives None"):
+        to_onnx(probe.set_params(representation=None))
 
 
 def test_other_estimators(relu):

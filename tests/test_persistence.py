@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -350,7 +351,7 @@ HAND_EDITED = [
     ("relu", ["fitted", "hidden_weights_"], {"array": "nothing"}, "unknown kind"),
     ("relu", ["fitted", "hidden_weights_"], {"array": "task_coef_"}, "no proper"),
     ("relu", ["fitted", "hidden_weights_"], [[1.0]], "hidden_weights_"),
-    ("relu", ["fitted", "_state_", "dict", 0, 0], "system", "no proper hidden_weights"),
+    ("relu", ["fitted", "_state_", "dict", 0, 0], "system", "_state_.hidden_weights"),
     ("relu", ["fitted", "_state_"], {"dict": []}, "no proper"),
     ("relu", ["fitted", "_seed_"], -1, "_seed_"),
     ("relu", ["fitted", "n_tasks_"], 10**12, "no proper"),
@@ -365,12 +366,36 @@ HAND_EDITED = [
     ("conv", ["fitted", "kernel_size_"], {"tuple": [0]}, "kernel_size_"),
     ("conv", ["fitted", "solver_"], "adam", "_state_|step_size"),
     ("conv", ["fitted", "power_"], {"float": "inf"}, "power_"),
-    ("probe", ["parameters", "representation"], None, "first_layer_"),
+    ("probe", ["parameters", "representation"], None, "weights_.*found .'hidden'"),
     ("probe", ["parameters", "representation"], {"estimator": None}, "lacks"),
     ("probe", ["parameters", "settings"], {"ProbeSettings": 3}, "settings"),
     ("probe", ["fitted", "first_layer_", "dict", 0, 0], "predict", "first_layer_"),
     ("probe", ["fitted", "first_layer_", "dict", 0, 0], "n_hidden", "first_layer_"),
     ("probe", ["fitted", "coef_"], {"dict": []}, "coef_"),
+    ("relu", ["fitted", "task_names_"], {"text": ["task0"] * 2}, "task_names_.*task0"),
+    ("relu", ["fitted", "task_names_"], {"text": ["b", "a"]}, "task_names_.*'b', 'a'"),
+    ("relu", ["fitted", "output_names_"], {"text": ["a", "a"]}, "output_names_.*'a'"),
+    ("relu", ["fitted", "label_form_"], "single", "classes_"),
+    ("relu", ["fitted", "n_iter_"], 3, "loss_curve_"),
+    ("relu", ["fitted", "n_components_"], 3, "components_"),
+    ("relu", ["fitted", "components_"], {"array": "hidden_weights_"}, "components_"),
+    ("relu", ["fitted", "singular_values_"], {"array": "loss_curve_"}, "singular_val"),
+    ("conv", ["fitted", "scale_"], 2.0, r"scale_.*_state_.*found 2\."),
+    ("conv", ["fitted", "scale_"], {"float": "nan"}, "scale_.*found nan"),
+    ("conv", ["fitted", "_head_"], "per_task", "head_coef_"),
+    ("conv", ["fitted", "solver_"], "lbfgs", "solver_.*'lbfgs'|solver_.*lbfgs"),
+    ("probe", ["fitted", "C_"], {"float": "inf"}, "C_.*found inf"),
+    ("probe", ["fitted", "weights_", "dict", 0, 1], 0.9, "weights_.*a sum of"),
+    ("probe", ["fitted", "weights_", "dict", 0, 1], -0.1, "weights_.*found -0.1"),
+    ("probe", ["fitted", "weights_", "dict", 0, 0], "inputs", "unknown kind"),
+    ("probe", ["fitted", "coef_", "dict", 0, 0], "other", "coef_.*other"),
+    ("probe", ["fitted", "intercept_"], {"array": "classes_"}, "intercept_"),
+    (
+        "probe",
+        ["parameters", "representation", "FrozenEstimator", "estimator", "fitted"],
+        {},
+        "representation.*not fitted",
+    ),
 ]
 
 
@@ -388,6 +413,15 @@ def test_a_hand_edited_file_is_refused(path, saved, name, place, value, match):
 
 
 @pytest.mark.parametrize("name", ["relu", "conv", "probe"])
+def test_nothing_can_be_added_to_a_file(path, saved, name):
+    table, about, body = take_apart(saved[name])
+    more = {"dtype": "F64", "shape": [1], "data_offsets": [len(body), len(body) + 8]}
+    path.write_bytes(put_together(table | {"x": more}, about, body + bytes(8)))
+    with pytest.raises(ValueError, match="'x', to which nothing refers"):
+        load(path)
+
+
+@pytest.mark.parametrize("name", ["relu", "conv", "probe"])
 def test_nothing_can_be_left_out_of_a_fitted_estimator(path, saved, name):
     table, about, body = take_apart(saved[name])
     optional = {"n_features_in_"} if name == "probe" else set()
@@ -400,6 +434,23 @@ def test_nothing_can_be_left_out_of_a_fitted_estimator(path, saved, name):
                 load(path)
 
 
+def without(name, table, about, body):
+    """The parts of a file that lacks an array."""
+    start, stop = table[name]["data_offsets"]
+    rest = {
+        key: entry
+        | {
+            "data_offsets": [
+                k - (stop - start) * (k >= stop) for k in entry["data_offsets"]
+            ]
+        }
+        for key, entry in table.items()
+        if key != name
+    }
+    names = [key for key in about["transposed"] if key != name]
+    return rest, about | {"transposed": names}, body[:start] + body[stop:]
+
+
 @pytest.mark.parametrize("name", ["relu", "conv"])
 def test_nothing_can_be_left_out_of_the_state_of_training(path, saved, name):
     table, about, body = take_apart(saved[name])
@@ -407,7 +458,7 @@ def test_nothing_can_be_left_out_of_the_state_of_training(path, saved, name):
     for k, (key, _) in enumerate(pairs):
         rest = pairs[:k] + pairs[k + 1 :]
         edited = replaced(about, ("content", "fitted", "_state_", "dict"), rest)
-        path.write_bytes(put_together(table, edited, body))
+        path.write_bytes(put_together(*without(f"_state_.{key}", table, edited, body)))
         if key == "optimizer.filters.step_size":  # as before the first step
             load(path)
         else:
@@ -453,6 +504,106 @@ def test_any_edit_is_refused_or_gives_a_whole_estimator(path, saved, name):
                 save(loaded, path)
                 n_loaded += 1
     assert n_loaded > 0
+
+
+# ---- values that no fit gives
+
+EDITS = {
+    "NaN": lambda a: np.where(np.arange(a.size).reshape(a.shape) == 0, np.nan, a),
+    "inf": lambda a: np.where(np.arange(a.size).reshape(a.shape) == 0, np.inf, a),
+    "negative": lambda a: -a,
+    "reversed": lambda a: a[::-1] if a.ndim else a,
+    "last axis reversed": lambda a: a[..., ::-1] if a.ndim else a,
+    "twice": lambda a: np.repeat(a.ravel()[:1], a.size).reshape(a.shape),
+    "larger": lambda a: a * 1.01,
+    "more": lambda a: a + 1,
+    "zero": lambda a: a * 0,
+}
+
+
+def edited_arrays(data):
+    """A file with each of its arrays changed in a few ways, and what was changed."""
+    table, about, body = take_apart(data)
+    for name, entry in table.items():
+        start, stop = entry["data_offsets"]
+        dtype = np.dtype({"F": "<f", "I": "<i", "U": "<u"}[entry["dtype"][0]] + "8")
+        dtype = np.dtype(f"{dtype.str[:2]}{int(entry['dtype'][1:]) // 8}")
+        array = np.frombuffer(body[start:stop], dtype).reshape(entry["shape"])
+        for edit, change in EDITS.items():
+            if edit in ("NaN", "inf") and dtype.kind != "f":
+                continue
+            with np.errstate(all="ignore"):
+                changed = change(array.astype(float)).astype(dtype)
+            if changed.tobytes() != array.tobytes():
+                parts = body[:start], changed.tobytes(), body[stop:]
+                yield name, edit, put_together(table, about, b"".join(parts))
+
+
+MADE = {
+    "relu": lambda: relu(X, Y, n_hidden=3, n_components=None),
+    "truncated": lambda: relu(X.astype("f4"), WORDS, n_hidden=3, n_components=2),
+    "one step": lambda: relu(X, Y, algorithm="one_step", n_hidden=4, n_components=1),
+    "gd": lambda: conv(PATCHES, PATCH_LABELS, n_filters=2, solver="gd"),
+    "adam": lambda: conv(
+        BARS, BAR_LABELS, tasks=BAR_TASKS, n_filters=3, head="per_task"
+    ),
+}
+
+
+def outputs(estimator):
+    if isinstance(estimator, MultiTaskReLURepresentation):
+        return [estimator.transform(X), estimator.decision_function(X)]
+    inputs = PATCHES if estimator.n_features_in_ == PATCHES[0].size else BARS
+    tasks = None
+    if len(estimator.tasks_) > 1:
+        tasks = estimator.tasks_[BAR_TASKS]
+    scores = estimator.decision_function(inputs, tasks=tasks)
+    return [estimator.transform(inputs), scores]
+
+
+def test_numbers_of_a_probe_are_finite_and_its_classes_sorted(path, saved):
+    table, _, _ = take_apart(saved["probe"])
+    own = [n for n in table if not n.startswith(("representation.", "settings"))]
+    assert {n.partition(".")[0] for n in own} >= {"coef_", "intercept_", "first_layer_"}
+    for array, edit, data in edited_arrays(saved["probe"]):
+        is_wrong = edit in ("NaN", "inf")
+        if array == "classes_":
+            is_wrong = edit in ("reversed", "twice", "zero")
+        if array in own and is_wrong:
+            path.write_bytes(data)
+            attribute = re.match("first_layer_|.*", array).group()
+            with pytest.raises(ValueError, match=f"no proper {attribute}"):
+                load(path)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_an_array_with_other_numbers_is_refused_or_predicts_the_same(path, name):
+    """All that predictions follow from is tied to the state of training."""
+    estimator = MADE[name]()
+    save(estimator, path)
+    expected, n_edits, loaded, messages = outputs(estimator), 0, set(), {}
+    for array, edit, data in edited_arrays(path.read_bytes()):
+        path.write_bytes(data)
+        n_edits += 1
+        try:
+            found = load(path)
+        except ValueError as error:
+            messages[array] = str(error)
+            continue
+        loaded.add((array, edit))
+        for one, other in zip(outputs(found), expected):
+            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
+    assert n_edits > 50
+    assert len(loaded) < n_edits / 2
+    for array, message in messages.items():
+        named = f"{re.escape(array.removesuffix('.0'))}"
+        assert re.search(f"holds no proper ({named}|[a-z_]+: .*_state_)", message)
+    assert not {edit for _, edit in loaded} & {"NaN", "inf"}
+    for array, edit in loaded:
+        if array.startswith(("classes_", "singular_values_", "components_")):
+            assert edit not in ("reversed", "twice")
+        if array.startswith(("n_", "_state_.moments", "singular_values_")):
+            assert edit != "negative"
 
 
 def test_a_file_of_an_older_version_loads_or_names_that_version(path, saved):
