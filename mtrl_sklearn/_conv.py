@@ -22,6 +22,7 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
+from mtrl_sklearn._array_likes import as_numpy
 from mtrl_sklearn._base import (
     DescentMixin,
     last_good_state,
@@ -502,7 +503,10 @@ class ConvMultiTaskClassifier(
             ids = None if tasks is None else read_task_ids(tasks)
             check_consistent_length(rows, labels, ids)
             weights = _check_sample_weight(
-                sample_weight, rows, dtype=np.float64, ensure_non_negative=True
+                as_numpy(sample_weight, "sample_weight"),
+                rows,
+                dtype=np.float64,
+                ensure_non_negative=True,
             )
         rows, shard = unite_rows(self, rows), locate_rows(len(rows))
         check_same({"the shape of X": self.input_shape_, "tasks=None": ids is None})

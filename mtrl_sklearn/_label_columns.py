@@ -5,9 +5,10 @@ from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy.sparse import issparse
 from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils.validation import check_consistent_length
+
+from mtrl_sklearn._array_likes import as_numpy, dense_remedy, is_sparse_frame
 
 Form = Literal["single", "wide", "long"]
 
@@ -43,18 +44,19 @@ def read_labels(y: Any, tasks: Any) -> Labels:
         raise ValueError(
             "This estimator requires y to be passed, but the target y is None."
         )
-    if issparse(y):
+    if not is_sparse_frame(y) and (remedy := dense_remedy(y, "y")):
         raise TypeError(
             "y is a sparse matrix, in which a missing label cannot be told from class "
-            "0. Pass y.toarray(), or the long form: one label per row and tasks=."
+            f"0. Pass {remedy}, or the long form: one label per row and tasks=."
         )
     if tasks is not None:
         return _read_long(y, tasks)
     if hasattr(y, "columns"):
-        flat = ["_".join(map(str, n)) if isinstance(n, tuple) else n for n in y.columns]
+        given = getattr(y, "column_names", y.columns)  # columns of pyarrow are arrays
+        flat = ["_".join(map(str, n)) if isinstance(n, tuple) else n for n in given]
         names = np.asarray(flat)
         if not _is_one_table(y):
-            distinct = dict.fromkeys(y.columns)
+            distinct = dict.fromkeys(given)
             columns = _read_columns((as_array(y[name]) for name in distinct), flat)
             return Labels("wide", names, len(y), len(distinct), columns)
         return _read_table("wide", as_array(y), names)
@@ -150,6 +152,7 @@ def read_task_ids(tasks: Any) -> np.ndarray:
 
 def as_array(values: Any) -> np.ndarray:
     """An array of labels as given: [1, None] and ["a", nan] survive."""
+    values = as_numpy(values, "the array of labels")
     if isinstance(values, np.ma.MaskedArray):
         array = np.array(values.data, dtype=object)
         array[np.ma.getmaskarray(values)] = None

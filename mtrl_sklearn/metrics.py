@@ -32,8 +32,8 @@ _check_average = validate_params(
 
 
 def _check_directions(A: ArrayLike, name: str) -> np.ndarray:
-    with naming_numbers(A, name):
-        rows: np.ndarray = check_array(A, dtype=np.float64, input_name=name)
+    with naming_numbers(A, name) as given:
+        rows: np.ndarray = check_array(given, dtype=np.float64, input_name=name)
     nonzero = rows.any(axis=1)
     if not nonzero.all():
         raise ValueError(
@@ -147,11 +147,11 @@ def feature_alignment(filters: ArrayLike, directions: ArrayLike) -> float | np.n
     1.0
     """
     options = {"dtype": np.float64, "allow_nd": True}
-    with naming_numbers(filters, "filters"):
-        rows: np.ndarray = check_array(filters, input_name="filters", **options)
-    with naming_numbers(directions, "directions"):
+    with naming_numbers(filters, "filters") as given:
+        rows: np.ndarray = check_array(given, input_name="filters", **options)
+    with naming_numbers(directions, "directions") as given:
         wanted: np.ndarray = check_array(
-            directions, input_name="directions", ensure_2d=False, **options
+            given, input_name="directions", ensure_2d=False, **options
         )
     filter_shape = rows.shape[1:]
     rows = rows.reshape(len(rows), -1)
@@ -307,11 +307,11 @@ def masked_roc_auc(signs: np.ndarray, scores: np.ndarray) -> np.ndarray:
     >>> masked_roc_auc(signs, scores)
     array([0.75,  nan])
     """
-    with naming_numbers(signs, "signs"):
-        signs = check_array(signs, ensure_2d=False, input_name="signs")
-    with naming_numbers(scores, "scores"):
+    with naming_numbers(signs, "signs") as given:
+        signs = check_array(given, ensure_2d=False, input_name="signs")
+    with naming_numbers(scores, "scores") as given:
         scores = check_array(
-            scores, ensure_2d=False, ensure_all_finite=False, input_name="scores"
+            given, ensure_2d=False, ensure_all_finite=False, input_name="scores"
         )
     if not np.isin(signs, (-1, 0, 1)).all():
         raise ValueError(
@@ -425,9 +425,9 @@ def multitask_roc_auc_score(
     """
     if isinstance(y_score, list) and y_score and np.ndim(y_score[0]) == 2:
         y_score = np.column_stack([np.asarray(p)[:, -1] for p in y_score])
-    with naming_numbers(y_score, "y_score"):
+    with naming_numbers(y_score, "y_score") as given:
         scores = check_array(
-            y_score,
+            given,
             dtype=[np.float64, np.float32],
             ensure_2d=False,
             input_name="y_score",

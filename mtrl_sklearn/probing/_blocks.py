@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import indexable
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from mtrl_sklearn._array_likes import dense_remedy, read_sparse
 from mtrl_sklearn._named_arrays import naming_numbers
 
 BLOCKS = ("hidden", "scores", "inputs")
@@ -129,15 +130,15 @@ def compute_blocks(estimator: Any, X: Any, names: Sequence[str] = BLOCKS) -> Blo
 
 def as_rows(X: Any) -> np.ndarray:
     """Inputs of any shape as finite floats of shape (n_samples, n_features)."""
-    if issparse(X):
+    if remedy := dense_remedy(X, "X"):
         raise TypeError(
             "X is a sparse matrix, but probes compare features with raw inputs as "
-            "arrays. Pass X.toarray(), or a pipeline as representation, whose first "
+            f"arrays. Pass {remedy}, or a pipeline as representation, whose first "
             "step makes arrays of few columns, such as TruncatedSVD."
         )
-    with naming_numbers(X, "X"):
+    with naming_numbers(X, "X") as rows:
         X = check_array(
-            X, dtype=[np.float64, np.float32], allow_nd=True, input_name="X"
+            rows, dtype=[np.float64, np.float32], allow_nd=True, input_name="X"
         )
     return X.reshape(len(X), -1)
 
@@ -152,8 +153,8 @@ def read_inputs(X: Any, signs: np.ndarray) -> Any:
 
     Returns
     -------
-    array-like, or CSR matrix where it came as a sparse matrix of another form
+    array-like, or CSR array where it came as a sparse matrix
     """
-    with naming_numbers(X, "X"):
-        rows, _ = indexable(X, signs)
+    with naming_numbers(X, "X") as rows:
+        rows, _ = indexable(read_sparse(rows) if issparse(rows) else rows, signs)
     return rows

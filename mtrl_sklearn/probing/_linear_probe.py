@@ -15,7 +15,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from mtrl_sklearn._base import last_good_state
+from mtrl_sklearn._base import last_good_state, validate_rows
 from mtrl_sklearn._documentation import DocumentationLinkMixin
 from mtrl_sklearn._named_arrays import naming_numbers
 from mtrl_sklearn._tasks import find_classes, find_codes, read_class_labels
@@ -242,9 +242,9 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         if isinstance(X, Blocks):
             return X
         if self.representation is None:
-            with naming_numbers(X, "X"):
-                X = validate_data(self, X, dtype=[np.float64, np.float32], reset=reset)
-            return Blocks(None, None, X)
+            X = validate_rows(self, X, reset)
+            is_float = X.dtype in (np.float32, np.float64)
+            return Blocks(None, None, X if is_float else X.astype(np.float64))
         with naming_numbers(X, "X"):
             validate_data(self, X, skip_check_array=True, reset=reset)
         estimator, X = open_representation(self.representation, X)
