@@ -360,7 +360,7 @@ def _fits_float32(X: Any) -> bool:
     dtype = getattr(X, "dtype", None)
     if isinstance(dtype, np.dtype):
         return dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize <= 4)
-    schema: Any = getattr(X, "schema", {})  # of polars, or of pyarrow
+    schema: Any = X.schema if hasattr(type(X), "schema") else {}  # polars, pyarrow
     types = schema.types if hasattr(schema, "types") else schema.values()
     return {str(dtype) for dtype in types} in ({"Float32"}, {"float"})
 

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.special import expit, softmax
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from mtrl_sklearn._label_values import concatenate_values
 from mtrl_sklearn._named_arrays import read_weights
 from mtrl_sklearn._ranks import gather, together
 from mtrl_sklearn._shared_labels import join_values
@@ -74,7 +75,7 @@ class ClassPredictionsMixin:
                     f"were {brief(self.tasks_.tolist())}. Use strings or numbers "
                     "throughout, from the first batch on."
                 )
-            self.tasks_ = np.union1d(self.tasks_, ids)
+            self.tasks_ = np.unique(concatenate_values([self.tasks_, ids], "tasks"))
 
     def _find_heads(self, ids: np.ndarray | None) -> np.ndarray | int:
         """Position in ``tasks_`` of the ids of rows, where each task has its head."""

@@ -52,7 +52,8 @@ def read_labels(y: Any, tasks: Any) -> Labels:
     if tasks is not None:
         return _read_long(y, tasks)
     if hasattr(y, "columns"):
-        given = getattr(y, "column_names", y.columns)  # columns of pyarrow are arrays
+        of_arrow = hasattr(type(y), "column_names")  # whose columns are arrays
+        given = y.column_names if of_arrow else y.columns
         flat = ["_".join(map(str, n)) if isinstance(n, tuple) else n for n in given]
         names = np.asarray(flat)
         if not _is_one_table(y):
@@ -204,6 +205,8 @@ def _infer_dtype(values: np.ndarray, name: Any, what: str) -> np.ndarray:
         )
     try:
         inferred = np.array(values.tolist())
+        if inferred.dtype.kind == "f" and _are_unsigned(values):
+            inferred = np.array(values.tolist(), dtype=np.uint64)
     except ValueError:  # sequences of unequal length
         inferred = values
     if inferred.ndim != 1 or inferred.dtype.kind == "O":
@@ -214,4 +217,25 @@ def _infer_dtype(values: np.ndarray, name: Any, what: str) -> np.ndarray:
         raise ValueError(
             f"The {what} of {name!r} should be numbers, booleans or strings, got {got}."
         )
+    if inferred.dtype.kind in "biufU":
+        _check_lossless(values, inferred, name, what)
     return inferred
+
+
+def _are_unsigned(values: np.ndarray) -> bool:
+    """Whether objects are integers of 64 bits, which numpy takes for floats."""
+    return all(isinstance(v, (int, np.integer)) and 0 <= v < 2**64 for v in values)
+
+
+def _check_lossless(
+    values: np.ndarray, inferred: np.ndarray, name: Any, what: str
+) -> None:
+    """Refuse values that an array of one type holds as others."""
+    for value, held in zip(values.tolist(), inferred.tolist()):
+        exact = int(value) if isinstance(value, np.integer) else value
+        if exact != held:
+            raise ValueError(
+                f"The {what} of {name!r} hold {value!r}, which beside the others is "
+                f"kept as {held!r} in an array of one type, {inferred.dtype}. Integers "
+                "beyond 2**53 need integers beside them, strings another end than NUL."
+            )

@@ -60,7 +60,7 @@ def refuse_lookalikes(value: Any, name: str) -> None:
     if value is None or (isinstance(value, dict) and not issparse(value)):
         kind = "None" if value is None else f"a {type(value).__name__}"
         raise ValueError(f"{name} is {kind}. Pass an array or a frame of numbers.")
-    if hasattr(value, "collect") and hasattr(value, "columns"):
+    if hasattr(type(value), "collect") and hasattr(value, "columns"):
         raise ValueError(f"{name} is a lazy frame. Pass {name}.collect().")
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         n_masked = int(np.ma.getmaskarray(value).sum())

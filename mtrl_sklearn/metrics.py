@@ -17,6 +17,7 @@ from sklearn.metrics import make_scorer
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from mtrl_sklearn._label_values import comparable
 from mtrl_sklearn._named_arrays import naming_numbers
 from mtrl_sklearn._tasks import as_array, is_missing, learn_encoding
 from mtrl_sklearn._warnings import warn_user
@@ -501,7 +502,7 @@ def _accuracy(true: np.ndarray, pred: np.ndarray) -> np.ndarray:
         return np.full(true.shape[1], np.nan)
     if not {true.dtype.kind, pred.dtype.kind} <= set("biuf"):
         true, pred = true.astype(object), pred.astype(object)
-    both = np.concatenate([true, pred])
+    both = np.concatenate(comparable(true, pred))
     encoding = learn_encoding(both)
     signs, predicted = np.split(encoding.encode(both), 2)
     starts = np.cumsum(encoding.tasks_per_output) - encoding.tasks_per_output
