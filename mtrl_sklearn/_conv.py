@@ -56,6 +56,7 @@ from mtrl_sklearn._tasks import (
     read_class_labels,
     read_task_ids,
 )
+from mtrl_sklearn._threads import blas_threads
 from mtrl_sklearn._warnings import warn_user
 
 # Share of its first value by which the loss of "gd" has to fall before it can settle.
@@ -721,21 +722,28 @@ class ConvMultiTaskClassifier(
             Of the dtype of X; all filters in the first cell come first.
         """
         check_is_fitted(self)
-        return self._pool(X)
-
-    def _pool(self, X):
         return self._pool_rows(self._read_rows(X))
 
-    def _pool_rows(self, rows):
+    def _pool_rows(self, rows, finish=None):
         network, device = self._network(), resolve_device(self.device)
-        return pool_rows(rows, network, self._patch_grid(), self.power_, device)
+        grid = self._patch_grid()
+        return pool_rows(rows, network, grid, self.power_, device, finish)
 
-    def _head_scores(self, X):
-        network, features = self._network(), self._pool(X)
+    def _head_scores(self, X, choose=None):
+        network = self._network()
+        n_columns = self.head_coef_.shape[-2]
+
+        def score(features, rows):
+            coef = network.head_coef.T.astype(features.dtype, copy=False)
+            intercept = network.head_intercept.astype(features.dtype, copy=False)
+            # a second thread of numpy would go on spinning beside those of torch
+            with blas_threads(features.size * coef.shape[1]):
+                scores = features @ coef + intercept
+            scores = scores.reshape(len(scores), -1, n_columns)
+            return scores if choose is None else choose(scores, rows)
+
         with np.errstate(over="ignore", invalid="ignore"):  # NaN never counts as right
-            scores = features @ network.head_coef.T.astype(features.dtype, copy=False)
-            scores += network.head_intercept.astype(features.dtype, copy=False)
-        return scores.reshape(len(scores), -1, self.head_coef_.shape[-2])
+            return self._pool_rows(self._read_rows(X), score)
 
     @property
     def _n_features_out(self):

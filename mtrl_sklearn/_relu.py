@@ -647,12 +647,12 @@ class MultiTaskReLURepresentation(
             return project(self._validate_rows(X), self.components_)
         return hidden_features(self._validate_rows(X), self._network())
 
-    def _task_scores(self, X, signs=None):
+    def _task_scores(self, X, signs=None, finish=None):
         """Scores of all tasks; with CSR signs, of the labels that these store."""
         X = self._validate_rows(X)
         if issparse(signs):
             return score_labels(X, self._network(), signs)
-        return score_all(X, self._network())
+        return score_all(X, self._network(), finish)
 
     def _validate_rows(self, X):
         return validate_rows(self, X, reset=False, sparse=True)

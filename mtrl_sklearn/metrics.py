@@ -11,7 +11,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import subspace_angles
-from scipy.stats import rankdata
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import make_scorer
 from sklearn.utils import check_array
@@ -19,6 +18,7 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 
 from mtrl_sklearn._label_values import comparable
 from mtrl_sklearn._named_arrays import naming_numbers
+from mtrl_sklearn._signs import row_blocks, table_roc_auc
 from mtrl_sklearn._tasks import as_array, is_missing, learn_encoding
 from mtrl_sklearn._warnings import warn_user
 
@@ -278,7 +278,7 @@ def masked_roc_auc(signs: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Area under the ROC curve of each task, over its observed labels.
 
     It is the probability that a positive scores higher than a negative, ties counted
-    half, computed from the sum of the ranks of the positives.
+    half. Tasks are ranked a few at a time, in little memory.
 
     Parameters
     ----------
@@ -314,27 +314,17 @@ def masked_roc_auc(signs: np.ndarray, scores: np.ndarray) -> np.ndarray:
         scores = check_array(
             given, ensure_2d=False, ensure_all_finite=False, input_name="scores"
         )
-    if not np.isin(signs, (-1, 0, 1)).all():
+    if not all(np.isin(signs[rows], (-1, 0, 1)).all() for rows in row_blocks(signs)):
         raise ValueError(
             "signs should be +1 for positive, -1 for negative and 0 for not observed. "
             "For labels in any other encoding use multitask_roc_auc_score."
         )
-    if signs.shape != scores.shape:
+    if signs.shape != scores.shape or signs.ndim != 2:
         raise ValueError(
-            f"signs and scores should have one shape, got {signs.shape} and "
-            f"{scores.shape}."
+            "signs and scores should have one shape, (n_samples, n_tasks), got "
+            f"{signs.shape} and {scores.shape}."
         )
-    observed, positive = signs != 0, signs > 0
-    if (n_nan := int((np.isnan(scores) & observed).sum())) > 0:
-        raise ValueError(
-            f"{n_nan} scores of observed labels are NaN, which has no rank. Check the "
-            "estimator: it may have diverged."
-        )
-    ranks = rankdata(np.where(observed, scores, np.nan), axis=0, nan_policy="omit")
-    n_positive = positive.sum(axis=0)
-    n_pairs = n_positive * (observed.sum(axis=0) - n_positive)
-    won = ranks.sum(axis=0, where=positive) - n_positive * (n_positive + 1) / 2
-    return np.divide(won, n_pairs, out=np.full(len(won), np.nan), where=n_pairs > 0)
+    return table_roc_auc(signs, scores)
 
 
 def _label_table(y: Any, name: str) -> np.ndarray:

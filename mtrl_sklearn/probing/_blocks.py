@@ -42,7 +42,7 @@ class Blocks:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def take(self, rows: np.ndarray) -> "Blocks":
+    def take(self, rows: np.ndarray | slice) -> "Blocks":
         """The same features of some rows."""
         return Blocks(*(None if b is None else b[rows] for b in vars(self).values()))
 
@@ -88,6 +88,11 @@ def has_source_tasks(estimator: Any) -> bool:
     return hasattr(unfreeze(estimator), "_source_probabilities")
 
 
+def reads_single_rows(estimator: Any) -> bool:
+    """Whether features of a row do not depend on the rows that come with it."""
+    return hasattr(estimator, "_source_probabilities")
+
+
 def first_step(estimator: Any) -> Any:
     """The estimator that sees the inputs, of what `open_representation` returns."""
     return unfreeze(estimator[0] if isinstance(estimator, Pipeline) else estimator)
@@ -128,6 +133,12 @@ def compute_blocks(estimator: Any, X: Any, names: Sequence[str] = BLOCKS) -> Blo
     )
 
 
+def input_block(X: np.ndarray) -> Blocks:
+    """Validated inputs as the only block of features."""
+    is_float = X.dtype in (np.float32, np.float64)
+    return Blocks(None, None, X if is_float else X.astype(np.float64))
+
+
 def as_rows(X: Any) -> np.ndarray:
     """Inputs of any shape as finite floats of shape (n_samples, n_features)."""
     if remedy := dense_remedy(X, "X"):
@@ -143,13 +154,13 @@ def as_rows(X: Any) -> np.ndarray:
     return X.reshape(len(X), -1)
 
 
-def read_inputs(X: Any, signs: np.ndarray) -> Any:
+def read_inputs(X: Any, signs: np.ndarray | None = None) -> Any:
     """Inputs of which rows can be taken, one for each row of signs.
 
     Parameters
     ----------
     X : array-like or sparse matrix
-    signs : ndarray of shape (n_samples, n_tasks)
+    signs : ndarray of shape (n_samples, n_tasks), default=None
 
     Returns
     -------
