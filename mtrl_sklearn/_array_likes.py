@@ -147,7 +147,8 @@ def _signed(indices: np.ndarray) -> np.ndarray:
 
 def is_sparse_frame(value: Any) -> bool:
     """Whether all columns of a data frame are sparse ones of pandas."""
-    dtypes = getattr(value, "dtypes", ()) if hasattr(value, "columns") else ()
+    is_frame = hasattr(type(value), "columns") and hasattr(value, "dtypes")
+    dtypes = value.dtypes if is_frame else ()
     return len(dtypes) > 0 and all(type(d).__name__ == "SparseDtype" for d in dtypes)
 
 

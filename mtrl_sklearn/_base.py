@@ -285,7 +285,11 @@ def _fitted_attributes(estimator: BaseEstimator) -> dict[str, Any]:
 
 
 def validate_rows(
-    estimator: BaseEstimator, X: Any, reset: bool, sparse: bool = False
+    estimator: BaseEstimator,
+    X: Any,
+    reset: bool,
+    sparse: bool = False,
+    empty: bool = False,
 ) -> Any:
     """Read rows as numbers, without a copy of arrays that batches can be taken from.
 
@@ -297,6 +301,8 @@ def validate_rows(
         Whether to learn number and names of features, or to check them.
     sparse : bool, default=False
         Whether sparse X is welcome; it comes back as CSR.
+    empty : bool, default=False
+        Whether X may have no rows, as some blocks of a larger array have.
 
     Returns
     -------
@@ -310,6 +316,7 @@ def validate_rows(
         )
     with naming_numbers(X, "X") as rows:
         options: dict[str, Any] = {"accept_sparse": sparse, "order": "C"}
+        options["ensure_min_samples"] = 0 if empty else 1
         if is_sparse_frame(rows):
             validate_data(estimator, X, skip_check_array=True, reset=reset)
             rows = read_sparse_frame(rows, "X")

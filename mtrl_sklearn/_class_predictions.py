@@ -9,7 +9,7 @@ from scipy.special import expit, softmax
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from mtrl_sklearn._label_values import concatenate_values
-from mtrl_sklearn._named_arrays import naming_numbers, read_weights
+from mtrl_sklearn._named_arrays import check_scored, naming_numbers, read_weights
 from mtrl_sklearn._ranks import gather, together
 from mtrl_sklearn._shared_labels import join_values
 from mtrl_sklearn._tasks import (
@@ -190,7 +190,8 @@ class ClassPredictionsMixin:
         scores = self._head_scores(X)
         if scores.shape[2] == 1:
             return expit(scores[:, :, 0])
-        return softmax(scores, axis=2).reshape(len(scores), -1)
+        n_rows, n_heads, n_classes = scores.shape
+        return softmax(scores, axis=2).reshape(n_rows, n_heads * n_classes)
 
     def predict(self, X, tasks=None):
         """Labels of rows.
@@ -238,6 +239,7 @@ class ClassPredictionsMixin:
         ValueError
             If labels, ids of tasks or weights cannot be read, or lengths differ.
         """
+        check_scored(X)
         scores = self._scores(X, tasks)
         labels = read_class_labels(y)
         check_consistent_length(scores, labels)

@@ -545,11 +545,11 @@ class ConvMultiTaskClassifier(
                 "classes, as head='fixed' does. Raise n_filters."
             )
 
-    def _read_rows(self, X, reset=False):
+    def _read_rows(self, X, reset=False, empty=False):
         """Inputs as rows of shape (n_samples, prod(input_shape_))."""
         known = None if reset else self.input_shape_
         rows, shape = flatten_inputs(X, self.input_shape, known)
-        rows = validate_rows(self, rows, reset)
+        rows = validate_rows(self, rows, reset, empty=empty)
         if reset:
             self.input_shape_ = resolve_input_shape(
                 self.input_shape, shape, rows.shape[1]
@@ -722,7 +722,7 @@ class ConvMultiTaskClassifier(
             Of the dtype of X; all filters in the first cell come first.
         """
         check_is_fitted(self)
-        return self._pool_rows(self._read_rows(X))
+        return self._pool_rows(self._read_rows(X, empty=True))
 
     def _pool_rows(self, rows, finish=None):
         network, device = self._network(), resolve_device(self.device)
@@ -739,11 +739,11 @@ class ConvMultiTaskClassifier(
             # a second thread of numpy would go on spinning beside those of torch
             with blas_threads(features.size * coef.shape[1]):
                 scores = features @ coef + intercept
-            scores = scores.reshape(len(scores), -1, n_columns)
+            scores = scores.reshape(len(scores), len(intercept) // n_columns, n_columns)
             return scores if choose is None else choose(scores, rows)
 
         with np.errstate(over="ignore", invalid="ignore"):  # NaN never counts as right
-            return self._pool_rows(self._read_rows(X), score)
+            return self._pool_rows(self._read_rows(X, empty=True), score)
 
     @property
     def _n_features_out(self):

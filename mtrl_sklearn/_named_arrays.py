@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.utils.validation import _check_sample_weight
+from sklearn.utils.validation import _check_sample_weight, _num_samples
 
 from mtrl_sklearn._array_likes import as_numpy
 
@@ -60,7 +60,7 @@ def refuse_lookalikes(value: Any, name: str) -> None:
     if value is None or (isinstance(value, dict) and not issparse(value)):
         kind = "None" if value is None else f"a {type(value).__name__}"
         raise ValueError(f"{name} is {kind}. Pass an array or a frame of numbers.")
-    if hasattr(type(value), "collect") and hasattr(value, "columns"):
+    if hasattr(type(value), "collect") and hasattr(type(value), "columns"):
         raise ValueError(f"{name} is a lazy frame. Pass {name}.collect().")
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         n_masked = int(np.ma.getmaskarray(value).sum())
@@ -78,6 +78,14 @@ def refuse_lookalikes(value: Any, name: str) -> None:
             f"{name} holds times ({times[0]}). Pass numbers in a unit of your choice, "
             f"as {name} / np.timedelta64(1, 'D') are for durations."
         )
+
+
+def check_scored(X: Any) -> None:
+    """Refuse to score no rows at all, of which predictions are none."""
+    with naming_numbers(X, "X") as rows:
+        n_rows = _num_samples(rows)
+    if n_rows == 0:
+        raise ValueError("X has 0 rows, which have no score. Pass at least one row.")
 
 
 def read_weights(sample_weight: Any, X: Any) -> np.ndarray:

@@ -655,7 +655,7 @@ class MultiTaskReLURepresentation(
         return score_all(X, self._network(), finish)
 
     def _validate_rows(self, X):
-        return validate_rows(self, X, reset=False, sparse=True)
+        return validate_rows(self, X, reset=False, sparse=True, empty=True)
 
     def _network(self):
         return ReLUNetwork(

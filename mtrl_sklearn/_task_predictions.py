@@ -11,7 +11,7 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
-from mtrl_sklearn._named_arrays import read_weights
+from mtrl_sklearn._named_arrays import check_scored, read_weights
 from mtrl_sklearn._signs import Signs, labels_per_row, pair_roc_auc, table_roc_auc
 from mtrl_sklearn._tasks import (
     LabelEncoding,
@@ -161,6 +161,7 @@ class TaskPredictionsMixin:
             If labels, ids of tasks or weights cannot be read, or lengths differ.
         """
         check_is_fitted(self)
+        check_scored(X)
         if tasks is not None and self.label_form_ == "long":
             y, tasks = as_array(y), read_task_ids(tasks)
             check_consistent_length(X, y, tasks)

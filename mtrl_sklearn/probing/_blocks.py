@@ -1,5 +1,6 @@
 """Blocks of features that a probe of a new task can see."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -105,7 +106,9 @@ def unfreeze(estimator: Any) -> Any:
     return estimator
 
 
-def compute_blocks(estimator: Any, X: Any, names: Sequence[str] = BLOCKS) -> Blocks:
+def compute_blocks(
+    estimator: Any, X: Any, names: Sequence[str] = BLOCKS, empty: bool = False
+) -> Blocks:
     """Features that a fitted transformer gives rows.
 
     Parameters
@@ -117,6 +120,8 @@ def compute_blocks(estimator: Any, X: Any, names: Sequence[str] = BLOCKS) -> Blo
         What it accepts; rows along the first axis.
     names : sequence of str
         Blocks to compute, of "hidden", "scores" and "inputs".
+    empty : bool, default=False
+        Whether X may have no rows.
 
     Returns
     -------
@@ -127,9 +132,9 @@ def compute_blocks(estimator: Any, X: Any, names: Sequence[str] = BLOCKS) -> Blo
     if "scores" in names and has_source_tasks(first):
         scores = first._source_probabilities(X)
     return Blocks(
-        as_rows(estimator.transform(X)) if "hidden" in names else None,
+        as_rows(estimator.transform(X), empty) if "hidden" in names else None,
         scores,
-        as_rows(X) if "inputs" in names else None,
+        as_rows(X, empty) if "inputs" in names else None,
     )
 
 
@@ -139,19 +144,28 @@ def input_block(X: np.ndarray) -> Blocks:
     return Blocks(None, None, X if is_float else X.astype(np.float64))
 
 
-def as_rows(X: Any) -> np.ndarray:
+def as_rows(X: Any, empty: bool = False) -> np.ndarray:
     """Inputs of any shape as finite floats of shape (n_samples, n_features)."""
+    refuse_sparse(X)
+    with naming_numbers(X, "X") as rows:
+        X = check_array(
+            rows,
+            dtype=[np.float64, np.float32],
+            allow_nd=True,
+            ensure_min_samples=0 if empty else 1,
+            input_name="X",
+        )
+    return X.reshape(len(X), math.prod(X.shape[1:]))
+
+
+def refuse_sparse(X: Any) -> None:
+    """Refuse inputs that are sparse, which a probe of raw inputs cannot read."""
     if remedy := dense_remedy(X, "X"):
         raise TypeError(
             "X is a sparse matrix, but probes compare features with raw inputs as "
             f"arrays. Pass {remedy}, or a pipeline as representation, whose first "
             "step makes arrays of few columns, such as TruncatedSVD."
         )
-    with naming_numbers(X, "X") as rows:
-        X = check_array(
-            rows, dtype=[np.float64, np.float32], allow_nd=True, input_name="X"
-        )
-    return X.reshape(len(X), -1)
 
 
 def read_inputs(X: Any, signs: np.ndarray | None = None) -> Any:

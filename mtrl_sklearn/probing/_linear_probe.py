@@ -32,6 +32,7 @@ from mtrl_sklearn.probing._blocks import (
     open_representation,
     read_inputs,
     reads_single_rows,
+    refuse_sparse,
 )
 from mtrl_sklearn.probing._fine_tune import fine_tune, open_first_layer
 from mtrl_sklearn.probing._ridge_logistic import LinearModel, fit_ridge_logistic
@@ -263,12 +264,14 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         if isinstance(X, Blocks):
             return X.take, len(X)
         if self.representation is None:
-            rows = validate_rows(self, X, reset=False)
+            rows = validate_rows(self, X, reset=False, empty=True)
             return lambda part: input_block(rows[part]), len(rows)
         estimator, X = self._open(X)
         if not reads_single_rows(estimator):
             blocks = self._compute_used(estimator, X)
             return blocks.take, len(blocks)
+        if "inputs" in self.coef_:
+            refuse_sparse(X)
         rows = read_inputs(X)
         n_rows = _num_samples(rows)
 
@@ -282,12 +285,12 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         """Features with coefficients, hidden ones of the copy that was trained."""
         used = list(self.coef_)
         if not self.first_layer_ or "hidden" not in used:
-            return compute_blocks(estimator, X, used)
+            return compute_blocks(estimator, X, used, empty=True)
         used.remove("hidden")
         tuned = copy(estimator)
         vars(tuned).update(self.first_layer_)
-        hidden = as_rows(tuned.transform(X))
-        return replace(compute_blocks(estimator, X, used), hidden=hidden)
+        hidden = as_rows(tuned.transform(X), empty=True)
+        return replace(compute_blocks(estimator, X, used, empty=True), hidden=hidden)
 
     def _resolve_settings(self, blocks, n_labels):
         """Weights of the blocks there are, summing to 1, and C."""
