@@ -321,8 +321,8 @@ def masked_roc_auc(signs: np.ndarray, scores: np.ndarray) -> np.ndarray:
         )
     if signs.shape != scores.shape or signs.ndim != 2:
         raise ValueError(
-            "signs and scores should have one shape, (n_samples, n_tasks), got "
-            f"{signs.shape} and {scores.shape}."
+            f"signs and scores should have one shape, got {signs.shape} and "
+            f"{scores.shape}. Pass both as (n_samples, n_tasks)."
         )
     return table_roc_auc(signs, scores)
 

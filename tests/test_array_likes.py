@@ -145,6 +145,7 @@ def test_arrays_share_the_memory_of_tensors():
     assert array[1, 1] == 5
 
 
+@pytest.mark.filterwarnings("ignore:Sparse .* in beta state")
 @pytest.mark.parametrize("layout", ["to_sparse", "to_sparse_csr", "to_sparse_csc"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_sparse_tensors_are_sparse_matrices(models, layout, dtype):
@@ -159,6 +160,7 @@ def test_sparse_tensors_are_sparse_matrices(models, layout, dtype):
     refused(lambda: relu().fit(X, given), r"y\.to_dense\(\)")
 
 
+@pytest.mark.filterwarnings("ignore:Sparse .* in beta state")
 def test_tensors_without_an_array_are_refused_by_name(models):
     bsr = torch.from_numpy(ROUND).to_sparse_bsr((2, 1))
     refused(lambda: models["single"].predict(bsr), "X is a tensor.*layout")
