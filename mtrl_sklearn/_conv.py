@@ -255,7 +255,8 @@ class ConvMultiTaskClassifier(
     Notes
     -----
     Training runs in the precision of X: convert float64 inputs to float32 where speed
-    matters. Arrays of integers, such as uint8 images, become float32.
+    matters. Arrays of integers, such as uint8 images, become float32. No rows have
+    no predictions: a block of a larger array may be empty.
 
     Inside a `torch.distributed` group `fit` and `partial_fit` take the rows of one
     process each. All end with the network of one process with the rows of all, in the
@@ -399,8 +400,8 @@ class ConvMultiTaskClassifier(
         X : array-like of shape (n_samples, n_features), \
                 (n_samples, n_patches, patch_dim) or \
                 (n_samples, channels, height, width)
-            Inputs. float32 and float64 keep their type, arrays of integers or booleans
-            become float32, all else becomes float64.
+            Inputs. float32 and float64 keep their type, arrays and tensors of integers
+            or booleans become float32, all else becomes float64.
         y : array-like of shape (n_samples,)
             Labels of two or more classes in any encoding.
         tasks : array-like of shape (n_samples,), default=None
