@@ -13,11 +13,17 @@ from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackContext
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import validate_data
 from skorch import NeuralNet
 from skorch.callbacks import Callback, LRScheduler
 
+from mtrl_sklearn._array_likes import (
+    dense_remedy,
+    is_sparse_frame,
+    read_sparse,
+    read_sparse_frame,
+)
 from mtrl_sklearn._callbacks import (
     EpochProgress,
     SaveProgress,
@@ -296,7 +302,11 @@ def _fitted_attributes(estimator: BaseEstimator) -> dict[str, Any]:
 
 
 def validate_rows(
-    estimator: BaseEstimator, X: Any, reset: bool, sparse: bool = False
+    estimator: BaseEstimator,
+    X: Any,
+    reset: bool,
+    sparse: bool = False,
+    empty: bool = False,
 ) -> Any:
     """Read rows as numbers, without a copy of arrays that batches can be taken from.
 
@@ -308,6 +318,8 @@ def validate_rows(
         Whether to learn number and names of features, or to check them.
     sparse : bool, default=False
         Whether sparse X is welcome; it comes back as CSR.
+    empty : bool, default=False
+        Whether X may have no rows, as some blocks of a larger array have.
 
     Returns
     -------
@@ -315,25 +327,37 @@ def validate_rows(
         Arrays of numbers keep their dtype, and memory maps their order. What else
         holds integers, booleans or float32 becomes float32, all other things float64.
     """
-    dtypes: Any = [np.float64, np.float32]
-    dtype = getattr(X, "dtype", None)
-    if isinstance(dtype, np.dtype) and dtype in DTYPES:
-        dtypes = None
-    elif _fits_float32(X):
-        dtypes.reverse()
-    with naming_numbers(X, "X"):
-        rows = validate_data(
-            estimator,
-            X,
-            dtype=dtypes,
-            order=None if isinstance(X, np.memmap) and _has_torch_strides(X) else "C",
-            accept_sparse="csr" if sparse else False,
-            reset=reset,
+    if not sparse and (remedy := dense_remedy(X, "X")):
+        raise TypeError(
+            f"Sparse data was passed for X, but dense data is required. Use {remedy}."
         )
+    with naming_numbers(X, "X") as rows:
+        options: dict[str, Any] = {"accept_sparse": sparse, "order": "C"}
+        options["ensure_min_samples"] = 0 if empty else 1
+        if is_sparse_frame(rows):
+            validate_data(estimator, X, skip_check_array=True, reset=reset)
+            rows = read_sparse_frame(rows, "X")
+            rows = check_array(rows, estimator=estimator, input_name="X", **options)
+        else:
+            if issparse(rows):
+                rows = read_sparse(rows)
+            elif isinstance(rows, np.memmap) and _has_torch_strides(rows):
+                options["order"] = None
+            options["dtype"] = _accepted_dtypes(rows)
+            rows = validate_data(estimator, rows, reset=reset, **options)
     if issparse(rows) and not rows.has_canonical_format:
         rows = rows.copy()  # it may be the caller's
         rows.sum_duplicates()
     return rows
+
+
+def _accepted_dtypes(X: Any) -> Any:
+    """Dtypes that X may keep, and the first of them for all others; None for any."""
+    dtype = getattr(X, "dtype", None)
+    if isinstance(dtype, np.dtype) and dtype in DTYPES:
+        return None
+    floats = [np.float64, np.float32]
+    return floats[::-1] if _fits_float32(X) else floats
 
 
 def unite_rows(estimator: BaseEstimator, rows: Any) -> Any:
@@ -357,13 +381,12 @@ def _has_torch_strides(array: np.ndarray) -> bool:
 
 def _fits_float32(X: Any) -> bool:
     """Whether X holds booleans, integers or floats of at most 32 bits."""
-    if hasattr(X, "__array__") and not hasattr(X, "shape"):
-        X = np.asarray(X)
     dtype = getattr(X, "dtype", None)
     if isinstance(dtype, np.dtype):
         return dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize <= 4)
-    schema = getattr(X, "schema", {})  # of a polars DataFrame
-    return bool(schema) and {str(dtype) for dtype in schema.values()} == {"Float32"}
+    schema: Any = X.schema if hasattr(type(X), "schema") else {}  # polars, pyarrow
+    types = schema.types if hasattr(schema, "types") else schema.values()
+    return {str(dtype) for dtype in types} in ({"Float32"}, {"float"})
 
 
 def resolve_device(device: str) -> str:

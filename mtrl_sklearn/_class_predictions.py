@@ -1,5 +1,6 @@
 """Classes and tasks of rows as fitted attributes, and predictions of classes."""
 
+from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
@@ -7,7 +8,8 @@ import numpy as np
 from scipy.special import expit, softmax
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from mtrl_sklearn._named_arrays import read_weights
+from mtrl_sklearn._label_values import concatenate_values
+from mtrl_sklearn._named_arrays import check_scored, naming_numbers, read_weights
 from mtrl_sklearn._ranks import gather, together
 from mtrl_sklearn._shared_labels import join_values
 from mtrl_sklearn._tasks import (
@@ -24,15 +26,17 @@ class ClassPredictionsMixin:
     """One label space for all tasks, and predictions in the caller's encoding.
 
     A subclass provides ``_head_scores(X)``, which validates X and returns scores of
-    shape (n_samples, n_heads, n_columns), the parameter ``class_weight``, and in
-    ``_head_`` the kind of head that was fitted. A single column is the score of the
-    second of two classes.
+    shape (n_samples, n_heads, n_columns), or what ``choose`` makes of the scores of
+    some rows at a time; the parameter ``class_weight``; and in ``_head_`` the kind of
+    head that was fitted. A single column is the score of the second of two classes.
     """
 
     class_weight: dict | str | None
     _head_: str
 
-    def _head_scores(self, X: Any) -> np.ndarray:
+    def _head_scores(
+        self, X: Any, choose: Callable[[np.ndarray, slice], np.ndarray] | None = None
+    ) -> np.ndarray:
         raise NotImplementedError
 
     def _learn_classes(self, labels: Any, classes: Any = None) -> None:
@@ -74,7 +78,7 @@ class ClassPredictionsMixin:
                     f"were {brief(self.tasks_.tolist())}. Use strings or numbers "
                     "throughout, from the first batch on."
                 )
-            self.tasks_ = np.union1d(self.tasks_, ids)
+            self.tasks_ = np.unique(concatenate_values([self.tasks_, ids], "tasks"))
 
     def _find_heads(self, ids: np.ndarray | None) -> np.ndarray | int:
         """Position in ``tasks_`` of the ids of rows, where each task has its head."""
@@ -126,13 +130,19 @@ class ClassPredictionsMixin:
     def _scores(self, X: Any, tasks: Any) -> np.ndarray:
         """Scores of shape (n_samples, n_columns) by the head of each row."""
         check_is_fitted(self)
-        scores = self._head_scores(X)
         heads: np.ndarray | int = 0
-        ids = None if tasks is None else read_task_ids(tasks)
-        check_consistent_length(scores, ids)
+        if tasks is not None:
+            ids = read_task_ids(tasks)
+            with naming_numbers(X, "X") as rows:
+                check_consistent_length(rows, ids)
         if self._head_ == "per_task":
-            heads = self._find_heads(ids)
-        return scores[np.arange(len(scores)), heads]
+            heads = self._find_heads(None if tasks is None else ids)
+
+        def choose(scores: np.ndarray, rows: slice) -> np.ndarray:
+            of_rows = heads if isinstance(heads, int) else heads[rows]
+            return scores[np.arange(len(scores)), of_rows]
+
+        return self._head_scores(X, choose)
 
     def decision_function(self, X, tasks=None):
         """Scores of the classes.
@@ -180,7 +190,8 @@ class ClassPredictionsMixin:
         scores = self._head_scores(X)
         if scores.shape[2] == 1:
             return expit(scores[:, :, 0])
-        return softmax(scores, axis=2).reshape(len(scores), -1)
+        n_rows, n_heads, n_classes = scores.shape
+        return softmax(scores, axis=2).reshape(n_rows, n_heads * n_classes)
 
     def predict(self, X, tasks=None):
         """Labels of rows.
@@ -228,6 +239,7 @@ class ClassPredictionsMixin:
         ValueError
             If labels, ids of tasks or weights cannot be read, or lengths differ.
         """
+        check_scored(X)
         scores = self._scores(X, tasks)
         labels = read_class_labels(y)
         check_consistent_length(scores, labels)

@@ -22,6 +22,7 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
+from mtrl_sklearn._array_likes import as_numpy
 from mtrl_sklearn._base import (
     DescentMixin,
     last_good_state,
@@ -55,6 +56,7 @@ from mtrl_sklearn._tasks import (
     read_class_labels,
     read_task_ids,
 )
+from mtrl_sklearn._threads import blas_threads
 from mtrl_sklearn._warnings import warn_user
 
 # Share of its first value by which the loss of "gd" has to fall before it can settle.
@@ -256,7 +258,8 @@ class ConvMultiTaskClassifier(
     Notes
     -----
     Training runs in the precision of X: convert float64 inputs to float32 where speed
-    matters. Arrays of integers, such as uint8 images, become float32.
+    matters. Arrays of integers, such as uint8 images, become float32. No rows have
+    no predictions: a block of a larger array may be empty.
 
     Inside a `torch.distributed` group `fit` and `partial_fit` take the rows of one
     process each. All end with the network of one process with the rows of all, in the
@@ -400,8 +403,8 @@ class ConvMultiTaskClassifier(
         X : array-like of shape (n_samples, n_features), \
                 (n_samples, n_patches, patch_dim) or \
                 (n_samples, channels, height, width)
-            Inputs. float32 and float64 keep their type, arrays of integers or booleans
-            become float32, all else becomes float64.
+            Inputs. float32 and float64 keep their type, arrays and tensors of integers
+            or booleans become float32, all else becomes float64.
         y : array-like of shape (n_samples,)
             Labels of two or more classes in any encoding.
         tasks : array-like of shape (n_samples,), default=None
@@ -506,7 +509,10 @@ class ConvMultiTaskClassifier(
             ids = None if tasks is None else read_task_ids(tasks)
             check_consistent_length(rows, labels, ids)
             weights = _check_sample_weight(
-                sample_weight, rows, dtype=np.float64, ensure_non_negative=True
+                as_numpy(sample_weight, "sample_weight"),
+                rows,
+                dtype=np.float64,
+                ensure_non_negative=True,
             )
         rows, shard = unite_rows(self, rows), locate_rows(len(rows))
         check_same({"the shape of X": self.input_shape_, "tasks=None": ids is None})
@@ -544,11 +550,11 @@ class ConvMultiTaskClassifier(
                 "classes, as head='fixed' does. Raise n_filters."
             )
 
-    def _read_rows(self, X, reset=False):
+    def _read_rows(self, X, reset=False, empty=False):
         """Inputs as rows of shape (n_samples, prod(input_shape_))."""
         known = None if reset else self.input_shape_
         rows, shape = flatten_inputs(X, self.input_shape, known)
-        rows = validate_rows(self, rows, reset)
+        rows = validate_rows(self, rows, reset, empty=empty)
         if reset:
             self.input_shape_ = resolve_input_shape(
                 self.input_shape, shape, rows.shape[1]
@@ -721,21 +727,28 @@ class ConvMultiTaskClassifier(
             Of the dtype of X; all filters in the first cell come first.
         """
         check_is_fitted(self)
-        return self._pool(X)
+        return self._pool_rows(self._read_rows(X, empty=True))
 
-    def _pool(self, X):
-        return self._pool_rows(self._read_rows(X))
-
-    def _pool_rows(self, rows):
+    def _pool_rows(self, rows, finish=None):
         network, device = self._network(), resolve_device(self.device)
-        return pool_rows(rows, network, self._patch_grid(), self.power_, device)
+        grid = self._patch_grid()
+        return pool_rows(rows, network, grid, self.power_, device, finish)
 
-    def _head_scores(self, X):
-        network, features = self._network(), self._pool(X)
+    def _head_scores(self, X, choose=None):
+        network = self._network()
+        n_columns = self.head_coef_.shape[-2]
+
+        def score(features, rows):
+            coef = network.head_coef.T.astype(features.dtype, copy=False)
+            intercept = network.head_intercept.astype(features.dtype, copy=False)
+            # a second thread of numpy would go on spinning beside those of torch
+            with blas_threads(features.size * coef.shape[1]):
+                scores = features @ coef + intercept
+            scores = scores.reshape(len(scores), len(intercept) // n_columns, n_columns)
+            return scores if choose is None else choose(scores, rows)
+
         with np.errstate(over="ignore", invalid="ignore"):  # NaN never counts as right
-            scores = features @ network.head_coef.T.astype(features.dtype, copy=False)
-            scores += network.head_intercept.astype(features.dtype, copy=False)
-        return scores.reshape(len(scores), -1, self.head_coef_.shape[-2])
+            return self._pool_rows(self._read_rows(X, empty=True), score)
 
     @property
     def _n_features_out(self):

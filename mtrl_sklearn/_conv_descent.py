@@ -1,6 +1,7 @@
 """Descent of the convolutional network: "gd" on all rows, "adam" on mini-batches."""
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ from mtrl_sklearn._ranks import (
 from mtrl_sklearn._rows import (
     RowDataset,
     Rows,
+    map_rows,
     to_numpy,
     to_tensor,
     torch_dtype,
@@ -363,7 +365,12 @@ def finish_conv(module: TwoLayerConv) -> ConvNetwork:
 
 @torch.no_grad()
 def pool_rows(
-    rows: np.ndarray, network: ConvNetwork, grid: PatchGrid, power: float, device: str
+    rows: np.ndarray,
+    network: ConvNetwork,
+    grid: PatchGrid,
+    power: float,
+    device: str,
+    finish: Callable[[np.ndarray, slice], np.ndarray] | None = None,
 ) -> np.ndarray:
     """Pooled features of rows, of shape (n_samples, n_cells * n_filters).
 
@@ -374,15 +381,19 @@ def pool_rows(
     grid : PatchGrid
     power : float
     device : str
+    finish : callable, default=None
+        Called with features of some rows at a time, and which these are; the result is
+        what it makes of them, a row for each.
     """
     inputs = Rows(rows, torch_dtype(working_dtype(rows.dtype)), device)
     arrays = (network.filters, network.biases, grid.pooling_matrix())
     filters, biases, pool = (to_tensor(a, device).to(inputs.dtype) for a in arrays)
     places = to_tensor(grid.places(), device)
-    size = grid.block_rows(len(filters))
-    result = torch.empty(len(inputs), len(pool) * len(filters), dtype=inputs.dtype)
-    for start in range(0, len(inputs), size):
-        block = slice(start, start + size)
+
+    def pool_block(block: slice) -> np.ndarray:
         patches = grid.extract(inputs.take(block) / network.scale, places)
-        result[block] = pool_responses(patches, filters, biases, pool, power).pooled
-    return result.numpy()
+        pooled = pool_responses(patches, filters, biases, pool, power).pooled
+        features: np.ndarray = pooled.cpu().numpy()
+        return features if finish is None else finish(features, block)
+
+    return map_rows(pool_block, len(inputs), grid.block_rows(len(filters)))

@@ -40,11 +40,11 @@ def flatten_inputs(
     ValueError
         If an input has more than three dimensions, or not the known shape.
     """
-    with naming_numbers(X, "X"):
-        n_dims = len(X.shape) if hasattr(X, "shape") else np.asarray(X).ndim
+    with naming_numbers(X, "X") as array:
+        n_dims = len(array.shape) if hasattr(array, "shape") else np.asarray(array).ndim
     if n_dims <= 2:
         return X, None
-    array = np.asarray(X)
+    array = np.asarray(array)
     shape = array.shape[1:]
     if len(shape) > 3:
         raise ValueError(

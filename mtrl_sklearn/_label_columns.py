@@ -5,9 +5,10 @@ from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy.sparse import issparse
 from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils.validation import check_consistent_length
+
+from mtrl_sklearn._array_likes import as_numpy, dense_remedy, is_sparse_frame
 
 Form = Literal["single", "wide", "long"]
 
@@ -43,18 +44,20 @@ def read_labels(y: Any, tasks: Any) -> Labels:
         raise ValueError(
             "This estimator requires y to be passed, but the target y is None."
         )
-    if issparse(y):
+    if not is_sparse_frame(y) and (remedy := dense_remedy(y, "y")):
         raise TypeError(
             "y is a sparse matrix, in which a missing label cannot be told from class "
-            "0. Pass y.toarray(), or the long form: one label per row and tasks=."
+            f"0. Pass {remedy}, or the long form: one label per row and tasks=."
         )
     if tasks is not None:
         return _read_long(y, tasks)
     if hasattr(y, "columns"):
-        flat = ["_".join(map(str, n)) if isinstance(n, tuple) else n for n in y.columns]
+        of_arrow = hasattr(type(y), "column_names")  # whose columns are arrays
+        given = y.column_names if of_arrow else y.columns
+        flat = ["_".join(map(str, n)) if isinstance(n, tuple) else n for n in given]
         names = np.asarray(flat)
         if not _is_one_table(y):
-            distinct = dict.fromkeys(y.columns)
+            distinct = dict.fromkeys(given)
             columns = _read_columns((as_array(y[name]) for name in distinct), flat)
             return Labels("wide", names, len(y), len(distinct), columns)
         return _read_table("wide", as_array(y), names)
@@ -150,6 +153,7 @@ def read_task_ids(tasks: Any) -> np.ndarray:
 
 def as_array(values: Any) -> np.ndarray:
     """An array of labels as given: [1, None] and ["a", nan] survive."""
+    values = as_numpy(values, "the array of labels")
     if isinstance(values, np.ma.MaskedArray):
         array = np.array(values.data, dtype=object)
         array[np.ma.getmaskarray(values)] = None
@@ -201,6 +205,8 @@ def _infer_dtype(values: np.ndarray, name: Any, what: str) -> np.ndarray:
         )
     try:
         inferred = np.array(values.tolist())
+        if inferred.dtype.kind == "f" and _are_unsigned(values):
+            inferred = np.array(values.tolist(), dtype=np.uint64)
     except ValueError:  # sequences of unequal length
         inferred = values
     if inferred.ndim != 1 or inferred.dtype.kind == "O":
@@ -211,4 +217,25 @@ def _infer_dtype(values: np.ndarray, name: Any, what: str) -> np.ndarray:
         raise ValueError(
             f"The {what} of {name!r} should be numbers, booleans or strings, got {got}."
         )
+    if inferred.dtype.kind in "biufU":
+        _check_lossless(values, inferred, name, what)
     return inferred
+
+
+def _are_unsigned(values: np.ndarray) -> bool:
+    """Whether objects are integers of 64 bits, which numpy takes for floats."""
+    return all(isinstance(v, (int, np.integer)) and 0 <= v < 2**64 for v in values)
+
+
+def _check_lossless(
+    values: np.ndarray, inferred: np.ndarray, name: Any, what: str
+) -> None:
+    """Refuse values that an array of one type holds as others."""
+    for value, held in zip(values.tolist(), inferred.tolist()):
+        exact = int(value) if isinstance(value, np.integer) else value
+        if exact != held:
+            raise ValueError(
+                f"The {what} of {name!r} hold {value!r}, which beside the others is "
+                f"kept as {held!r} in an array of one type, {inferred.dtype}. Integers "
+                "beyond 2**53 need integers beside them, strings another end than NUL."
+            )

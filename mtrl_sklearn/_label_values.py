@@ -7,6 +7,9 @@ import numpy as np
 
 from mtrl_sklearn._signs import row_blocks
 
+# Up to this size all integers are floats of 64 bits.
+EXACT = 2**53
+
 
 def is_text(values: np.ndarray) -> bool:
     """Whether labels are strings, which never equal numbers."""
@@ -56,8 +59,9 @@ def compare_values(
     ndarray of the shape of ``values``, int8, or None
     """
     signs = np.empty(values.shape, dtype=np.int8)
+    pair = np.array([negative, positive])
     for rows in row_blocks(values):
-        block = values[rows]
+        block, (negative, positive) = comparable(values[rows], pair)
         above, below = block == positive, block == negative
         np.subtract(above.view(np.int8), below.view(np.int8), out=signs[rows])
         if np.count_nonzero(signs[rows]) < np.count_nonzero(block == block):
@@ -69,7 +73,62 @@ def find_members(values: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Which class each value is, of shape (n_values, n_classes), bool."""
     if is_text(values) != is_text(classes):
         return np.zeros((len(values), len(classes)), dtype=bool)
+    values, classes = comparable(values, classes)
     return values[:, None] == classes
+
+
+def comparable(*arrays: np.ndarray) -> list[np.ndarray]:
+    """Arrays whose values are equal, and in order, only if those given are.
+
+    numpy compares integers with floats, and signed with unsigned ones, as float64, in
+    which large integers are the same.
+
+    Parameters
+    ----------
+    *arrays : ndarrays of any shape
+        All of strings, or none.
+
+    Returns
+    -------
+    list of ndarrays
+        As given where that is right already, else of objects.
+    """
+    kinds = {array.dtype.kind for array in arrays}
+    alike = len(kinds) == 1 if "T" in kinds or "u" in kinds or "f" in kinds else True
+    if alike or not any(map(_is_inexact, arrays)):
+        return list(arrays)
+    return [array.astype(object) for array in arrays]
+
+
+def concatenate_values(parts: Sequence[np.ndarray], name: Any) -> np.ndarray:
+    """Values of several arrays in one, in which distinct ones stay so.
+
+    Raises
+    ------
+    ValueError
+        If some are strings and others are not, or large integers meet floats.
+    """
+    if len({is_text(part) for part in parts}) > 1:
+        raise ValueError(
+            f"The labels of {name!r} mix strings and numbers. Use one type per task."
+        )
+    is_mixed = any(part.dtype.kind == "O" for part in comparable(*parts))
+    if is_mixed and not is_text(parts[0]):
+        dtypes = " and ".join(sorted({str(part.dtype) for part in parts}))
+        raise ValueError(
+            f"The labels of {name!r} are of {dtypes}, and hold integers beyond 2**53, "
+            "which are no floats. Use one type throughout."
+        )
+    return np.concatenate(parts)
+
+
+def _is_inexact(array: np.ndarray) -> bool:
+    """Whether some strings or integers have no like in other types of numpy."""
+    if array.dtype.kind == "T":
+        return True
+    if array.dtype.kind not in "iu" or array.dtype.itemsize < 8 or not array.size:
+        return False
+    return bool(array.max() > EXACT or array.min() < -EXACT)
 
 
 def sign_members(members: np.ndarray) -> np.ndarray:

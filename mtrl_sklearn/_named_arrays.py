@@ -7,12 +7,16 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.utils.validation import _check_sample_weight
+from sklearn.utils.validation import _check_sample_weight, _num_samples
+
+from mtrl_sklearn._array_likes import as_numpy
 
 
 @contextmanager
-def naming_numbers(value: Any, name: str) -> Iterator[None]:
+def naming_numbers(value: Any, name: str) -> Iterator[Any]:
     """Refuse what only looks like numbers; name the argument in errors of the block.
+
+    The block gets the value, as an array where numpy would not read it as it is.
 
     Parameters
     ----------
@@ -30,7 +34,7 @@ def naming_numbers(value: Any, name: str) -> Iterator[None]:
     refuse_lookalikes(value, name)
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # in sums of large numbers
-            yield
+            yield as_numpy(value, name)
     except (ValueError, TypeError, OverflowError) as error:
         told = str(error)
         if re.search(rf"(^|Input |for |`){re.escape(name)}\b", told):
@@ -56,6 +60,8 @@ def refuse_lookalikes(value: Any, name: str) -> None:
     if value is None or (isinstance(value, dict) and not issparse(value)):
         kind = "None" if value is None else f"a {type(value).__name__}"
         raise ValueError(f"{name} is {kind}. Pass an array or a frame of numbers.")
+    if hasattr(type(value), "collect") and hasattr(type(value), "columns"):
+        raise ValueError(f"{name} is a lazy frame. Pass {name}.collect().")
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         n_masked = int(np.ma.getmaskarray(value).sum())
         raise ValueError(
@@ -64,13 +70,22 @@ def refuse_lookalikes(value: Any, name: str) -> None:
             "impute them."
         )
     is_frame = hasattr(value, "columns")
-    dtypes = value.dtypes if is_frame else [getattr(value, "dtype", None)]
+    dtypes = getattr(value, "dtypes" if is_frame else "dtype", None)
+    dtypes = dtypes if is_frame and dtypes is not None else [dtypes]
     times = [dtype for dtype in dtypes if getattr(dtype, "kind", "") in ("m", "M")]
     if times:
         raise ValueError(
             f"{name} holds times ({times[0]}). Pass numbers in a unit of your choice, "
             f"as {name} / np.timedelta64(1, 'D') are for durations."
         )
+
+
+def check_scored(X: Any) -> None:
+    """Refuse to score no rows at all, of which predictions are none."""
+    with naming_numbers(X, "X") as rows:
+        n_rows = _num_samples(rows)
+    if n_rows == 0:
+        raise ValueError("X has 0 rows, which have no score. Pass at least one row.")
 
 
 def read_weights(sample_weight: Any, X: Any) -> np.ndarray:
@@ -81,8 +96,8 @@ def read_weights(sample_weight: Any, X: Any) -> np.ndarray:
     ValueError
         If one is negative or not finite, all are 0, or there is not one for each row.
     """
-    with naming_numbers(sample_weight, "sample_weight"):
+    with naming_numbers(sample_weight, "sample_weight") as values:
         weights = _check_sample_weight(
-            sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            values, X, dtype=np.float64, ensure_non_negative=True
         )
     return weights / weights.max()

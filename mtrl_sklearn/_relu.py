@@ -246,6 +246,7 @@ class MultiTaskReLURepresentation(
     Arrays of other numbers than ``precision`` asks for are converted batch by batch:
     memory maps (`numpy.memmap`) are not copied, and may be larger than memory. Arrays
     in memory are copied if not C-ordered, and all of unsigned integers beyond 8 bits.
+    No rows have no predictions: a block of a larger array may be empty.
     Of many tasks with few labels per row only heads with labels in a batch are touched;
     the result is the same.
 
@@ -377,8 +378,9 @@ class MultiTaskReLURepresentation(
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-            Inputs. Arrays of integers, booleans or float16 count as float32; lists, and
-            frames that are not float32 throughout, as float64. See ``precision``.
+            Inputs. Arrays and tensors of integers, booleans or float16 count as
+            float32; lists, and frames that are not float32 throughout, as float64. See
+            ``precision``. Frames of sparse columns and sparse tensors are read as CSR.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels in any encoding (bool, int, float, string); NaN, None and NA stand
             for "not observed". A column with two values is one task, a column with k >
@@ -657,15 +659,15 @@ class MultiTaskReLURepresentation(
             return project(self._validate_rows(X), self.components_)
         return hidden_features(self._validate_rows(X), self._network())
 
-    def _task_scores(self, X, signs=None):
+    def _task_scores(self, X, signs=None, finish=None):
         """Scores of all tasks; with CSR signs, of the labels that these store."""
         X = self._validate_rows(X)
         if issparse(signs):
             return score_labels(X, self._network(), signs)
-        return score_all(X, self._network())
+        return score_all(X, self._network(), finish)
 
     def _validate_rows(self, X):
-        return validate_rows(self, X, reset=False, sparse=True)
+        return validate_rows(self, X, reset=False, sparse=True, empty=True)
 
     def _network(self):
         return ReLUNetwork(

@@ -3,6 +3,7 @@
 Rows come in blocks, so that nothing larger than the result is held in memory.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,16 @@ from torch import Tensor
 
 from mtrl_sklearn._gradients import hidden_layer, task_scores
 from mtrl_sklearn._products import by_feature, is_sparse, multiply
-from mtrl_sklearn._rows import Rows, block_slices, to_tensor, torch_dtype, working_dtype
+from mtrl_sklearn._rows import (
+    Rows,
+    block_size,
+    block_slices,
+    map_rows,
+    rows_at_once,
+    to_tensor,
+    torch_dtype,
+    working_dtype,
+)
 
 
 class ReLUNetwork(NamedTuple):
@@ -51,15 +61,43 @@ def project(X: Any, components: np.ndarray) -> np.ndarray:
     return result.numpy()
 
 
-def score_all(X: Any, network: ReLUNetwork) -> np.ndarray:
-    """Scores of all tasks, of shape (n_samples, n_tasks); X as above."""
+def score_all(
+    X: Any,
+    network: ReLUNetwork,
+    finish: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> np.ndarray:
+    """Scores of all tasks, of shape (n_samples, n_tasks), or what is made of them.
+
+    Parameters
+    ----------
+    X : ndarray or CSR array of shape (n_samples, n_features)
+        As above.
+    network : ReLUNetwork
+    finish : callable, default=None
+        Called with the scores of some rows at a time; returns a row for each.
+    """
     rows = Rows(X, torch_dtype(working_dtype(X.dtype)))
     weights, biases, coef, intercept = _tensors(network, rows)
-    result = torch.empty(len(rows), len(coef), dtype=rows.dtype)
-    for block in block_slices(len(rows), rows.width + len(weights) + len(coef)):
+    size = block_size(rows.width + len(weights) + len(coef))
+
+    def score(block: slice) -> np.ndarray:
         hidden = hidden_layer(rows.take(block), weights, biases)
-        result[block] = torch.addmm(intercept, hidden, coef.T)
-    return result.numpy()
+        return torch.addmm(intercept, hidden, coef.T).numpy()
+
+    if finish is None:
+        return map_rows(score, len(rows), size)
+
+    def score_and_finish(block: slice) -> np.ndarray:
+        n_rows, start = block.stop - block.start, block.start
+        scores = map_rows(
+            lambda part: score(slice(start + part.start, start + part.stop)),
+            n_rows,
+            size,
+        )
+        return finish(scores)
+
+    large = rows_at_once(len(coef), size)
+    return map_rows(score_and_finish, len(rows), large)
 
 
 def score_labels(X: Any, network: ReLUNetwork, signs: csr_array) -> np.ndarray:

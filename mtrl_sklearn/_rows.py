@@ -1,6 +1,6 @@
 """Rows of a matrix, read a batch at a time from wherever it lies."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,6 +16,9 @@ from mtrl_sklearn._ranks import Shard
 # from one stays in the cache.
 BLOCK_ENTRIES = 2**19
 BLOCK_ROWS = 4096
+
+# Entries of a block where each block takes some work in Python.
+LARGE_BLOCK_ENTRIES = 2**22
 
 # What torch can take rows of.
 DTYPES = {
@@ -90,9 +93,51 @@ class Rows:
 
 def block_slices(n_rows: int, width: float) -> Iterator[slice]:
     """Consecutive blocks of rows of which ``width`` numbers each are held at a time."""
-    size = max(min(BLOCK_ROWS, int(BLOCK_ENTRIES / max(width, 1))), 1)
+    size = block_size(width)
     for start in range(0, n_rows, size):
         yield slice(start, min(start + size, n_rows))
+
+
+def block_size(width: float) -> int:
+    """Number of rows in a block of `block_slices`."""
+    return max(min(BLOCK_ROWS, int(BLOCK_ENTRIES / max(width, 1))), 1)
+
+
+def map_rows(
+    function: Callable[[slice], np.ndarray], n_rows: int, size: int
+) -> np.ndarray:
+    """What a function makes of blocks of rows, as one array.
+
+    Parameters
+    ----------
+    function : callable
+        Called with consecutive slices; returns an array with a row for each of theirs.
+    n_rows : int
+        Without any the function is called once, with an empty slice.
+    size : int
+        Number of rows in a block.
+    """
+    first = function(slice(0, min(size, n_rows)))
+    if size >= n_rows:
+        return first
+    whole = np.empty((n_rows, *first.shape[1:]), first.dtype)
+    whole[:size] = first
+    for start in range(size, n_rows, size):
+        rows = slice(start, min(start + size, n_rows))
+        whole[rows] = function(rows)
+    return whole
+
+
+def rows_at_once(width: float, unit: int = 1) -> int:
+    """Rows of ``width`` numbers whose blocks take little memory, and few calls.
+
+    Parameters
+    ----------
+    width : float
+    unit : int, default=1
+        The result is a multiple of it.
+    """
+    return unit * max(int(LARGE_BLOCK_ENTRIES / max(width, 1) / unit), 1)
 
 
 class RowDataset(Dataset):

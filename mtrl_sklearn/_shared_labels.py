@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mtrl_sklearn._label_columns import Column, Labels, number_names
-from mtrl_sklearn._label_values import is_text
+from mtrl_sklearn._label_values import concatenate_values
 from mtrl_sklearn._ranks import check_same, from_first, gather, n_ranks, together
 
 
@@ -69,8 +69,4 @@ def join_values(values: np.ndarray, name: str) -> np.ndarray:
 
 def _concatenate(parts: list[np.ndarray], name: Any) -> np.ndarray:
     parts = [part for part in parts if len(part)] or parts[:1]
-    if len({is_text(part) for part in parts}) > 1:
-        raise ValueError(
-            f"The labels of {name!r} mix strings and numbers. Use one type per task."
-        )
-    return np.concatenate(parts)
+    return concatenate_values(parts, name)

@@ -1,5 +1,6 @@
 """Predictions for the source tasks, in the caller's encoding, from their scores."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,8 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
-from mtrl_sklearn._named_arrays import read_weights
-from mtrl_sklearn._signs import Signs, pair_roc_auc
+from mtrl_sklearn._named_arrays import check_scored, read_weights
+from mtrl_sklearn._signs import Signs, labels_per_row, pair_roc_auc, table_roc_auc
 from mtrl_sklearn._tasks import (
     LabelEncoding,
     as_array,
@@ -21,7 +22,6 @@ from mtrl_sklearn._tasks import (
     read_task_ids,
     warn_of_missing_codes,
 )
-from mtrl_sklearn.metrics import masked_roc_auc
 
 
 def _has_probabilities(estimator: Any) -> bool:
@@ -37,11 +37,16 @@ class TaskPredictionsMixin:
     """Labels of many tasks as fitted attributes, and predictions of them.
 
     A subclass provides ``_task_scores(X)``, which validates X and returns scores of
-    shape (n_samples, n_tasks), or with CSR ``signs`` those of their labels, and the
-    parameter ``loss``.
+    shape (n_samples, n_tasks), or with CSR ``signs`` those of their labels, or what
+    ``finish`` makes of the scores of some rows at a time; and the parameter ``loss``.
     """
 
-    def _task_scores(self, X: Any, signs: Signs | None = None) -> np.ndarray:
+    def _task_scores(
+        self,
+        X: Any,
+        signs: Signs | None = None,
+        finish: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> np.ndarray:
         raise NotImplementedError
 
     def _learn_labels(self, y: Any, tasks: Any, classes: Any) -> None:
@@ -100,7 +105,9 @@ class TaskPredictionsMixin:
             of its classes, in the order of ``classes_``, summing to 1.
         """
         check_is_fitted(self)
-        scores = self._task_scores(X)
+        return self._task_scores(X, finish=self._probabilities)
+
+    def _probabilities(self, scores: np.ndarray) -> np.ndarray:
         if self.label_form_ != "single":
             return expit(scores)
         if self.n_tasks_ == 1:
@@ -109,7 +116,7 @@ class TaskPredictionsMixin:
 
     def _source_probabilities(self, X: Any) -> np.ndarray:
         """Features for a probe, of shape (n_samples, n_tasks)."""
-        return expit(self._task_scores(X))
+        return self._task_scores(X, finish=expit)
 
     def predict(self, X):
         """Labels of the source tasks in the encoding of ``y``.
@@ -124,7 +131,7 @@ class TaskPredictionsMixin:
             Shaped as ``y`` was in fit; a column per task id for the long form.
         """
         check_is_fitted(self)
-        return self._label_encoding().decode(self._task_scores(X))
+        return self._task_scores(X, finish=self._label_encoding().decode)
 
     def score(self, X, y, tasks=None, sample_weight=None):
         """Mean ROC-AUC over source tasks, each on its observed labels.
@@ -154,6 +161,7 @@ class TaskPredictionsMixin:
             If labels, ids of tasks or weights cannot be read, or lengths differ.
         """
         check_is_fitted(self)
+        check_scored(X)
         if tasks is not None and self.label_form_ == "long":
             y, tasks = as_array(y), read_task_ids(tasks)
             check_consistent_length(X, y, tasks)
@@ -184,15 +192,13 @@ def mean_roc_auc(
         For a CSR array those of its labels, in their order.
     sample_weight : ndarray of shape (n_samples,), default=None
     """
-    if isinstance(signs, np.ndarray) and sample_weight is None:
-        of_task = masked_roc_auc(signs, scores)
+    if isinstance(signs, np.ndarray):
+        of_task = table_roc_auc(signs, scores, sample_weight)
     else:
-        rows, tasks = signs.nonzero()
-        if isinstance(signs, np.ndarray):
-            labels, scores = signs[rows, tasks], scores[rows, tasks]
-        else:
-            labels = signs.data
-        weights = None if sample_weight is None else sample_weight[rows]
-        of_task = pair_roc_auc(tasks, labels, scores, signs.shape[1], weights)
+        weights = sample_weight
+        if weights is not None:
+            weights = np.repeat(weights, labels_per_row(signs))
+        tasks, n_tasks = signs.indices, signs.shape[1]
+        of_task = pair_roc_auc(tasks, signs.data, scores, n_tasks, weights)
     defined = ~np.isnan(of_task)
     return float(of_task[defined].mean()) if defined.any() else float("nan")

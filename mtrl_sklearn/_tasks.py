@@ -29,6 +29,7 @@ from mtrl_sklearn._label_columns import is_missing as is_missing
 from mtrl_sklearn._label_columns import read_task_ids as read_task_ids
 from mtrl_sklearn._label_values import (
     choose_classes,
+    comparable,
     compare_values,
     find_members,
     find_two_values,
@@ -280,7 +281,8 @@ def learn_encoding(y: Any, tasks: Any = None, classes: Any = None) -> LabelEncod
     types = {TYPES.get(values.dtype.kind, "other") for values in shown}
     union = {value for values in shown for value in values.tolist()}
     if len(types) == 1 and len(union) <= 2:
-        found = [np.unique(np.concatenate(shown))] * n_outputs
+        joined = np.unique(np.concatenate(shown))
+        found = [joined] * n_outputs if len(joined) == len(union) else found
     encoding = LabelEncoding(form, names, found)
     task_names = encoding.task_names.tolist()
     if len(set(task_names)) < len(task_names):
@@ -401,12 +403,9 @@ def find_classes(labels: np.ndarray, name: str = "y") -> np.ndarray:
 
 def find_codes(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Position of each value in sorted known ones, -1 where it is not among them."""
-    are_strings = [is_text(array) for array in (values, known)]
-    if any(are_strings):
-        if not all(are_strings):
-            return np.full(len(values), -1)
-        # a dtype that searchsorted can compare with any other one of strings
-        values, known = (a.astype(object).astype(str) for a in (values, known))
+    if is_text(values) != is_text(known):
+        return np.full(len(values), -1)
+    values, known = comparable(values, known)
     places = np.searchsorted(known, values).clip(max=len(known) - 1)
     return np.where(known[places] == values, places, -1)
 

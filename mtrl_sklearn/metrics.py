@@ -11,13 +11,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import subspace_angles
-from scipy.stats import rankdata
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import make_scorer
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from mtrl_sklearn._label_values import comparable
 from mtrl_sklearn._named_arrays import naming_numbers
+from mtrl_sklearn._signs import row_blocks, table_roc_auc
 from mtrl_sklearn._tasks import as_array, is_missing, learn_encoding
 from mtrl_sklearn._warnings import warn_user
 
@@ -32,8 +33,8 @@ _check_average = validate_params(
 
 
 def _check_directions(A: ArrayLike, name: str) -> np.ndarray:
-    with naming_numbers(A, name):
-        rows: np.ndarray = check_array(A, dtype=np.float64, input_name=name)
+    with naming_numbers(A, name) as given:
+        rows: np.ndarray = check_array(given, dtype=np.float64, input_name=name)
     nonzero = rows.any(axis=1)
     if not nonzero.all():
         raise ValueError(
@@ -147,11 +148,11 @@ def feature_alignment(filters: ArrayLike, directions: ArrayLike) -> float | np.n
     1.0
     """
     options = {"dtype": np.float64, "allow_nd": True}
-    with naming_numbers(filters, "filters"):
-        rows: np.ndarray = check_array(filters, input_name="filters", **options)
-    with naming_numbers(directions, "directions"):
+    with naming_numbers(filters, "filters") as given:
+        rows: np.ndarray = check_array(given, input_name="filters", **options)
+    with naming_numbers(directions, "directions") as given:
         wanted: np.ndarray = check_array(
-            directions, input_name="directions", ensure_2d=False, **options
+            given, input_name="directions", ensure_2d=False, **options
         )
     filter_shape = rows.shape[1:]
     rows = rows.reshape(len(rows), -1)
@@ -277,7 +278,7 @@ def masked_roc_auc(signs: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Area under the ROC curve of each task, over its observed labels.
 
     It is the probability that a positive scores higher than a negative, ties counted
-    half, computed from the sum of the ranks of the positives.
+    half. Tasks are ranked a few at a time, in little memory.
 
     Parameters
     ----------
@@ -307,33 +308,23 @@ def masked_roc_auc(signs: np.ndarray, scores: np.ndarray) -> np.ndarray:
     >>> masked_roc_auc(signs, scores)
     array([0.75,  nan])
     """
-    with naming_numbers(signs, "signs"):
-        signs = check_array(signs, ensure_2d=False, input_name="signs")
-    with naming_numbers(scores, "scores"):
+    with naming_numbers(signs, "signs") as given:
+        signs = check_array(given, ensure_2d=False, input_name="signs")
+    with naming_numbers(scores, "scores") as given:
         scores = check_array(
-            scores, ensure_2d=False, ensure_all_finite=False, input_name="scores"
+            given, ensure_2d=False, ensure_all_finite=False, input_name="scores"
         )
-    if not np.isin(signs, (-1, 0, 1)).all():
+    if not all(np.isin(signs[rows], (-1, 0, 1)).all() for rows in row_blocks(signs)):
         raise ValueError(
             "signs should be +1 for positive, -1 for negative and 0 for not observed. "
             "For labels in any other encoding use multitask_roc_auc_score."
         )
-    if signs.shape != scores.shape:
+    if signs.shape != scores.shape or signs.ndim != 2:
         raise ValueError(
             f"signs and scores should have one shape, got {signs.shape} and "
-            f"{scores.shape}."
+            f"{scores.shape}. Pass both as (n_samples, n_tasks)."
         )
-    observed, positive = signs != 0, signs > 0
-    if (n_nan := int((np.isnan(scores) & observed).sum())) > 0:
-        raise ValueError(
-            f"{n_nan} scores of observed labels are NaN, which has no rank. Check the "
-            "estimator: it may have diverged."
-        )
-    ranks = rankdata(np.where(observed, scores, np.nan), axis=0, nan_policy="omit")
-    n_positive = positive.sum(axis=0)
-    n_pairs = n_positive * (observed.sum(axis=0) - n_positive)
-    won = ranks.sum(axis=0, where=positive) - n_positive * (n_positive + 1) / 2
-    return np.divide(won, n_pairs, out=np.full(len(won), np.nan), where=n_pairs > 0)
+    return table_roc_auc(signs, scores)
 
 
 def _label_table(y: Any, name: str) -> np.ndarray:
@@ -425,9 +416,9 @@ def multitask_roc_auc_score(
     """
     if isinstance(y_score, list) and y_score and np.ndim(y_score[0]) == 2:
         y_score = np.column_stack([np.asarray(p)[:, -1] for p in y_score])
-    with naming_numbers(y_score, "y_score"):
+    with naming_numbers(y_score, "y_score") as given:
         scores = check_array(
-            y_score,
+            given,
             dtype=[np.float64, np.float32],
             ensure_2d=False,
             input_name="y_score",
@@ -501,7 +492,7 @@ def _accuracy(true: np.ndarray, pred: np.ndarray) -> np.ndarray:
         return np.full(true.shape[1], np.nan)
     if not {true.dtype.kind, pred.dtype.kind} <= set("biuf"):
         true, pred = true.astype(object), pred.astype(object)
-    both = np.concatenate([true, pred])
+    both = np.concatenate(comparable(true, pred))
     encoding = learn_encoding(both)
     signs, predicted = np.split(encoding.encode(both), 2)
     starts = np.cumsum(encoding.tasks_per_output) - encoding.tasks_per_output

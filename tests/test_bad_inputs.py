@@ -140,17 +140,19 @@ BAD_X = {
         r"names are only supported if all input features have string names",
     ),
     "records": (np.zeros(N, dtype=[("a", float)]), r"X\b"),
-    "sparse NaN": (sparse.csr_array(with_entry(NAN)), "X contains NaN|Sparse data"),
+    "sparse NaN": (sparse.csr_array(with_entry(NAN)), "X contains NaN|[Ss]parse"),
 }
 
 ROWS_CALLS = {**ESTIMATOR_CALLS, **PROBE_CALLS}
+PREDICTIONS = ("transform", "decision_function", "predict")
 
 
 @pytest.mark.parametrize("kind", BAD_X)
 def test_bad_rows(models, kind):
     value, words = BAD_X[kind]
     for name, call in ROWS_CALLS.items():
-        if value is not None or name != "task_affinity":
+        lenient = kind == "no rows" and name.startswith(PREDICTIONS)
+        if not lenient and (value is not None or name != "task_affinity"):
             refused(lambda call=call: call(models, value), words, name)
 
 

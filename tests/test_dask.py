@@ -97,6 +97,14 @@ def test_blocks_of_rows_give_the_prediction_of_all(name):
         np.testing.assert_array_equal(values, whole)
 
 
+def test_blocks_that_a_filter_left_empty():
+    model, X = fit_relu()
+    kept = np.arange(len(X)) >= BLOCK
+    rows = da.from_array(X, chunks=(BLOCK, -1))[da.from_array(kept, chunks=BLOCK)]
+    found = rows.map_blocks(model.predict_proba, dtype=float).compute()
+    np.testing.assert_allclose(found, model.predict_proba(X[BLOCK:]), rtol=1e-12)
+
+
 @needs_status
 def test_from_one_memory_map_to_another_in_the_memory_of_a_block(tmp_path):
     model, X = fit_relu(dtype=np.float32)

@@ -34,6 +34,11 @@ def block_bytes(request, monkeypatch):
     monkeypatch.setattr(_signs, "BLOCK_BYTES", request.param)
 
 
+@pytest.fixture(params=[1, 100, 2**20])
+def sorted_labels(request, monkeypatch):
+    monkeypatch.setattr(_signs, "SORTED_LABELS", request.param)
+
+
 SHAPES = [(50, 30), (7, 1), (0, 4)]
 
 
@@ -91,6 +96,7 @@ def test_labels_find_their_places_in_any_order(share_observed, sparse):
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.usefixtures("sorted_labels")
 def test_roc_auc_of_pairs_is_that_of_each_task(weighted, dtype):
     signs = draw_signs(80, 12, 0.5)
     signs[:, 0], signs[:, 1] = 0, abs(signs[:, 1])
@@ -131,6 +137,7 @@ def test_scores_that_are_nan_are_refused():
 
 
 @pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.usefixtures("sorted_labels")
 def test_mean_roc_auc_is_the_same_in_both_forms(weighted):
     signs = draw_signs(90, 40, 0.05)
     scores = tied_scores(signs.shape)

@@ -11,6 +11,7 @@ from bad_input_cases import (
     Y,
     conv,
     ids,
+    refused,
     relu,
     untouched_models,
     y,
@@ -148,6 +149,33 @@ def test_one_row_of_an_array_that_runs_backwards(models, name):
     np.testing.assert_allclose(found, models[name].decision_function(row.copy()))
 
 
+@pytest.mark.parametrize("make", [np.asarray, pd.DataFrame, sparse.csr_array])
+def test_no_rows_have_no_predictions(models, make):
+    """A block of a larger array may be empty, as filters leave some of dask's."""
+    is_sparse = make is sparse.csr_array
+    for name, model in models.items():
+        if is_sparse and not isinstance(model, type(models["alternating"])):
+            continue
+        tasks = {"tasks": ids[:0]} if name == "per_task" else {}
+        all_tasks = {"tasks": ids} if name == "per_task" else {}
+        for method in ("predict", "predict_proba", "decision_function", "transform"):
+            if hasattr(model, method):
+                predict = getattr(model, method)
+                few = tasks if method != "transform" else {}
+                whole = predict(X, **(all_tasks if few else {}))
+                none = predict(make(X[:0]), **few)
+                assert none.shape == (0, *whole.shape[1:]), (name, method)
+                assert none.dtype == whole.dtype, (name, method)
+
+
+def test_no_rows_have_no_scores_and_teach_nothing(models):
+    for name in ("alternating", "gd"):
+        labels = Y if name == "alternating" else y
+        model = models[name]
+        refused(lambda m=model, t=labels: m.score(X[:0], t[:0]), "X has 0 rows")
+        refused(lambda m=model, t=labels: m.partial_fit(X[:0], t[:0]), "0 sample")
+
+
 SAME_LABELS = {
     "int8": lambda y: y.astype(np.int8),
     "uint64": lambda y: y.astype(np.uint64),
@@ -212,3 +240,83 @@ def test_only_ratios_of_weights_matter_to_a_score(models, scale):
     for model, labels in ((models["alternating"], Y), (models["gd"], y)):
         scalar = model.score(X, labels, sample_weight=3.0)
         assert scalar == pytest.approx(model.score(X, labels))
+
+
+# ------------------------------------------------------- labels that arrays would merge
+
+BIG = 2**53
+MERGED = {
+    "NUL at the end": ["a", "a\0"],
+    "large integers beside a float": [BIG, BIG + 1, 0.5],
+    "numbers of numpy": [np.int64(BIG), np.int64(BIG + 1), np.float64(2)],
+    "large integers of both signs": [2**63, 2**63 + 1, -1],
+}
+
+
+@pytest.mark.parametrize("kind", MERGED)
+def test_values_that_an_array_would_merge_are_refused(models, kind):
+    values = np.array(MERGED[kind], dtype=object)
+    values = values[np.arange(len(X)) % len(values)]
+    words = "hold .*beside the others is kept as"
+    for name, call in {
+        "wide": lambda: relu().fit(X, np.stack([values] * 2, axis=1)),
+        "single": lambda: relu().fit(X, values),
+        "classes": lambda: conv().fit(X, values),
+        "ids": lambda: relu().fit(X, y, values),
+        "ids of rows": lambda: conv().fit(X, y, values),
+        "probe": lambda: LinearProbe().fit(X, values),
+        "given": lambda: relu().partial_fit(X, y, classes=MERGED[kind]),
+        "score": lambda: models["single"].score(X, values),
+    }.items():
+        refused(call, words, name)
+
+
+DISTINCT = {
+    "large": [BIG, BIG + 1],
+    "large and small": [2**64 - 1, 2**64 - 2, 1],
+    "large of both signs": [-BIG - 1, -BIG, BIG],
+    "booleans and integers": [True, 2],
+    "integers and floats": [1, 2, 0.0],
+    "float32 and integers": [np.float32(0.5), 1],
+}
+
+
+@pytest.mark.parametrize("kind", DISTINCT)
+def test_values_that_look_alike_stay_distinct(kind):
+    values = DISTINCT[kind]
+    rows = np.arange(len(X)) % len(values)
+    labels = np.array(values, dtype=object)[rows]
+    model = conv(max_iter=1).fit(X, labels)
+    assert model.classes_.tolist() == sorted(values)
+    assert set(model.predict(X).tolist()) <= set(values)
+    assert relu().fit(X, labels).classes_.tolist() == sorted(values)
+    assert len(relu().fit(X, y, labels).output_names_) == len(values)
+
+
+@pytest.mark.filterwarnings("ignore:.*tasks show labels of at most 1 class")
+def test_labels_of_another_type_are_not_mistaken():
+    """numpy compares large integers with floats as floats."""
+    labels = np.where(y > 0, float(BIG), 0.0)
+    model = conv(max_iter=1).fit(X, labels)
+    right = model.score(X, labels)
+    assert model.score(X, labels.astype(np.int64)) == right
+    wrong = np.where(y > 0, BIG + 1, 7)
+    assert model.score(X, wrong) == 0
+    for dtype in (np.int64, np.uint64):
+        labels = np.where(y > 0, 2**62, 2**62 + 1).astype(np.uint64)
+        model = relu().fit(X, labels)
+        same = model.score(X, labels.astype(dtype))
+        assert same == model.score(X, labels)
+        assert np.isnan(model.score(X, (labels + 9).astype(dtype)))
+    frame = pd.DataFrame({"a": np.where(y > 0, BIG, BIG + 1), "b": float(BIG)})
+    assert [len(c) for c in relu().fit(X, frame).classes_] == [2, 1]
+
+
+def test_strings_that_end_in_nul_stay_distinct():
+    names = np.array(["a", "a\0"], dtype=np.dtypes.StringDType())
+    labels = names[(y > 0).astype(int)]
+    model = conv(max_iter=1).fit(X, labels)
+    assert model.classes_.tolist() == names.tolist()
+    assert model.score(X, labels) == (model.predict(X) == labels).mean()
+    plain = np.where(y > 0, "a", "b")
+    assert model.score(X, plain) == ((model.predict(X) == "a") & (y > 0)).mean()

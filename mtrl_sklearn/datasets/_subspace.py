@@ -110,8 +110,8 @@ class SubspaceProblem:
         ValueError
             If ``X`` is not finite or has another number of features.
         """
-        with naming_numbers(X, "X"):
-            inputs: np.ndarray = check_array(X, dtype=np.float64, input_name="X")
+        with naming_numbers(X, "X") as given:
+            inputs: np.ndarray = check_array(given, dtype=np.float64, input_name="X")
         n_components, n_features = self.components.shape
         if inputs.shape[1] != n_features:
             raise ValueError(

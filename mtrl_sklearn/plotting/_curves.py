@@ -61,8 +61,10 @@ def check_curves(
     x : ndarray of shape (n_x,), float64
     curves : dict of ndarray of shape (n_x, n_repeats), float64
     """
-    with naming_numbers(x, x_name):
-        places = check_array(x, dtype=np.float64, ensure_2d=False, input_name=x_name)
+    with naming_numbers(x, x_name) as given:
+        places = check_array(
+            given, dtype=np.float64, ensure_2d=False, input_name=x_name
+        )
     if places.ndim != 1:
         raise ValueError(
             f"{x_name} should have shape (n_x,), got {places.shape}. Pass one number "
@@ -75,9 +77,9 @@ def check_curves(
     checked = {}
     for key, values in named.items():
         told = f"{name}[{key!r}]" if isinstance(curves, Mapping) else name
-        with naming_numbers(values, told):
+        with naming_numbers(values, told) as given:
             table = check_array(
-                values,
+                given,
                 dtype=np.float64,
                 ensure_2d=False,
                 ensure_all_finite="allow-nan",

@@ -100,9 +100,9 @@ class FilterDisplay:
     def __init__(self, filters: ArrayLike, *, kind: Kind, n_filters: int = 32):
         if kind not in list(DIMENSIONS):
             raise ValueError(f"kind should be one of {list(DIMENSIONS)}, got {kind!r}.")
-        with naming_numbers(filters, "filters"):
+        with naming_numbers(filters, "filters") as given:
             weights = check_array(
-                filters, dtype=np.float64, allow_nd=True, input_name="filters"
+                given, dtype=np.float64, allow_nd=True, input_name="filters"
             )
         if weights.ndim not in DIMENSIONS[kind]:
             wanted = " or ".join(map(str, DIMENSIONS[kind]))

@@ -201,9 +201,9 @@ class LossCurveDisplay:
 
 
 def _check_row(values: ArrayLike, name: str) -> np.ndarray:
-    with naming_numbers(values, name):
+    with naming_numbers(values, name) as given:
         row: np.ndarray = check_array(
-            values, dtype=np.float64, ensure_2d=False, input_name=name
+            given, dtype=np.float64, ensure_2d=False, input_name=name
         )
     if row.ndim != 1:
         raise ValueError(

@@ -73,9 +73,9 @@ class SpectrumDisplay:
     dropped_: "Line2D"
 
     def __init__(self, singular_values: ArrayLike, n_components: int):
-        with naming_numbers(singular_values, "singular_values"):
+        with naming_numbers(singular_values, "singular_values") as given:
             values = check_array(
-                singular_values,
+                given,
                 dtype=np.float64,
                 ensure_2d=False,
                 input_name="singular_values",

@@ -317,8 +317,8 @@ def _angles(
     The leading right singular vectors of the hidden weights are the ``components_``.
     """
     check_estimator(representation, name, MultiTaskReLURepresentation)
-    with naming_numbers(components, "components"):
-        true = check_array(components, dtype=np.float64, input_name="components")
+    with naming_numbers(components, "components") as given:
+        true = check_array(given, dtype=np.float64, input_name="components")
     if true.shape[1] != representation.n_features_in_:
         raise ValueError(
             f"components has {true.shape[1]} features, but {name} was fitted on "

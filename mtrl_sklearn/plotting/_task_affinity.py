@@ -236,9 +236,9 @@ def order_by_clustering(affinity: np.ndarray) -> np.ndarray:
 
 
 def _check_affinity(affinity: ArrayLike) -> np.ndarray:
-    with naming_numbers(affinity, "affinity"):
+    with naming_numbers(affinity, "affinity") as given:
         table: np.ndarray = check_array(
-            affinity,
+            given,
             dtype=np.float64,
             ensure_all_finite="allow-nan",
             input_name="affinity",

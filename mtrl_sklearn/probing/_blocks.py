@@ -1,5 +1,6 @@
 """Blocks of features that a probe of a new task can see."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import indexable
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from mtrl_sklearn._array_likes import dense_remedy, read_sparse
 from mtrl_sklearn._named_arrays import naming_numbers
 
 BLOCKS = ("hidden", "scores", "inputs")
@@ -41,7 +43,7 @@ class Blocks:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def take(self, rows: np.ndarray) -> "Blocks":
+    def take(self, rows: np.ndarray | slice) -> "Blocks":
         """The same features of some rows."""
         return Blocks(*(None if b is None else b[rows] for b in vars(self).values()))
 
@@ -87,6 +89,11 @@ def has_source_tasks(estimator: Any) -> bool:
     return hasattr(unfreeze(estimator), "_source_probabilities")
 
 
+def reads_single_rows(estimator: Any) -> bool:
+    """Whether features of a row do not depend on the rows that come with it."""
+    return hasattr(estimator, "_source_probabilities")
+
+
 def first_step(estimator: Any) -> Any:
     """The estimator that sees the inputs, of what `open_representation` returns."""
     return unfreeze(estimator[0] if isinstance(estimator, Pipeline) else estimator)
@@ -99,7 +106,9 @@ def unfreeze(estimator: Any) -> Any:
     return estimator
 
 
-def compute_blocks(estimator: Any, X: Any, names: Sequence[str] = BLOCKS) -> Blocks:
+def compute_blocks(
+    estimator: Any, X: Any, names: Sequence[str] = BLOCKS, empty: bool = False
+) -> Blocks:
     """Features that a fitted transformer gives rows.
 
     Parameters
@@ -111,6 +120,8 @@ def compute_blocks(estimator: Any, X: Any, names: Sequence[str] = BLOCKS) -> Blo
         What it accepts; rows along the first axis.
     names : sequence of str
         Blocks to compute, of "hidden", "scores" and "inputs".
+    empty : bool, default=False
+        Whether X may have no rows.
 
     Returns
     -------
@@ -121,39 +132,54 @@ def compute_blocks(estimator: Any, X: Any, names: Sequence[str] = BLOCKS) -> Blo
     if "scores" in names and has_source_tasks(first):
         scores = first._source_probabilities(X)
     return Blocks(
-        as_rows(estimator.transform(X)) if "hidden" in names else None,
+        as_rows(estimator.transform(X), empty) if "hidden" in names else None,
         scores,
-        as_rows(X) if "inputs" in names else None,
+        as_rows(X, empty) if "inputs" in names else None,
     )
 
 
-def as_rows(X: Any) -> np.ndarray:
+def input_block(X: np.ndarray) -> Blocks:
+    """Validated inputs as the only block of features."""
+    is_float = X.dtype in (np.float32, np.float64)
+    return Blocks(None, None, X if is_float else X.astype(np.float64))
+
+
+def as_rows(X: Any, empty: bool = False) -> np.ndarray:
     """Inputs of any shape as finite floats of shape (n_samples, n_features)."""
-    if issparse(X):
+    refuse_sparse(X)
+    with naming_numbers(X, "X") as rows:
+        X = check_array(
+            rows,
+            dtype=[np.float64, np.float32],
+            allow_nd=True,
+            ensure_min_samples=0 if empty else 1,
+            input_name="X",
+        )
+    return X.reshape(len(X), math.prod(X.shape[1:]))
+
+
+def refuse_sparse(X: Any) -> None:
+    """Refuse inputs that are sparse, which a probe of raw inputs cannot read."""
+    if remedy := dense_remedy(X, "X"):
         raise TypeError(
             "X is a sparse matrix, but probes compare features with raw inputs as "
-            "arrays. Pass X.toarray(), or a pipeline as representation, whose first "
+            f"arrays. Pass {remedy}, or a pipeline as representation, whose first "
             "step makes arrays of few columns, such as TruncatedSVD."
         )
-    with naming_numbers(X, "X"):
-        X = check_array(
-            X, dtype=[np.float64, np.float32], allow_nd=True, input_name="X"
-        )
-    return X.reshape(len(X), -1)
 
 
-def read_inputs(X: Any, signs: np.ndarray) -> Any:
+def read_inputs(X: Any, signs: np.ndarray | None = None) -> Any:
     """Inputs of which rows can be taken, one for each row of signs.
 
     Parameters
     ----------
     X : array-like or sparse matrix
-    signs : ndarray of shape (n_samples, n_tasks)
+    signs : ndarray of shape (n_samples, n_tasks), default=None
 
     Returns
     -------
-    array-like, or CSR matrix where it came as a sparse matrix of another form
+    array-like, or CSR array where it came as a sparse matrix
     """
-    with naming_numbers(X, "X"):
-        rows, _ = indexable(X, signs)
+    with naming_numbers(X, "X") as rows:
+        rows, _ = indexable(read_sparse(rows) if issparse(rows) else rows, signs)
     return rows

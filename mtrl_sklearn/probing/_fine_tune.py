@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, softplus
 
+from mtrl_sklearn._array_likes import as_numpy
 from mtrl_sklearn._conv import ConvMultiTaskClassifier
 from mtrl_sklearn._gradients import pool_responses
 from mtrl_sklearn._relu import MultiTaskReLURepresentation
@@ -53,7 +54,7 @@ def open_first_layer(estimator: Any, X: Any) -> FirstLayer:
                 f"fine_tune=True trains hidden features, but the representation has "
                 f"output={estimator.output!r}. Set output='hidden'."
             )
-        return _open_relu(estimator, np.asarray(X, dtype=np.float64))
+        return _open_relu(estimator, np.asarray(as_numpy(X, "X"), dtype=np.float64))
     if isinstance(estimator, ConvMultiTaskClassifier):
         return _open_conv(estimator, estimator._read_rows(X).astype(np.float64))
     raise TypeError(

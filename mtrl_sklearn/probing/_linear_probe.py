@@ -8,23 +8,31 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
+from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import (
+    _num_samples,
     check_consistent_length,
     check_is_fitted,
     validate_data,
 )
 
-from mtrl_sklearn._base import last_good_state
+from mtrl_sklearn._base import last_good_state, validate_rows
 from mtrl_sklearn._documentation import DocumentationLinkMixin
 from mtrl_sklearn._named_arrays import naming_numbers
+from mtrl_sklearn._rows import map_rows, rows_at_once
 from mtrl_sklearn._tasks import find_classes, find_codes, read_class_labels
+from mtrl_sklearn._threads import blas_threads
 from mtrl_sklearn.probing._blocks import (
     BLOCKS,
     Blocks,
     as_rows,
     compute_blocks,
+    input_block,
     open_representation,
+    read_inputs,
+    reads_single_rows,
+    refuse_sparse,
 )
 from mtrl_sklearn.probing._fine_tune import fine_tune, open_first_layer
 from mtrl_sklearn.probing._ridge_logistic import LinearModel, fit_ridge_logistic
@@ -219,7 +227,7 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
                 "one, or set fine_tune=False."
             )
         with last_good_state(self):
-            blocks = self._read_blocks(X, reset=True)
+            blocks = self._read_blocks(X)
             labels = read_class_labels(y)
             check_consistent_length(blocks, labels)
             classes = find_classes(labels)
@@ -237,27 +245,52 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
             self.first_layer_ = first_layer
         return self
 
-    def _read_blocks(self, X, reset=False):
-        """Features of rows, computed here unless X holds them already."""
+    def _read_blocks(self, X):
+        """Features of the rows of fit, computed here unless X holds them already."""
         if isinstance(X, Blocks):
             return X
         if self.representation is None:
-            with naming_numbers(X, "X"):
-                X = validate_data(self, X, dtype=[np.float64, np.float32], reset=reset)
-            return Blocks(None, None, X)
+            return input_block(validate_rows(self, X, reset=True))
+        return compute_blocks(*self._open(X, reset=True))
+
+    def _open(self, X, reset=False):
+        """The estimator that makes features, and what it is given."""
         with naming_numbers(X, "X"):
             validate_data(self, X, skip_check_array=True, reset=reset)
-        estimator, X = open_representation(self.representation, X)
-        if reset:
-            return compute_blocks(estimator, X)
+        return open_representation(self.representation, X)
+
+    def _block_reader(self, X):
+        """Function of a slice to the features of these rows, and how many there are."""
+        if isinstance(X, Blocks):
+            return X.take, len(X)
+        if self.representation is None:
+            rows = validate_rows(self, X, reset=False, empty=True)
+            return lambda part: input_block(rows[part]), len(rows)
+        estimator, X = self._open(X)
+        if not reads_single_rows(estimator):
+            blocks = self._compute_used(estimator, X)
+            return blocks.take, len(blocks)
+        if "inputs" in self.coef_:
+            refuse_sparse(X)
+        rows = read_inputs(X)
+        n_rows = _num_samples(rows)
+
+        def read(part):
+            some = rows if part == slice(0, n_rows) else _safe_indexing(rows, part)
+            return self._compute_used(estimator, some)
+
+        return read, n_rows
+
+    def _compute_used(self, estimator, X):
+        """Features with coefficients, hidden ones of the copy that was trained."""
         used = list(self.coef_)
         if not self.first_layer_ or "hidden" not in used:
-            return compute_blocks(estimator, X, used)
+            return compute_blocks(estimator, X, used, empty=True)
         used.remove("hidden")
         tuned = copy(estimator)
         vars(tuned).update(self.first_layer_)
-        hidden = as_rows(tuned.transform(X))
-        return replace(compute_blocks(estimator, X, used), hidden=hidden)
+        hidden = as_rows(tuned.transform(X), empty=True)
+        return replace(compute_blocks(estimator, X, used, empty=True), hidden=hidden)
 
     def _resolve_settings(self, blocks, n_labels):
         """Weights of the blocks there are, summing to 1, and C."""
@@ -290,9 +323,19 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         return weights, C if self.C == "auto" else float(self.C)
 
     def _scores(self, X):
+        """Scores of shape (n_samples, 1) or (n_samples, n_classes)."""
         check_is_fitted(self)
-        blocks = self._read_blocks(X).present
-        return LinearModel(self.coef_, self.intercept_).scores(blocks)
+        read, n_rows = self._block_reader(X)
+        model = LinearModel(self.coef_, self.intercept_)
+        width = sum(coef.shape[1] for coef in self.coef_.values())
+
+        def score(part):
+            features = read(part).present
+            # a second thread of numpy would go on spinning beside those of torch
+            with blas_threads(width * (part.stop - part.start)):
+                return model.scores(features)
+
+        return map_rows(score, n_rows, rows_at_once(width))
 
     def decision_function(self, X):
         """Scores of the classes.
