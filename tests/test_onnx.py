@@ -358,5 +358,5 @@ def test_other_estimators(relu):
 
 def test_onnx_is_asked_for_by_name(relu, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ImportError, match=r"pip install mtrl-sklearn\[onnx\]"):
+    with pytest.raises(ImportError, match=r"pip install 'mtrl-sklearn\[onnx\]'"):
         to_onnx(relu)
