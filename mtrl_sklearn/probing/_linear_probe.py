@@ -19,6 +19,7 @@ from mtrl_sklearn._base import last_good_state
 from mtrl_sklearn._documentation import DocumentationLinkMixin
 from mtrl_sklearn._named_arrays import naming_numbers
 from mtrl_sklearn._tasks import find_classes, find_codes, read_class_labels
+from mtrl_sklearn._threads import fork_safe
 from mtrl_sklearn.probing._blocks import (
     BLOCKS,
     Blocks,
@@ -192,6 +193,7 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         return super().set_params(**params)
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @fork_safe()
     def fit(self, X, y):
         """Fit the probe on the few labels of a new task.
 
