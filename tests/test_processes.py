@@ -126,6 +126,14 @@ def test_many_fits_and_predictions_at_once(alone):
             done.result(TIMEOUT)
 
 
+def test_importing_the_package_changes_nothing():
+    script = Path(__file__).with_name("import_cases.py")
+    command = [sys.executable, "-W", "ignore", script]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == []
+
+
 # ------------------------------------------------------------------------- processes
 
 
