@@ -1,6 +1,6 @@
 """Synthetic tasks with a shared subspace, and tasks made of digits.
 
-Tolerances of means are standard errors of the draws, whose seeds are fixed: what is
+Tolerances of means are a few standard errors of draws, whose seeds are fixed: what is
 drawn is the same on any processor.
 """
 
