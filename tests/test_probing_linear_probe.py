@@ -275,8 +275,10 @@ def test_clones_share_the_representation(relu, rows):
     assert joblib.hash(relu) == before
 
 
-def test_model_selection(relu, rows):
-    X, y = rows
+def test_model_selection(sources, relu):
+    new_task = sources.problem.new_tasks(1, random_state=1)
+    X, Y = new_task.sample(600, random_state=2)
+    y = Y[:, 0].astype(int)
     before = joblib.hash(relu)
     search = GridSearchCV(
         LinearProbe(relu), {"C": [1e-4, 1.0], "fine_tune": [False]}, cv=3
