@@ -15,6 +15,7 @@ from skorch import NeuralNet
 from torch.nn import functional
 
 from mtrl_sklearn import ConvMultiTaskClassifier, MultiTaskReLURepresentation
+from mtrl_sklearn._precision import has_bfloat16_products
 from mtrl_sklearn.datasets import make_patch_tasks
 
 
@@ -177,7 +178,9 @@ def build_plain(problem, dropout=0.0):
     return run
 
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+PRECISIONS = {"float32": torch.float32}
+if has_bfloat16_products("cpu"):  # where they are emulated they take minutes
+    PRECISIONS["bfloat16"] = torch.bfloat16
 
 
 def build_rates(problem, side, at_least):

@@ -47,16 +47,15 @@ def list_training(problem, calls):
     ]
     if not problem.missing:
         contenders.append(reference("scikit-learn", training.build_scikit))
-    for algorithm in ("joint", "alternating"):
-        contenders += [
-            ours("", algorithm),
-            ours(", bfloat16", algorithm, precision="bfloat16"),
-        ]
+    variants = [("", algorithm, {}) for algorithm in ("joint", "alternating")]
     if problem.ones:
-        contenders += [
-            ours(", CSR", "joint", as_csr=True),
-            ours(", CSR, bfloat16", "joint", precision="bfloat16", as_csr=True),
-        ]
+        variants.append((", CSR", "joint", {"as_csr": True}))
+    for variant, algorithm, settings in variants:
+        for precision in training.PRECISIONS:
+            suffix = "" if precision == "float32" else f", {precision}"
+            contenders.append(
+                ours(variant + suffix, algorithm, precision=precision, **settings)
+            )
     if problem.n_samples > 100_000:
         return contenders
     dropout = {"base": LOOP_DROPOUT, "dropout": 0.5}

@@ -15,6 +15,7 @@ import json
 import time
 from pathlib import Path
 
+from _contenders import PRECISIONS
 from _large_work import (
     work_grid,
     work_import,
@@ -72,6 +73,8 @@ def main():
     machine = describe_machine()
     for name, value in machine.items():
         print(f"{name}: {value}")
+    if "bfloat16" not in PRECISIONS:
+        print("bfloat16 is left out: this processor has no products of it")
     results = {"machine": machine, "arguments": vars(arguments), "work": {}}
     stages = [(threads, ON_EACH_NUMBER_OF_THREADS) for threads in arguments.threads]
     stages += [(arguments.threads[-1], ON_THE_LAST), (None, ON_DEFAULT_THREADS)]

@@ -56,7 +56,7 @@ from mtrl_sklearn._tasks import (
     read_class_labels,
     read_task_ids,
 )
-from mtrl_sklearn._threads import blas_threads
+from mtrl_sklearn._threads import blas_threads, fork_safe
 from mtrl_sklearn._warnings import warn_user
 
 # Share of its first value by which the loss of "gd" has to fall before it can settle.
@@ -395,6 +395,7 @@ class ConvMultiTaskClassifier(
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
+    @fork_safe()
     def fit(self, X, y, tasks=None, sample_weight=None):
         """Train the network.
 
@@ -460,6 +461,7 @@ class ConvMultiTaskClassifier(
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @fork_safe()
     def partial_fit(self, X, y, tasks=None, classes=None, sample_weight=None):
         """Train on one more batch of rows: one epoch, which is one step of "gd".
 
@@ -729,6 +731,7 @@ class ConvMultiTaskClassifier(
         check_is_fitted(self)
         return self._pool_rows(self._read_rows(X, empty=True))
 
+    @fork_safe()
     def _pool_rows(self, rows, finish=None):
         network, device = self._network(), resolve_device(self.device)
         grid = self._patch_grid()

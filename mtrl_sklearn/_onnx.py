@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from mtrl_sklearn._conv import ConvMultiTaskClassifier
+from mtrl_sklearn._optional import require
 from mtrl_sklearn._relu import MultiTaskReLURepresentation
 from mtrl_sklearn._tasks import LabelEncoding
 
@@ -104,12 +105,7 @@ def to_onnx(estimator: Any) -> "ModelProto":
     ['transform', 'decision_function', 'predict_proba', 'predict']
     >>> onnx.checker.check_model(model, full_check=True)
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise ImportError(
-            "to_onnx requires onnx. Install it with `pip install mtrl-sklearn[onnx]`."
-        ) from error
+    onnx = require("onnx", "onnx", "to_onnx")
     # Not at the top: probes import linear models, which a fit has no use for.
     from mtrl_sklearn.probing import LinearProbe
     from mtrl_sklearn.probing._blocks import unfreeze

@@ -51,6 +51,7 @@ from mtrl_sklearn._solution import (
 )
 from mtrl_sklearn._task_predictions import TaskPredictionsMixin, mean_roc_auc
 from mtrl_sklearn._tasks import check_usable_tasks
+from mtrl_sklearn._threads import fork_safe
 
 # batch_size="auto" is a tenth of the rows within the first bounds, and a hundredth of
 # them where that is more; max_iter="auto" makes about this many updates, in a number of
@@ -372,6 +373,7 @@ class MultiTaskReLURepresentation(
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
+    @fork_safe()
     def fit(self, X, y, tasks=None):
         """Learn the representation.
 
@@ -452,6 +454,7 @@ class MultiTaskReLURepresentation(
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @fork_safe()
     def partial_fit(self, X, y, tasks=None, classes=None):
         """Train on one more batch of rows: one epoch, or more rows of the one step.
 
@@ -639,6 +642,7 @@ class MultiTaskReLURepresentation(
         vars(self).update(_network_attributes(solution.first_layer, solution.heads))
         self.n_positive_, self.n_negative_ = data.n_positive, data.n_negative
 
+    @fork_safe()
     def transform(self, X):
         """Map inputs to the learned representation.
 
@@ -659,6 +663,7 @@ class MultiTaskReLURepresentation(
             return project(self._validate_rows(X), self.components_)
         return hidden_features(self._validate_rows(X), self._network())
 
+    @fork_safe()
     def _task_scores(self, X, signs=None, finish=None):
         """Scores of all tasks; with CSR signs, of the labels that these store."""
         X = self._validate_rows(X)

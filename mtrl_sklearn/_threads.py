@@ -1,19 +1,32 @@
-"""Threads for small problems: a second one gains nothing there.
+"""How many threads work runs on.
 
-Beside a busy process it costs a lot: threads of one product wait for each other.
+For small problems a second one gains nothing, and beside a busy process it costs a lot:
+threads of one product wait for each other. In a forked process it never answers.
 """
 
 import functools
 import os
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from threadpoolctl import ThreadpoolController
 
 # What is done in fewer operations than this runs on one thread.
 ONE_THREAD_OPERATIONS = 1e8
+
+# The process that imported this module: a fork of it has another number.
+FIRST_PROCESS = os.getpid()
+
+
+class _Inside:
+    """The threads of one process that are in a context."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.n = 0
+        self.setting: AbstractContextManager = nullcontext()
 
 
 class SharedContext:
@@ -29,36 +42,45 @@ class SharedContext:
 
     def __init__(self, make: Callable[[], AbstractContextManager]):
         self.make = make
-        self._forget_threads()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._forget_threads)
+        self.inside: dict[int, _Inside] = {}
 
-    def _forget_threads(self) -> None:
-        """Start without any: a fork leaves all threads behind but one."""
-        self.lock = threading.Lock()
-        self.n_inside = 0
+    def _of_this_process(self) -> _Inside:
+        """A fork starts anew: threads of its parent are not there to leave."""
+        return self.inside.setdefault(os.getpid(), _Inside())
 
     def __enter__(self) -> None:
-        with self.lock:
-            if self.n_inside == 0:
-                self.setting = self.make()
-                self.setting.__enter__()
-            self.n_inside += 1
+        inside = self._of_this_process()
+        with inside.lock:
+            if inside.n == 0:
+                inside.setting = self.make()
+                inside.setting.__enter__()
+            inside.n += 1
 
     def __exit__(self, *error: object) -> None:
-        with self.lock:
-            self.n_inside -= 1
-            if self.n_inside == 0:
-                self.setting.__exit__(None, None, None)
+        inside = self._of_this_process()
+        with inside.lock:
+            inside.n -= 1
+            if inside.n == 0:
+                inside.setting.__exit__(None, None, None)
 
 
-def _use_one_thread() -> None:
-    """In a forked process: to ask for the threads that its parent had hangs."""
+@contextmanager
+def fork_safe() -> Iterator[None]:
+    """Context, or decorator, of all work of torch: in a forked process one thread.
+
+    The thread that came through the fork would wait for threads of its parent, which
+    are not there. Threads that were started since have no such past.
+    """
+    is_first = os.getpid() == FIRST_PROCESS
+    if is_first or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_use_one_thread)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 @functools.cache

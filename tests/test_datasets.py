@@ -1,3 +1,9 @@
+"""Synthetic tasks with a shared subspace, and tasks made of digits.
+
+Tolerances of means are a few standard errors of draws, whose seeds are fixed: what is
+drawn is the same on any processor.
+"""
+
 from dataclasses import FrozenInstanceError
 
 import numpy as np

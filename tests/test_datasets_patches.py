@@ -1,3 +1,9 @@
+"""Synthetic tasks of patches.
+
+Tolerances of means are a few standard errors of draws, whose seeds are fixed: what is
+drawn is the same on any processor.
+"""
+
 from dataclasses import FrozenInstanceError
 
 import numpy as np

@@ -127,4 +127,5 @@ def test_sparse_labels_train_what_dense_ones_do(monkeypatch, algorithm):
     for fit in fits[1:]:
         for name in ("hidden_weights_", "task_coef_", "task_intercept_"):
             expected = getattr(fits[0], name)
+            # no rounding: a step made up for later is exact up to (eps / g)^2 of it
             np.testing.assert_allclose(getattr(fit, name), expected, 0, 1e-9)

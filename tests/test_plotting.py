@@ -687,7 +687,7 @@ def test_missing_matplotlib_is_told(makers, kind, monkeypatch):
     display = makers[kind](None)
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     name = type(display).__name__
-    remedy = r"requires matplotlib.*pip install mtrl-sklearn\[plot\]"
+    remedy = r"requires matplotlib.*pip install 'mtrl-sklearn\[plot\]\'"
     with pytest.raises(ImportError, match=rf"{name}\.plot {remedy}"):
         display.plot()
     with pytest.raises(ImportError, match=rf"{name}\.from_\w+ {remedy}"):

@@ -101,6 +101,7 @@ def assert_solves_logistic_regression(probe, representation, X, y, X_test):
     expected = LogisticRegression(C=probe.C_, tol=1e-10, max_iter=100_000).fit(Z, y)
     np.testing.assert_array_equal(probe.classes_, expected.classes_)
     scores = expected.decision_function(Z_test)
+    # the probe's solver stops at a gradient of 1e-6, over a curvature of 1 / (C n)
     np.testing.assert_allclose(
         probe.decision_function(X_test), scores, rtol=1e-3, atol=1e-3
     )
@@ -274,8 +275,10 @@ def test_clones_share_the_representation(relu, rows):
     assert joblib.hash(relu) == before
 
 
-def test_model_selection(relu, rows):
-    X, y = rows
+def test_model_selection(sources, relu):
+    new_task = sources.problem.new_tasks(1, random_state=1)
+    X, Y = new_task.sample(600, random_state=2)
+    y = Y[:, 0].astype(int)
     before = joblib.hash(relu)
     search = GridSearchCV(
         LinearProbe(relu), {"C": [1e-4, 1.0], "fine_tune": [False]}, cv=3
@@ -329,7 +332,8 @@ def test_representations_that_return_frames(sources, rows, fine_tune, container)
     expected = probe.decision_function(X)
     model.set_output(transform=container)
     probe = LinearProbe(model, fine_tune=fine_tune).fit(X[:40], y[:40])
-    np.testing.assert_allclose(probe.decision_function(X), expected)
+    scores = probe.decision_function(X)
+    np.testing.assert_allclose(scores, expected, 0, 1e-7 * np.abs(expected).max())
     np.testing.assert_array_equal(probe.predict(X), expected > 0)
 
 
@@ -438,6 +442,7 @@ def test_units_and_origin_of_inputs_do_not_matter_to_fine_tuning(
     other.fit(scale * sources.X + shift, sources.Y)
     moved = scale * X + shift
     probe = LinearProbe(other, fine_tune=True).fit(moved[:40], y[:40])
+    # no rounding: far from their origin, inputs let L-BFGS stop earlier (by .012)
     np.testing.assert_allclose(
         probe.decision_function(moved), tuned.decision_function(X), atol=0.1
     )

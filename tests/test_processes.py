@@ -1,10 +1,15 @@
 """Fits in threads and in processes disturb neither each other nor anything else."""
 
 import multiprocessing
+import os
 import random
+import re
+import subprocess
+import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -121,6 +126,14 @@ def test_many_fits_and_predictions_at_once(alone):
             done.result(TIMEOUT)
 
 
+def test_importing_the_package_changes_nothing():
+    script = Path(__file__).with_name("import_cases.py")
+    command = [sys.executable, "-W", "ignore", script]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == []
+
+
 # ------------------------------------------------------------------------- processes
 
 
@@ -203,12 +216,16 @@ LARGE = np.random.default_rng(0).standard_normal((3000, 100)).astype(np.float32)
 
 
 def fit_large(kind):
-    """Features of fits that are worth more than one thread."""
+    """A fit that is worth more than one thread."""
     make, parameters = KINDS[kind]
     size = {"n_hidden": 400} if make is MultiTaskReLURepresentation else {}
     model = make(**parameters | size | {"max_iter": 1, "batch_size": 1500})
     labels = LARGE[:, :4] > 0 if size else LARGE[:, 0] > 0
-    return model.set_params(random_state=0).fit(LARGE, labels).transform(LARGE)
+    return model.set_params(random_state=0).fit(LARGE, labels)
+
+
+def large_features(kind):
+    return fit_large(kind).transform(LARGE)
 
 
 @pytest.fixture
@@ -226,9 +243,41 @@ def threads_of_torch():
 @pytest.mark.parametrize("kind", ["alternating", "one_step", "gd"])
 def test_a_fork_does_not_wait_for_threads_of_its_parent(kind):
     """OpenMP hangs where a forked process asks for threads that its parent had."""
-    expected = fit_large(kind)
-    found = run("fork", fit_large, kind, timeout=8)
+    expected = large_features(kind)
+    found = run("fork", large_features, kind, timeout=8)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+
+
+def work_of_all_kinds():
+    """Fits, predictions and probes; the number of threads of torch afterwards."""
+    few = LARGE[:200]
+    for kind in KINDS:
+        model = fit_large(kind)
+        model.predict(LARGE)
+        probe = LinearProbe(model, C=0.01, fine_tune=kind in ("gd", "one_step"))
+        probe.fit(few, few[:, 0] > 0).predict(LARGE)
+        labels = LARGE[:, :4] > 0 if hasattr(model, "task_coef_") else LARGE[:, 0] > 0
+        model.partial_fit(LARGE, labels).transform(LARGE)
+    return torch.get_num_threads()
+
+
+def fork_beside_threads():
+    """To run in a process whose numbers of threads nothing has set."""
+    torch.set_num_threads(2)
+    (torch.ones(1000, 1000) @ torch.ones(1000, 1000)).tanh().sum()
+    assert run("fork", torch.get_num_threads) == 2  # it does not concern us
+    assert run("fork", work_of_all_kinds) == 2
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.skipif("fork" not in METHODS, reason="needs fork")
+def test_a_fork_keeps_its_threads_and_fits_do_not_wait_for_them():
+    code = "import test_processes; test_processes.fork_beside_threads()"
+    is_number = re.compile(r".*_NUM_THREADS").fullmatch
+    environment = {k: v for k, v in os.environ.items() if not is_number(k)}
+    environment["PYTHONPATH"] = str(Path(__file__).parent)
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    subprocess.run(command, check=True, timeout=TIMEOUT, env=environment)
 
 
 @pytest.mark.skipif("fork" not in METHODS, reason="needs fork")

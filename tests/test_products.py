@@ -80,6 +80,7 @@ def test_right_factors_set_the_precision(pair):
     right = normal(30, 5).bfloat16()
     product = multiply(cast(csr, torch.bfloat16), right)
     assert product.dtype == torch.bfloat16
+    # both factors and the result are rounded to eight bits, 2^-9 of each term
     torch.testing.assert_close(
         product.double(), dense @ right.double(), rtol=0.02, atol=0.02
     )

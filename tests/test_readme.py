@@ -8,6 +8,16 @@ import numpy as np
 README = Path(__file__).parents[1] / "README.md"
 
 
+def test_what_is_installed_first_is_what_the_blocks_run_with():
+    """The Makefile makes the environment of the tests, and so that of the blocks."""
+    pattern = r"""pip install .*?constraint.*?(\.[\[\]\w,]*)"?$"""
+    found = []
+    for path in (README, README.with_name("Makefile")):
+        text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+        found.append(re.search(pattern, text, re.MULTILINE)[1])
+    assert found[0] == found[1] != "."
+
+
 def test_blocks_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = README.read_text(encoding="utf-8")

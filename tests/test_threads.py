@@ -7,7 +7,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from mtrl_sklearn._precision import _tf32, tf32_allowed
+from mtrl_sklearn._precision import _tf32, has_bfloat16_products, tf32_allowed
 from mtrl_sklearn._threads import (
     ONE_THREAD_OPERATIONS,
     SharedContext,
@@ -81,3 +81,25 @@ def test_tf32_is_a_matter_of_gpus():
     with _tf32():
         assert matmul.allow_tf32
     assert matmul.allow_tf32 == before
+
+
+AVX512 = {"avx2": True, "fma3": True, "avx512_f": True, "avx512_vnni": True}
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ({"avx2": True, "avx512_f": False, "avx512_bf16": False}, False),  # Zen 3
+        (AVX512 | {"avx512_bf16": False, "amx_bf16": False}, False),  # Ice Lake
+        (AVX512 | {"avx512_bf16": True, "amx_bf16": False}, True),  # Zen 4
+        (AVX512 | {"avx512_bf16": True, "amx_bf16": True}, True),  # Sapphire Rapids
+    ],
+)
+def test_products_of_bfloat16_are_those_of_the_hardware(
+    monkeypatch, capabilities, expected
+):
+    """AVX-512 alone emulates them, many times slower than float32."""
+    monkeypatch.setattr(
+        torch.cpu, "get_capabilities", lambda: capabilities, raising=False
+    )
+    assert has_bfloat16_products("cpu") is expected

@@ -3,7 +3,7 @@
 A Display holds data and draws it: ``from_estimator``, ``from_predictions`` or
 ``from_table`` make one and call its ``plot``, which may be called again with other
 axes. None shows a window, and none changes a global setting of matplotlib, which is an
-optional dependency: ``pip install mtrl-sklearn[plot]``.
+optional dependency: ``pip install 'mtrl-sklearn[plot]'``.
 """
 
 from mtrl_sklearn.plotting._filters import FilterDisplay

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from mtrl_sklearn._optional import require
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
@@ -25,13 +27,7 @@ DIVERGING = "PuOr"
 
 def require_matplotlib(caller: str) -> None:
     """Raise the ImportError that says how to get matplotlib."""
-    try:
-        import matplotlib.pyplot  # noqa: F401, only to see whether it is there
-    except ImportError as error:
-        raise ImportError(
-            f"{caller} requires matplotlib. Install it with "
-            "`pip install mtrl-sklearn[plot]`."
-        ) from error
+    require("matplotlib.pyplot", "plot", caller)
 
 
 def get_axes(

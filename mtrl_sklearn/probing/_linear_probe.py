@@ -22,7 +22,7 @@ from mtrl_sklearn._documentation import DocumentationLinkMixin
 from mtrl_sklearn._named_arrays import naming_numbers
 from mtrl_sklearn._rows import map_rows, rows_at_once
 from mtrl_sklearn._tasks import find_classes, find_codes, read_class_labels
-from mtrl_sklearn._threads import blas_threads
+from mtrl_sklearn._threads import blas_threads, fork_safe
 from mtrl_sklearn.probing._blocks import (
     BLOCKS,
     Blocks,
@@ -200,6 +200,7 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         return super().set_params(**params)
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @fork_safe()
     def fit(self, X, y):
         """Fit the probe on the few labels of a new task.
 
