@@ -55,7 +55,7 @@ from mtrl_sklearn._tasks import (
     read_class_labels,
     read_task_ids,
 )
-from mtrl_sklearn._warnings import warn_user
+from mtrl_sklearn._warnings import is_within_another_call, warn_user
 
 # Share of its first value by which the loss of "gd" has to fall before it can settle.
 MIN_FALL = 0.01
@@ -420,8 +420,10 @@ class ConvMultiTaskClassifier(
         Warns
         -----
         UserWarning
-            If Ctrl-C interrupts training: the state so far is kept. If X looks like
-            images with channels last or without an axis of channels.
+            If Ctrl-C interrupts training: the state so far is kept. Inside another
+            call, as that of a search or a pipeline, KeyboardInterrupt is raised
+            instead. If X looks like images with channels last or without an axis of
+            channels.
         ConvergenceWarning
             If ``max_iter`` was given and the loss of "gd" was still falling at the end,
             if it never left its start, if it ended far above that of guessing, or if no
@@ -442,14 +444,15 @@ class ConvMultiTaskClassifier(
             root.call_on_fit_task_begin(estimator=self, **given)
             callbacks = self._list_callbacks(held_out, root, given, checkpoint)
             solution = self._descend(train, resume, options, callbacks, checkpoint)
+            if solution.interrupted and is_within_another_call():
+                raise KeyboardInterrupt
             self._store(solution, resume, checkpoint.seed)
             root.call_on_fit_task_end(
                 estimator=self, **given, reconstruction_attributes={}
             )
-        self._warn_of_early_end(solution, options.max_epochs)
-        self._warn_of_standstill(solution, options)
-        self._warn_of_explosion(np.log(len(self.classes_)))
-        self._warn_of_dead_network(data.X, self._pool_rows)
+            self._warn_of_early_end(solution, options.max_epochs)
+            self._warn_of_standstill(solution, options)
+            self._warn_of_failure(data.X)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -478,6 +481,15 @@ class ConvMultiTaskClassifier(
         ValueError
             As in `fit`, for labels that the first batch did not have, and for
             ``class_weight="balanced"``, which needs all rows.
+        KeyboardInterrupt
+            If Ctrl-C interrupts the epoch. As after any error, the estimator is as it
+            was before the call.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the loss ended far above that of guessing, or if no filter tells these
+            rows apart.
         """
         resume = self._begin(True)
         if self.class_weight == "balanced":
@@ -491,7 +503,10 @@ class ConvMultiTaskClassifier(
             once = Checkpoint(seed=self._draw_seed(resume))
             callbacks = list(self.callbacks or [])
             solution = self._descend(data, resume, options, callbacks, once)
+            if solution.interrupted:
+                raise KeyboardInterrupt
             self._store(solution, resume, once.seed)
+            self._warn_of_failure(data.X)
         return self
 
     def _read_data(self, X, y, tasks, classes, sample_weight, reset):
@@ -686,6 +701,11 @@ class ConvMultiTaskClassifier(
             self.head_intercept_.ravel(),
             self.scale_,
         )
+
+    def _warn_of_failure(self, X):
+        """Warn of a loss that exploded, and of a network that is dead on these rows."""
+        self._warn_of_explosion(np.log(len(self.classes_)))
+        self._warn_of_dead_network(X, self._pool_rows)
 
     def _warn_of_standstill(self, solution, options):
         curve = solution.loss_curve

@@ -50,6 +50,7 @@ from mtrl_sklearn._solution import (
 )
 from mtrl_sklearn._task_predictions import TaskPredictionsMixin, mean_roc_auc
 from mtrl_sklearn._tasks import check_usable_tasks
+from mtrl_sklearn._warnings import is_within_another_call
 
 # batch_size="auto" is a tenth of the rows within the first bounds, and a hundredth of
 # them where that is more; max_iter="auto" makes about this many updates, in a number of
@@ -395,7 +396,8 @@ class MultiTaskReLURepresentation(
         -----
         UserWarning
             If some tasks lack a class: they are named and have no influence. If Ctrl-C
-            interrupts descent: the state so far is kept.
+            interrupts descent: the state so far is kept. Inside another call, as that
+            of a search or a pipeline, KeyboardInterrupt is raised instead.
         ConvergenceWarning
             If ``max_iter`` was given and the loss was still falling at the end, if the
             loss ended far above that of guessing, or if no hidden unit tells training
@@ -427,15 +429,14 @@ class MultiTaskReLURepresentation(
                 solution = self._descend(
                     data, resume, n_iter, callbacks, False, checkpoint
                 )
+            if solution.interrupted and is_within_another_call():
+                raise KeyboardInterrupt
             self._store(solution, data, resume, checkpoint.seed)
             root.call_on_fit_task_end(
                 estimator=self, **given, reconstruction_attributes={}
             )
-        self._warn_of_early_end(solution, n_iter)
-        if self.algorithm != "one_step":  # whose loss has another scale
-            self._warn_of_explosion(np.log(2) if self.loss == "logistic" else 1.0)
-        network = self._network()
-        self._warn_of_dead_network(X_valid, lambda rows: hidden_features(rows, network))
+            self._warn_of_early_end(solution, n_iter)
+            self._warn_of_failure(X_valid)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -465,6 +466,15 @@ class MultiTaskReLURepresentation(
         ------
         ValueError
             As in `fit`, and for labels or tasks that the first batch did not have.
+        KeyboardInterrupt
+            If Ctrl-C interrupts the epoch. As after any error, the estimator is as it
+            was before the call.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the loss ended far above that of guessing, or if no hidden unit tells
+            these rows apart.
         """
         resume = self._begin(True)
         with last_good_state(self):
@@ -477,7 +487,10 @@ class MultiTaskReLURepresentation(
             else:
                 callbacks = list(callbacks or [])
                 solution = self._descend(data, resume, 1, callbacks, True, once)
+            if solution.interrupted:
+                raise KeyboardInterrupt
             self._store(solution, data, resume, once.seed)
+            self._warn_of_failure(X)
         return self
 
     def _read_training_data(self, X, y, tasks, reset, classes=None):
@@ -626,6 +639,13 @@ class MultiTaskReLURepresentation(
         self._store_progress(solution, resume, seed)
         vars(self).update(_network_attributes(solution.first_layer, solution.heads))
         self.n_positive_, self.n_negative_ = data.n_positive, data.n_negative
+
+    def _warn_of_failure(self, X):
+        """Warn of a loss that exploded, and of a network that is dead on these rows."""
+        if self.algorithm != "one_step":  # whose loss has another scale
+            self._warn_of_explosion(np.log(2) if self.loss == "logistic" else 1.0)
+        network = self._network()
+        self._warn_of_dead_network(X, lambda rows: hidden_features(rows, network))
 
     def transform(self, X):
         """Map inputs to the learned representation.
