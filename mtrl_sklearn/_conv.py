@@ -181,7 +181,9 @@ class ConvMultiTaskClassifier(
 
     callbacks : list of skorch callbacks, default=None
         Called during training; they find the torch module, with its ``filters`` of
-        shape (n_filters, n_weights), in ``net.module_``. For scikit-learn's own
+        shape (n_filters, n_weights), in ``net.module_``. A parameter that they freeze
+        (`skorch.callbacks.Freezer`: "filters", "biases", "head_coef",
+        "head_intercept") stays as it is until it is unfrozen. For scikit-learn's own
         callbacks see `set_callbacks`.
 
     checkpoint : path-like, default=None

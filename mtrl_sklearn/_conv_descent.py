@@ -160,7 +160,7 @@ def evaluate(
     gradients: dict[str, Tensor] = filter_gradients(
         patches, responses, gradient @ head_coef, pool, module.power
     )._asdict()
-    if module.head_coef.requires_grad:
+    if module.head_coef.requires_grad or module.head_intercept.requires_grad:
         coef, intercept = head_gradients(pooled, gradient)
         gradients |= {"head_coef": coef, "head_intercept": intercept}
     trained = {k: g for k, g in gradients.items() if getattr(module, k).requires_grad}
@@ -242,6 +242,7 @@ class FullBatchConvNet(DescentNet):
                     gradient += self.weight_decay * parameter  # it may be infinite
                     loss = loss + self.weight_decay / 2 * parameter.square().sum()
                 parameter.grad = gradient
+            self.show_gradients(batch)
             return loss.item()
 
         loss = self.optimizer_.step(closure)

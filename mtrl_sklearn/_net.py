@@ -153,18 +153,23 @@ class DescentNet(NeuralNet):
     def update(
         self, batch: Any, parameters: tuple[Tensor, ...], gradients: tuple[Tensor, ...]
     ) -> None:
-        """One step of the optimiser on these parameters alone."""
+        """One step of the optimiser on these parameters alone, but for frozen ones."""
         for parameter, gradient in zip(parameters, gradients):
-            parameter.grad = as_dtype(gradient, parameter.dtype)
+            if parameter.requires_grad:
+                parameter.grad = as_dtype(gradient, parameter.dtype)
+        self.show_gradients(batch)
+        self.optimizer_.step()
+        for parameter in parameters:
+            parameter.grad = None
+
+    def show_gradients(self, batch: Any) -> None:
+        """Let callbacks see, and change, the gradients that a step is to take."""
         self.notify(
             "on_grad_computed",
             named_parameters=TeeGenerator(self.get_all_learnable_params()),
             batch=batch,
             training=True,
         )
-        self.optimizer_.step()
-        for parameter in parameters:
-            parameter.grad = None
 
     def on_batch_end(
         self, net: NeuralNet, batch: Any = None, training: bool = False, **step: Any

@@ -50,7 +50,7 @@ from mtrl_sklearn._solution import (
 )
 from mtrl_sklearn._task_predictions import TaskPredictionsMixin, mean_roc_auc
 from mtrl_sklearn._tasks import check_usable_tasks
-from mtrl_sklearn._warnings import is_within_another_call
+from mtrl_sklearn._warnings import is_within_another_call, warn_user
 
 # batch_size="auto" is a tenth of the rows within the first bounds, and a hundredth of
 # them where that is more; max_iter="auto" makes about this many updates, in a number of
@@ -161,8 +161,11 @@ class MultiTaskReLURepresentation(
         must be the same.
 
     callbacks : list of skorch callbacks, default=None
-        Called during training by "alternating" and "joint". For scikit-learn's own
-        callbacks see `set_callbacks`.
+        Called during training by "alternating" and "joint". A parameter of the torch
+        module that they freeze (`skorch.callbacks.Freezer`: "hidden_weights",
+        "hidden_biases", "task_coef", "task_intercept") stays as it is until it is
+        unfrozen; ``n_components``, and the heads after a cut, are found once training
+        is over. For scikit-learn's own callbacks see `set_callbacks`.
 
     checkpoint : path-like, default=None
         File in which `fit` saves, after epochs or steps, all that it needs to go on: a
@@ -395,7 +398,8 @@ class MultiTaskReLURepresentation(
         Warns
         -----
         UserWarning
-            If some tasks lack a class: they are named and have no influence. If Ctrl-C
+            If some tasks lack a class: they are named and have no influence. If
+            "one_step" is given ``callbacks`` or ``early_stopping``. If Ctrl-C
             interrupts descent: the state so far is kept. Inside another call, as that
             of a search or a pipeline, KeyboardInterrupt is raised instead.
         ConvergenceWarning
@@ -405,6 +409,7 @@ class MultiTaskReLURepresentation(
         """
         resume = self._begin(self.warm_start)
         with last_good_state(self):
+            self._warn_of_ignored_options()
             X_valid, signs = self._read_training_data(X, y, tasks, not resume)
             shard = locate_rows(signs.shape[0])
             counts = count_all_signs(signs)
@@ -478,6 +483,7 @@ class MultiTaskReLURepresentation(
         """
         resume = self._begin(True)
         with last_good_state(self):
+            self._warn_of_ignored_options()
             X, signs = self._read_training_data(X, y, tasks, not resume, classes)
             once, callbacks = Checkpoint(seed=self._draw_seed(resume)), self.callbacks
             earlier = (self.n_positive_, self.n_negative_) if resume else None
@@ -492,6 +498,16 @@ class MultiTaskReLURepresentation(
             self._store(solution, data, resume, once.seed)
             self._warn_of_failure(X)
         return self
+
+    def _warn_of_ignored_options(self):
+        given = {"callbacks": self.callbacks, "early_stopping": self.early_stopping}
+        ignored = [f"{name}=" for name, value in given.items() if value]
+        if self.algorithm == "one_step" and ignored:
+            warn_user(
+                f"algorithm='one_step' ignores {' and '.join(ignored)}: it trains "
+                "without epochs of batches. Leave out what it ignores, or set another "
+                "algorithm. Callbacks of scikit-learn go to set_callbacks."
+            )
 
     def _read_training_data(self, X, y, tasks, reset, classes=None):
         """Validated inputs and signs; sets what describes features and labels."""
