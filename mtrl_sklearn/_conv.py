@@ -464,7 +464,8 @@ class ConvMultiTaskClassifier(
         Parameters
         ----------
         X : array-like
-            Inputs, as in `fit`. Their scale is that of the first batch.
+            Inputs, as in `fit`. Their scale is that of the rows up to the first batch
+            in which some entries differ.
         y : array-like of shape (n_samples,)
             Labels.
         tasks : array-like of shape (n_samples,), default=None

@@ -12,9 +12,10 @@ from mtrl_sklearn._callbacks import CosineSchedule, resume
 from mtrl_sklearn._checkpoint import Progress
 from mtrl_sklearn._conv_options import ConvOptions
 from mtrl_sklearn._gradients import filter_gradients, head_gradients, pool_responses
+from mtrl_sklearn._input_scale import conv_scale
 from mtrl_sklearn._lazy_adamw import LazyAdamW
 from mtrl_sklearn._losses import ClassLoss
-from mtrl_sklearn._modules import TwoLayerConv, patch_statistics
+from mtrl_sklearn._modules import TwoLayerConv
 from mtrl_sklearn._net import DescentNet, export_state, restore_state, train
 from mtrl_sklearn._patches import PatchGrid
 from mtrl_sklearn._ranks import (
@@ -318,13 +319,14 @@ def descend_conv(
         device=device,
         product_dtype=options.precision.products,
     ).initialize()
-    if state is None:
-        centre = "biases" in trained  # they take up what is subtracted
-        mean, scale = patch_statistics(data.X, data.weights, grid, centre, data.rows)
-        module.input_mean.fill_(mean)
-        module.input_scale.fill_(scale)
-    else:
+    if state is not None:
         restore_state(net, state)
+    centre = "biases" in trained  # they take up what is subtracted
+    mean, scale, waiting = conv_scale(
+        state, data.X, data.weights, grid, centre, data.rows
+    )
+    module.input_mean.fill_(float(mean))
+    module.input_scale.fill_(scale)
     if progress is not None:
         resume(net, progress)
     operations = 4 * net.batch_size * grid.n_positions * options.n_filters
@@ -334,7 +336,7 @@ def descend_conv(
     annealed = not full_batch and len(log.loss_curve) == options.max_epochs
     return ConvSolution(
         from_first(finish_conv(module)),
-        export_state(net),
+        export_state(net) | waiting,
         log.loss_curve,
         log.validation_scores,
         settled or annealed,

@@ -13,6 +13,7 @@ import torch
 
 from mtrl_sklearn._array_files import Refusal
 from mtrl_sklearn._discriminant import ClassMoments
+from mtrl_sklearn._input_scale import WAITING
 from mtrl_sklearn._patches import PatchGrid, make_patch_grid
 from mtrl_sklearn._tasks import LabelEncoding
 
@@ -69,6 +70,8 @@ MOMENTS = dict(
     )
 )
 
+SCALING = [{WAITING: "float"}]
+
 CONV_PARAMETERS = {
     "filters": "float filters patch",
     "biases": "float filters",
@@ -114,10 +117,11 @@ def check_relu(estimator: Any, fitted: dict[str, Any]) -> None:
     state = _take(rest, "_state_")
     scaling = {"input_mean": "float features", "input_scale": "float"}
     if isinstance(state, dict) and "start" in state:
-        _check_state(state, ONE_STEP | scaling, [MOMENTS], sizes)
+        _check_state(state, ONE_STEP | scaling, [MOMENTS, *SCALING], sizes)
     else:
         forms = {k: f.replace("weight", "float") for k, f in RELU_PARAMETERS.items()}
-        groups = [MOMENTS, *(_adam(name, form) for name, form in forms.items())]
+        groups = [MOMENTS, *SCALING]
+        groups += (_adam(name, form) for name, form in forms.items())
         forms |= scaling | {"generator": "byte generator"}
         _check_state(state, forms, groups, sizes)
 
@@ -169,7 +173,7 @@ def check_conv(estimator: Any, fitted: dict[str, Any]) -> None:
     if solver == "gd":
         groups = [{"optimizer.filters.step_size": "float"}]
     forms = CONV_PARAMETERS | scaling | {"generator": "byte generator"}
-    _check_state(state, forms, groups, sizes)
+    _check_state(state, forms, groups + SCALING, sizes)
 
 
 def check_probe(estimator: Any, fitted: dict[str, Any]) -> None:

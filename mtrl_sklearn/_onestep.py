@@ -31,7 +31,8 @@ from mtrl_sklearn._callbacks import StepCallbacks
 from mtrl_sklearn._checkpoint import Checkpoint
 from mtrl_sklearn._discriminant import ClassMoments
 from mtrl_sklearn._gradients import gate, hidden_layer, pull_back
-from mtrl_sklearn._modules import input_statistics, normalize_rows
+from mtrl_sklearn._input_scale import relu_scale
+from mtrl_sklearn._modules import normalize_rows
 from mtrl_sklearn._products import (
     Factor,
     add_transposed_,
@@ -190,20 +191,15 @@ def solve_one_step(
         for array in (mean_sign, data.weights * data.n_observed)
     )
     state = cast_state(state, dtype)
+    *statistics, waiting = relu_scale(state, data)
+    mean, scale = (torch.as_tensor(a, dtype=dtype).to(device) for a in statistics)
     if state is None:
-        statistics = input_statistics(data.X, data.signs, data.rows)
-        mean, scale = (torch.as_tensor(a, dtype=dtype) for a in statistics)
         start = gaussian_directions(n_hidden, n_features, dtype, seed)
         sums = start_step(start.to(device), n_tasks)
     else:
-        mean, scale = (
-            torch.as_tensor(state[name], dtype=dtype)
-            for name in ("input_mean", "input_scale")
-        )
         sums = StepSums(*(to_tensor(state[k], device) for k in StepSums._fields))
         if not accumulate:
             sums, state = next_step(sums), None
-    mean, scale = mean.to(device), scale.to(device)
 
     def finish() -> tuple[FirstLayer, Heads, ClassMoments]:
         directions = normalize(sums.step, dim=1)
@@ -254,7 +250,7 @@ def solve_one_step(
     return Solution(
         first_layer,
         heads,
-        export() | export_moments(moments),
+        export() | export_moments(moments) | waiting,
         np.array(losses),
         np.empty(0),
         converged=True,

@@ -454,7 +454,8 @@ class MultiTaskReLURepresentation(
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-            Inputs. Their centre and scale are those of the first batch.
+            Inputs. Their centre and scale are those of the rows up to the first batch
+            in which some differ.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels, as in `fit`. The first batch sets the tasks.
         tasks : array-like of shape (n_samples,), default=None

@@ -17,9 +17,10 @@ from mtrl_sklearn._gradients import (
     task_scores,
 )
 from mtrl_sklearn._heads import select_heads
+from mtrl_sklearn._input_scale import relu_scale
 from mtrl_sklearn._lazy_adamw import LazyAdamW
 from mtrl_sklearn._losses import MultiTaskLoss, log_odds
-from mtrl_sklearn._modules import TwoLayerReLU, input_statistics
+from mtrl_sklearn._modules import TwoLayerReLU
 from mtrl_sklearn._net import DescentNet, export_state, restore_state, train
 from mtrl_sklearn._precision import Precision
 from mtrl_sklearn._products import as_dtype, cast
@@ -231,6 +232,9 @@ def descend(
         _start(module, data, options.loss, generator)
     else:
         restore_state(net, state)
+    mean, scale, waiting = relu_scale(state, data)
+    module.input_mean.copy_(torch.as_tensor(mean))
+    module.input_scale.fill_(scale)
     if progress is not None:
         resume(net, progress)
     log = train(net, rows, _operations(data, options), precision.allow_tf32)
@@ -239,7 +243,7 @@ def descend(
     return Solution(
         first_layer,
         heads,
-        export_state(net) | moments,
+        export_state(net) | moments | waiting,
         log.loss_curve,
         log.validation_scores,
         any(getattr(callback, "converged_", False) for callback in callbacks),
@@ -262,7 +266,7 @@ def _operations(data: TaskData, options: DescentOptions) -> float:
 def _start(
     module: TwoLayerReLU, data: TaskData, loss: str, generator: torch.Generator
 ) -> None:
-    """Random first layer, heads at the base rates, inputs centred and scaled.
+    """Random first layer, heads at the base rates.
 
     Intercepts at the log-odds are the many-step form of centring the labels: the first
     layer sees what is left of the labels once base rates are explained. A task that
@@ -274,9 +278,6 @@ def _start(
     if loss == "hinge":
         intercepts = np.clip(intercepts, -1, 1)
     module.task_intercept.copy_(torch.from_numpy(intercepts))
-    mean, scale = input_statistics(data.X, data.signs, data.rows)
-    module.input_mean.copy_(torch.from_numpy(mean))
-    module.input_scale.fill_(scale)
 
 
 @torch.no_grad()

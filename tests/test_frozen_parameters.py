@@ -153,7 +153,9 @@ def test_gradients_of_gd_can_be_clipped():
     model.fit(IMAGES, CLASSES)
     size = start["optimizer.filters.step_size"]
     squares = [np.square(model._state_[k] - start[k]).sum() for k in CONV]
-    assert np.sqrt(sum(squares)) == pytest.approx(1e-4 * size, rel=1e-4)  # torch adds 1e-6
+    assert np.sqrt(sum(squares)) == pytest.approx(
+        1e-4 * size, rel=1e-4
+    )  # torch adds 1e-6
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
