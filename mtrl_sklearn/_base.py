@@ -287,18 +287,13 @@ def last_good_state(estimator: BaseEstimator) -> Iterator[None]:
 
     Fitted attributes are replaced, never changed in place, so a shallow copy is enough.
     """
-    before = _fitted_attributes(estimator)
+    before = {name: v for name, v in vars(estimator).items() if name[-1] == "_"}
     try:
         yield
     except BaseException:
-        for name in _fitted_attributes(estimator):
-            delattr(estimator, name)
-        vars(estimator).update(before)
+        rest = {name: v for name, v in vars(estimator).items() if name[-1] != "_"}
+        estimator.__dict__ = rest | before  # all at once: Ctrl-C may come again
         raise
-
-
-def _fitted_attributes(estimator: BaseEstimator) -> dict[str, Any]:
-    return {name: value for name, value in vars(estimator).items() if name[-1] == "_"}
 
 
 def validate_rows(

@@ -25,8 +25,9 @@ from mtrl_sklearn._net import (
 )
 from mtrl_sklearn._ranks import is_first
 
-# Of arrays of a checkpoint: the state of the best epoch.
+# Of arrays of a checkpoint: the state of the best epoch; which parameters are trained.
 BEST = "best."
+TRAINED = "is_trained."
 
 
 class CosineSchedule(Callback):
@@ -172,13 +173,21 @@ class SaveProgress(Callback):
 
     def _state(self, net: NeuralNet) -> dict[str, np.ndarray]:
         best = {} if self.validation is None else self.validation.best_state_
-        return export_state(net) | {BEST + name: a for name, a in best.items()}
+        trained = {
+            TRAINED + name: np.uint8(parameter.requires_grad)
+            for name, parameter in net.module_.named_parameters()
+        }
+        best = {BEST + name: array for name, array in best.items()}
+        return export_state(net) | trained | best
 
 
 def resume(net: DescentNet, progress: Progress) -> None:
     """Bring an initialised net and its callbacks to where a fit was."""
     best = {k[len(BEST) :]: v for k, v in progress.state.items() if k.startswith(BEST)}
     restore_state(net, progress.state)
+    for name, parameter in net.module_.named_parameters():
+        is_trained = progress.state.get(TRAINED + name, parameter.requires_grad)
+        parameter.requires_grad_(bool(is_trained))
     for k, loss in enumerate(progress.loss_curve.tolist()):
         net.history.new_epoch()
         net.history.record("epoch", k + 1)

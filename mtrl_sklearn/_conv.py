@@ -57,7 +57,7 @@ from mtrl_sklearn._tasks import (
     read_task_ids,
 )
 from mtrl_sklearn._threads import blas_threads, fork_safe
-from mtrl_sklearn._warnings import warn_user
+from mtrl_sklearn._warnings import is_within_another_call, warn_user
 
 # Share of its first value by which the loss of "gd" has to fall before it can settle.
 MIN_FALL = 0.01
@@ -183,7 +183,9 @@ class ConvMultiTaskClassifier(
 
     callbacks : list of skorch callbacks, default=None
         Called during training; they find the torch module, with its ``filters`` of
-        shape (n_filters, n_weights), in ``net.module_``. For scikit-learn's own
+        shape (n_filters, n_weights), in ``net.module_``. A parameter that they freeze
+        (`skorch.callbacks.Freezer`: "filters", "biases", "head_coef",
+        "head_intercept") stays as it is until it is unfrozen. For scikit-learn's own
         callbacks see `set_callbacks`.
 
     checkpoint : path-like, default=None
@@ -427,8 +429,10 @@ class ConvMultiTaskClassifier(
         Warns
         -----
         UserWarning
-            If Ctrl-C interrupts training: the state so far is kept. If X looks like
-            images with channels last or without an axis of channels.
+            If Ctrl-C interrupts training: the state so far is kept. Inside another
+            call, as that of a search or a pipeline, KeyboardInterrupt is raised
+            instead. If X looks like images with channels last or without an axis of
+            channels.
         ConvergenceWarning
             If ``max_iter`` was given and the loss of "gd" was still falling at the end,
             if it never left its start, if it ended far above that of guessing, or if no
@@ -450,14 +454,15 @@ class ConvMultiTaskClassifier(
             root.call_on_fit_task_begin(estimator=self, **given)
             callbacks = self._list_callbacks(held_out, root, given, checkpoint)
             solution = self._descend(train, resume, options, callbacks, checkpoint)
+            if solution.interrupted and is_within_another_call():
+                raise KeyboardInterrupt
             self._store(solution, resume, checkpoint.seed)
             root.call_on_fit_task_end(
                 estimator=self, **given, reconstruction_attributes={}
             )
-        self._warn_of_early_end(solution, options.max_epochs)
-        self._warn_of_standstill(solution, options)
-        self._warn_of_explosion(np.log(len(self.classes_)))
-        self._warn_of_dead_network(data.X, self._pool_rows)
+            self._warn_of_early_end(solution, options.max_epochs)
+            self._warn_of_standstill(solution, options)
+            self._warn_of_failure(data.X)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -468,7 +473,8 @@ class ConvMultiTaskClassifier(
         Parameters
         ----------
         X : array-like
-            Inputs, as in `fit`. Their scale is that of the first batch.
+            Inputs, as in `fit`. Their scale is that of the rows up to the first batch
+            in which some entries differ.
         y : array-like of shape (n_samples,)
             Labels.
         tasks : array-like of shape (n_samples,), default=None
@@ -487,6 +493,15 @@ class ConvMultiTaskClassifier(
         ValueError
             As in `fit`, for labels that the first batch did not have, and for
             ``class_weight="balanced"``, which needs all rows.
+        KeyboardInterrupt
+            If Ctrl-C interrupts the epoch. As after any error, the estimator is as it
+            was before the call.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the loss ended far above that of guessing, or if no filter tells these
+            rows apart.
         """
         resume = self._begin(True)
         if self.class_weight == "balanced":
@@ -500,7 +515,10 @@ class ConvMultiTaskClassifier(
             once = Checkpoint(seed=self._draw_seed(resume))
             callbacks = list(self.callbacks or [])
             solution = self._descend(data, resume, options, callbacks, once)
+            if solution.interrupted:
+                raise KeyboardInterrupt
             self._store(solution, resume, once.seed)
+            self._warn_of_failure(data.X)
         return self
 
     def _read_data(self, X, y, tasks, classes, sample_weight, reset):
@@ -698,6 +716,11 @@ class ConvMultiTaskClassifier(
             self.head_intercept_.ravel(),
             self.scale_,
         )
+
+    def _warn_of_failure(self, X):
+        """Warn of a loss that exploded, and of a network that is dead on these rows."""
+        self._warn_of_explosion(np.log(len(self.classes_)))
+        self._warn_of_dead_network(X, self._pool_rows)
 
     def _warn_of_standstill(self, solution, options):
         curve = solution.loss_curve

@@ -13,9 +13,10 @@ from mtrl_sklearn._callbacks import CosineSchedule, resume
 from mtrl_sklearn._checkpoint import Progress
 from mtrl_sklearn._conv_options import ConvOptions
 from mtrl_sklearn._gradients import filter_gradients, head_gradients, pool_responses
+from mtrl_sklearn._input_scale import conv_scale
 from mtrl_sklearn._lazy_adamw import LazyAdamW
 from mtrl_sklearn._losses import ClassLoss
-from mtrl_sklearn._modules import TwoLayerConv, patch_statistics
+from mtrl_sklearn._modules import TwoLayerConv
 from mtrl_sklearn._net import DescentNet, export_state, restore_state, train
 from mtrl_sklearn._patches import PatchGrid
 from mtrl_sklearn._ranks import (
@@ -162,7 +163,7 @@ def evaluate(
     gradients: dict[str, Tensor] = filter_gradients(
         patches, responses, gradient @ head_coef, pool, module.power
     )._asdict()
-    if module.head_coef.requires_grad:
+    if module.head_coef.requires_grad or module.head_intercept.requires_grad:
         coef, intercept = head_gradients(pooled, gradient)
         gradients |= {"head_coef": coef, "head_intercept": intercept}
     trained = {k: g for k, g in gradients.items() if getattr(module, k).requires_grad}
@@ -244,6 +245,7 @@ class FullBatchConvNet(DescentNet):
                     gradient += self.weight_decay * parameter  # it may be infinite
                     loss = loss + self.weight_decay / 2 * parameter.square().sum()
                 parameter.grad = gradient
+            self.show_gradients(batch)
             return loss.item()
 
         loss = self.optimizer_.step(closure)
@@ -319,13 +321,15 @@ def descend_conv(
         device=device,
         product_dtype=options.precision.products,
     ).initialize()
-    if state is None:
-        centre = "biases" in trained  # they take up what is subtracted
-        mean, scale = patch_statistics(data.X, data.weights, grid, centre, data.rows)
-        module.input_mean.fill_(mean)
-        module.input_scale.fill_(scale)
-    else:
+    if state is not None:
         restore_state(net, state)
+    centre = "biases" in trained  # they take up what is subtracted
+    mean, scale, waiting, is_heavy = conv_scale(
+        state, data.X, data.weights, grid, centre, data.rows
+    )
+    module.input_mean.fill_(float(mean))
+    module.input_scale.fill_(scale)
+    module.leave_out(is_heavy)
     if progress is not None:
         resume(net, progress)
     operations = 4 * net.batch_size * grid.n_positions * options.n_filters
@@ -335,7 +339,7 @@ def descend_conv(
     annealed = not full_batch and len(log.loss_curve) == options.max_epochs
     return ConvSolution(
         from_first(finish_conv(module)),
-        export_state(net),
+        export_state(net) | waiting,
         log.loss_curve,
         log.validation_scores,
         settled or annealed,
@@ -389,9 +393,12 @@ def pool_rows(
     arrays = (network.filters, network.biases, grid.pooling_matrix())
     filters, biases, pool = (to_tensor(a, device).to(inputs.dtype) for a in arrays)
     places = to_tensor(grid.places(), device)
+    is_unused = (filters == 0).all(0)
 
     def pool_block(block: slice) -> np.ndarray:
         patches = grid.extract(inputs.take(block) / network.scale, places)
+        if is_unused.any():  # however large they are
+            patches = patches.masked_fill(is_unused, 0)
         pooled = pool_responses(patches, filters, biases, pool, power).pooled
         features: np.ndarray = pooled.cpu().numpy()
         return features if finish is None else finish(features, block)

@@ -14,6 +14,7 @@ import torch
 from mtrl_sklearn._array_files import Refusal
 from mtrl_sklearn._fitted_relations import check_conv_relations, check_relu_relations
 from mtrl_sklearn._fitted_values import check_kind, improper
+from mtrl_sklearn._input_scale import WAITING
 from mtrl_sklearn._patches import PatchGrid, make_patch_grid
 from mtrl_sklearn._tasks import LabelEncoding
 
@@ -55,6 +56,8 @@ MOMENTS = {  # of features that are not negative
     "moments.n_negative": "moment tasks",
 }
 
+SCALING = [{WAITING: "float"}]
+
 CONV_PARAMETERS = {
     "filters": "float filters patch",
     "biases": "float filters",
@@ -95,10 +98,11 @@ def check_relu(estimator: Any, fitted: dict[str, Any]) -> None:
     state = rest["_state_"]
     scaling = {"input_mean": "float features", "input_scale": "scale"}
     if isinstance(state, dict) and "start" in state:
-        _check_state(state, ONE_STEP | scaling | MOMENTS, [], sizes)
+        _check_state(state, ONE_STEP | scaling | MOMENTS, SCALING, sizes)
     else:
         forms = {k: f.replace("weight", "float") for k, f in RELU_PARAMETERS.items()}
-        groups = [MOMENTS, *(_adam(name, form) for name, form in forms.items())]
+        groups = [MOMENTS, *SCALING]
+        groups += (_adam(name, form) for name, form in forms.items())
         if sizes["components"] < most:  # heads follow from them
             forms |= MOMENTS
         forms |= scaling | {"generator": "byte generator"}
@@ -174,7 +178,7 @@ def check_conv(estimator: Any, fitted: dict[str, Any]) -> None:
     if solver == "gd":
         groups = [{"optimizer.filters.step_size": "scale"}]
     forms = CONV_PARAMETERS | scaling | {"generator": "byte generator"}
-    _check_state(state, forms, groups, sizes)
+    _check_state(state, forms, groups + SCALING, sizes)
     check_conv_relations(fitted, state)
 
 

@@ -145,6 +145,7 @@ class TwoLayerConv(nn.Module):
         super().__init__()
         self.grid = grid
         self.power = power
+        self.is_heavy: Tensor | None = None  # entries of patches that count as 0
         self.n_columns = n_columns
         n_scores, n_pooled = n_heads * n_columns, grid.n_cells * n_filters
         self.filters = nn.Parameter(torch.empty(n_filters, grid.patch_dim).to(dtype))
@@ -189,6 +190,13 @@ class TwoLayerConv(nn.Module):
         n_heads = len(self.head_coef) // self.n_columns
         self.head_coef.copy_(counts.repeat(n_heads, n_pooled // n_filters))
 
+    @torch.no_grad()
+    def leave_out(self, is_heavy: np.ndarray) -> None:
+        """Give entries of patches, of shape (patch_dim,), no weight and no value."""
+        if is_heavy.any():
+            self.is_heavy = torch.from_numpy(is_heavy).to(self.filters.device)
+            self.filters[:, self.is_heavy] = 0
+
     def train_only(self, names: set[str]) -> None:
         """Leave all other parameters at their start."""
         for name, parameter in self.named_parameters():
@@ -197,7 +205,10 @@ class TwoLayerConv(nn.Module):
     def patches(self, X: Tensor) -> Tensor:
         """Scaled patches, of shape (n_samples, n_positions, patch_dim)."""
         scaled = (X - self.input_mean).div_(self.input_scale)
-        return self.grid.extract(scaled, self.places)
+        patches = self.grid.extract(scaled, self.places)
+        if self.is_heavy is not None:
+            patches = patches.masked_fill(self.is_heavy, 0)
+        return patches
 
     def scores(self, X: Tensor) -> Tensor:
         """Scores of all heads on a block of inputs."""
@@ -304,7 +315,7 @@ def input_statistics(
     Returns
     -------
     InputStatistics
-        The scale is ``sqrt(mean ||x - mean||^2 / 32)``; 1.0 where X is constant.
+        The scale is ``sqrt(mean ||x - mean||^2 / 32)``; 0 where X is constant.
     """
     dtype = working_dtype(X.dtype)
     share = labels_per_row(signs if rows is None else signs[rows]).astype(np.float64)
@@ -316,7 +327,7 @@ def input_statistics(
     if bound == 0:
         n_features = X.shape[1]
         return InputStatistics(
-            np.zeros(n_features, dtype=dtype), 1.0, np.ones(n_features, dtype=bool)
+            np.zeros(n_features, dtype=dtype), 0.0, np.ones(n_features, dtype=bool)
         )
     data = Rows(X, torch_dtype(dtype), "cpu", rows)
     moments = _sparse_moments if issparse(X) else _dense_moments
@@ -325,7 +336,7 @@ def input_statistics(
     rounding = np.finfo(dtype).eps * float(mean[~is_constant].norm())
     return InputStatistics(
         (bound * mean).numpy().astype(dtype),
-        bound * scale if scale > rounding else 1.0,
+        bound * scale if scale > rounding else 0.0,
         is_constant.numpy(),
     )
 
@@ -413,18 +424,26 @@ def _sparse_moments(
     return mean, square.masked_fill_(is_constant, 0), is_constant
 
 
+class PatchStatistics(NamedTuple):
+    """What patches are centred and scaled by."""
+
+    mean: float
+    scale: float
+    is_heavy: np.ndarray  # (patch_dim,), bool: constants that outweigh all others
+
+
 def patch_statistics(
     X: np.ndarray,
     weights: np.ndarray,
     grid: PatchGrid,
     centre: bool,
     rows: np.ndarray | None = None,
-) -> tuple[float, float]:
+) -> PatchStatistics:
     """Mean of all entries of patches, and the root of the mean squared norm of a patch.
 
-    Both are those of the rows of all ranks.
-
-    One number each: patches differ in what they show, not in units.
+    Both are those of the rows of all ranks. One number each: patches differ in what
+    they show, not in units. An entry that is the same in all patches of all rows, as a
+    constant channel, and outweighs all others together is left out of both.
 
     Parameters
     ----------
@@ -438,30 +457,37 @@ def patch_statistics(
 
     Returns
     -------
-    mean, scale : float
-        ``scale`` is 1.0 where patches are constant.
+    PatchStatistics
+        ``scale`` is 0 where patches are constant.
     """
-    coverage = np.bincount(grid.places().ravel(), minlength=X.shape[1])
     dtype = working_dtype(X.dtype)
-    coverage = (coverage / grid.n_positions).astype(dtype)  # sums to patch_dim
+    places = grid.places()
+    nowhere = np.zeros(grid.patch_dim, dtype=bool)
     bound = max(gather(power_of_two_bound(X)))
     if bound == 0:
-        return 0.0, 1.0
+        return PatchStatistics(0.0, 0.0, nowhere)
     data = Rows(X, torch_dtype(dtype), "cpu", rows)
-    blocks = list(block_slices(len(data), data.width))
-    mean = squared_norm = 0.0
-    if centre:
-        for block in blocks:
-            scaled = data.take(block).numpy() / dtype.type(bound)
-            mean += weights[block] @ (scaled @ coverage) / grid.patch_dim
-    mean = sum(gather(mean))
-    for block in blocks:
-        scaled = data.take(block).numpy() / dtype.type(bound)
-        squares = np.square(scaled - dtype.type(mean))
-        squared_norm += weights[block] @ (squares @ coverage)
-    scale = math.sqrt(sum(gather(squared_norm)))
-    rounding = 4 * np.finfo(dtype).eps * abs(mean) * grid.patch_dim
-    return bound * mean, bound * scale if scale > rounding else 1.0
+    means, variances, is_constant = (
+        moment.numpy() for moment in _dense_moments(data, weights, bound)
+    )
+    of_places = means[places]  # (n_positions, patch_dim)
+    is_heavy = is_constant[places].all(axis=0) & (of_places == of_places[0]).all(axis=0)
+
+    def summarise(kept: np.ndarray) -> tuple[float, float]:
+        mean = float(of_places[:, kept].mean()) if centre and kept.any() else 0.0
+        squares = variances[places[:, kept]] + (of_places[:, kept] - mean) ** 2
+        return mean, float(squares.sum()) / grid.n_positions
+
+    mean, squared_norm = summarise(~is_heavy)
+    is_heavy &= (of_places[0] - mean) ** 2 > squared_norm
+    if squared_norm == 0:  # nothing else is there
+        is_heavy = nowhere
+    mean, squared_norm = summarise(~is_heavy)
+    scale = math.sqrt(squared_norm)
+    rounding = 4 * np.finfo(dtype).eps * abs(mean) * math.sqrt(grid.patch_dim)
+    return PatchStatistics(
+        bound * mean, bound * scale if scale > rounding else 0.0, is_heavy
+    )
 
 
 def power_of_two_bound(X: Any) -> float:

@@ -1,5 +1,6 @@
 """The training loop: skorch's NeuralNet for our train steps, an iterator of batches."""
 
+import dis
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -152,18 +153,23 @@ class DescentNet(NeuralNet):
     def update(
         self, batch: Any, parameters: tuple[Tensor, ...], gradients: tuple[Tensor, ...]
     ) -> None:
-        """One step of the optimiser on these parameters alone."""
+        """One step of the optimiser on these parameters alone, but for frozen ones."""
         for parameter, gradient in zip(parameters, gradients):
-            parameter.grad = as_dtype(gradient, parameter.dtype)
+            if parameter.requires_grad:
+                parameter.grad = as_dtype(gradient, parameter.dtype)
+        self.show_gradients(batch)
+        self.optimizer_.step()
+        for parameter in parameters:
+            parameter.grad = None
+
+    def show_gradients(self, batch: Any) -> None:
+        """Let callbacks see, and change, the gradients that a step is to take."""
         self.notify(
             "on_grad_computed",
             named_parameters=TeeGenerator(self.get_all_learnable_params()),
             batch=batch,
             training=True,
         )
-        self.optimizer_.step()
-        for parameter in parameters:
-            parameter.grad = None
 
     def on_batch_end(
         self, net: NeuralNet, batch: Any = None, training: bool = False, **step: Any
@@ -185,13 +191,24 @@ class DescentNet(NeuralNet):
             try:
                 getattr(callback, method_name)(self, **cb_kwargs)
             except KeyboardInterrupt as stop:
-                if type(callback).__module__.startswith("mtrl_sklearn."):
-                    raise  # ours ask by stop_requested: this is Ctrl-C
+                is_ours = type(callback).__module__.startswith("mtrl_sklearn.")
+                if is_ours or not _comes_from_a_statement(stop):
+                    raise  # it is Ctrl-C
                 self.stop_requested = True
                 if n_ranks() == 1 or method_name != "on_epoch_end":
                     raise TrainingStopped from stop
         if method_name == "on_epoch_end" and any(gather(self.stop_requested)):
             raise TrainingStopped
+
+
+def _comes_from_a_statement(error: BaseException) -> bool:
+    """Whether code raised it by name; Ctrl-C comes in the midst of something else."""
+    last = error.__traceback__
+    assert last is not None
+    while last.tb_next is not None:
+        last = last.tb_next
+    code = last.tb_frame.f_code.co_code
+    return dis.opname[code[last.tb_lasti]] == "RAISE_VARARGS"
 
 
 def kind_of_callback(given: Any) -> type:

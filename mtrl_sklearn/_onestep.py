@@ -30,11 +30,8 @@ from torch.nn.functional import normalize
 from mtrl_sklearn._callbacks import StepCallbacks
 from mtrl_sklearn._checkpoint import Checkpoint
 from mtrl_sklearn._gradients import gate, hidden_layer, pull_back
-from mtrl_sklearn._modules import (
-    find_full_columns,
-    input_statistics,
-    normalize_rows,
-)
+from mtrl_sklearn._input_scale import relu_scale
+from mtrl_sklearn._modules import find_full_columns, normalize_rows
 from mtrl_sklearn._products import (
     Factor,
     add_transposed_,
@@ -197,11 +194,10 @@ def solve_one_step(
         return start_step(start.to(device), data.signs.shape[1])
 
     labels = read_labelled_rows(data, device, dtype)
+    mean, scale, waiting, _ = relu_scale(state, data)
     if state is None:
-        mean, scale, _ = input_statistics(data.X, data.signs, data.rows)
         sums = first_sums()
     else:
-        mean, scale = state["input_mean"], float(state["input_scale"])
         sums = import_sums(state, device, dtype)
         if not accumulate:
             sums, state = next_step(sums), None
@@ -257,7 +253,7 @@ def solve_one_step(
     return Solution(
         first_layer,
         heads,
-        export() | moments,
+        export() | moments | waiting,
         np.array(losses),
         np.empty(0),
         converged=True,

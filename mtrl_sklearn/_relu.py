@@ -52,6 +52,7 @@ from mtrl_sklearn._solution import (
 from mtrl_sklearn._task_predictions import TaskPredictionsMixin, mean_roc_auc
 from mtrl_sklearn._tasks import check_usable_tasks
 from mtrl_sklearn._threads import fork_safe
+from mtrl_sklearn._warnings import is_within_another_call, warn_user
 
 # batch_size="auto" is a tenth of the rows within the first bounds, and a hundredth of
 # them where that is more; max_iter="auto" makes about this many updates, in a number of
@@ -167,8 +168,11 @@ class MultiTaskReLURepresentation(
         must be the same.
 
     callbacks : list of skorch callbacks, default=None
-        Called during training by "alternating" and "joint". For scikit-learn's own
-        callbacks see `set_callbacks`.
+        Called during training by "alternating" and "joint". A parameter of the torch
+        module that they freeze (`skorch.callbacks.Freezer`: "hidden_weights",
+        "hidden_biases", "task_coef", "task_intercept") stays as it is until it is
+        unfrozen; ``n_components``, and the heads after a cut, are found once training
+        is over. For scikit-learn's own callbacks see `set_callbacks`.
 
     checkpoint : path-like, default=None
         File in which `fit` saves, after epochs or steps, all that it needs to go on: a
@@ -407,8 +411,10 @@ class MultiTaskReLURepresentation(
         Warns
         -----
         UserWarning
-            If some tasks lack a class: they are named and have no influence. If Ctrl-C
-            interrupts descent: the state so far is kept.
+            If some tasks lack a class: they are named and have no influence. If
+            "one_step" is given ``callbacks`` or ``early_stopping``. If Ctrl-C
+            interrupts descent: the state so far is kept. Inside another call, as that
+            of a search or a pipeline, KeyboardInterrupt is raised instead.
         ConvergenceWarning
             If ``max_iter`` was given and the loss was still falling at the end, if the
             loss ended far above that of guessing, or if no hidden unit tells training
@@ -416,6 +422,7 @@ class MultiTaskReLURepresentation(
         """
         resume = self._begin(self.warm_start)
         with last_good_state(self):
+            self._warn_of_ignored_options()
             X_valid, signs = self._read_training_data(X, y, tasks, not resume)
             shard = locate_rows(signs.shape[0])
             counts = count_all_signs(signs)
@@ -442,15 +449,14 @@ class MultiTaskReLURepresentation(
                 solution = self._descend(
                     data, resume, n_iter, callbacks, False, checkpoint
                 )
+            if solution.interrupted and is_within_another_call():
+                raise KeyboardInterrupt
             self._store(solution, data, resume, checkpoint.seed)
             root.call_on_fit_task_end(
                 estimator=self, **given, reconstruction_attributes={}
             )
-        self._warn_of_early_end(solution, n_iter)
-        if self.algorithm != "one_step":  # whose loss has another scale
-            self._warn_of_explosion(np.log(2) if self.loss == "logistic" else 1.0)
-        network = self._network()
-        self._warn_of_dead_network(X_valid, lambda rows: hidden_features(rows, network))
+            self._warn_of_early_end(solution, n_iter)
+            self._warn_of_failure(X_valid)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -464,7 +470,8 @@ class MultiTaskReLURepresentation(
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-            Inputs. Their centre and scale are those of the first batch.
+            Inputs. Their centre and scale are those of the rows up to the first batch
+            in which some differ.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels, as in `fit`. The first batch sets the tasks.
         tasks : array-like of shape (n_samples,), default=None
@@ -481,9 +488,19 @@ class MultiTaskReLURepresentation(
         ------
         ValueError
             As in `fit`, and for labels or tasks that the first batch did not have.
+        KeyboardInterrupt
+            If Ctrl-C interrupts the epoch. As after any error, the estimator is as it
+            was before the call.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the loss ended far above that of guessing, or if no hidden unit tells
+            these rows apart.
         """
         resume = self._begin(True)
         with last_good_state(self):
+            self._warn_of_ignored_options()
             X, signs = self._read_training_data(X, y, tasks, not resume, classes)
             once, callbacks = Checkpoint(seed=self._draw_seed(resume)), self.callbacks
             earlier = (self.n_positive_, self.n_negative_) if resume else None
@@ -493,8 +510,21 @@ class MultiTaskReLURepresentation(
             else:
                 callbacks = list(callbacks or [])
                 solution = self._descend(data, resume, 1, callbacks, True, once)
+            if solution.interrupted:
+                raise KeyboardInterrupt
             self._store(solution, data, resume, once.seed)
+            self._warn_of_failure(X)
         return self
+
+    def _warn_of_ignored_options(self):
+        given = {"callbacks": self.callbacks, "early_stopping": self.early_stopping}
+        ignored = [f"{name}=" for name, value in given.items() if value]
+        if self.algorithm == "one_step" and ignored:
+            warn_user(
+                f"algorithm='one_step' ignores {' and '.join(ignored)}: it trains "
+                "without epochs of batches. Leave out what it ignores, or set another "
+                "algorithm. Callbacks of scikit-learn go to set_callbacks."
+            )
 
     def _read_training_data(self, X, y, tasks, reset, classes=None):
         """Validated inputs and signs; sets what describes features and labels."""
@@ -641,6 +671,13 @@ class MultiTaskReLURepresentation(
         self._store_progress(solution, resume, seed)
         vars(self).update(_network_attributes(solution.first_layer, solution.heads))
         self.n_positive_, self.n_negative_ = data.n_positive, data.n_negative
+
+    def _warn_of_failure(self, X):
+        """Warn of a loss that exploded, and of a network that is dead on these rows."""
+        if self.algorithm != "one_step":  # whose loss has another scale
+            self._warn_of_explosion(np.log(2) if self.loss == "logistic" else 1.0)
+        network = self._network()
+        self._warn_of_dead_network(X, lambda rows: hidden_features(rows, network))
 
     @fork_safe()
     def transform(self, X):

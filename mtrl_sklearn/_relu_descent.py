@@ -17,13 +17,10 @@ from mtrl_sklearn._gradients import (
     task_scores,
 )
 from mtrl_sklearn._heads import select_heads
+from mtrl_sklearn._input_scale import relu_scale
 from mtrl_sklearn._lazy_adamw import LazyAdamW
 from mtrl_sklearn._losses import MultiTaskLoss, log_odds
-from mtrl_sklearn._modules import (
-    TwoLayerReLU,
-    find_full_columns,
-    input_statistics,
-)
+from mtrl_sklearn._modules import TwoLayerReLU, find_full_columns
 from mtrl_sklearn._net import (
     DescentNet,
     TrainingLog,
@@ -207,12 +204,12 @@ def descend(
     device : str
     """
     state = cast_state(state, options.precision.parameters)
-    net, log = _train(data, state, options, callbacks, progress, seed, device)
+    net, log, waiting = _train(data, state, options, callbacks, progress, seed, device)
     is_cut_short = False
 
     def retrain(part: TaskData) -> Trained | None:
         nonlocal is_cut_short
-        again, log_again = _train(part, None, options, [], None, seed, device)
+        again, log_again, _ = _train(part, None, options, [], None, seed, device)
         is_cut_short = log_again.interrupted
         return None if is_cut_short else take_network(again.module_, part)
 
@@ -227,7 +224,7 @@ def descend(
     return Solution(
         first_layer,
         heads,
-        export_state(net) | moments,
+        export_state(net) | moments | waiting,
         log.loss_curve,
         log.validation_scores,
         any(getattr(callback, "converged_", False) for callback in callbacks),
@@ -243,7 +240,7 @@ def _train(
     progress: Progress | None,
     seed: int,
     device: str,
-) -> tuple[MultiTaskNet, TrainingLog]:
+) -> tuple[MultiTaskNet, TrainingLog, State]:
     """Run a net for its epochs; parameters as of `descend`."""
     precision = options.precision
     rows = data.on_device(device, precision.parameters)
@@ -275,11 +272,16 @@ def _train(
         _start(module, data, options.loss, generator)
     else:
         restore_state(net, state)
+    mean, scale, waiting, is_heavy = relu_scale(state, data)
+    module.input_mean.copy_(torch.as_tensor(mean))
+    module.input_scale.fill_(scale)
+    with torch.no_grad():
+        module.hidden_weights[:, torch.as_tensor(is_heavy)] = 0
     if progress is not None:
         resume(net, progress)
     module.full_columns = find_full_columns(data.X, device)
     log = train(net, rows, _operations(data, options), precision.allow_tf32)
-    return net, log
+    return net, log, waiting
 
 
 def _operations(data: TaskData, options: DescentOptions) -> float:
@@ -297,7 +299,7 @@ def _operations(data: TaskData, options: DescentOptions) -> float:
 def _start(
     module: TwoLayerReLU, data: TaskData, loss: str, generator: torch.Generator
 ) -> None:
-    """Random first layer, heads at the base rates, inputs centred and scaled.
+    """Random first layer, heads at the base rates.
 
     Intercepts at the log-odds are the many-step form of centring the labels: the first
     layer sees what is left of the labels once base rates are explained. A task that
@@ -309,10 +311,6 @@ def _start(
     if loss == "hinge":
         intercepts = np.clip(intercepts, -1, 1)
     module.task_intercept.copy_(torch.from_numpy(intercepts))
-    statistics = input_statistics(data.X, data.signs, data.rows)
-    module.input_mean.copy_(torch.from_numpy(statistics.mean))
-    module.input_scale.fill_(statistics.scale)
-    module.hidden_weights[:, torch.from_numpy(statistics.is_constant)] = 0
 
 
 @torch.no_grad()

@@ -14,6 +14,8 @@ LARGEST_STEP_SIZE = 1e6
 class AdaptiveGradientDescent(torch.optim.Optimizer):
     """Gradient descent that never lets the loss rise.
 
+    Parameters that do not require a gradient stay where they are.
+
     The step along the gradient g is ``min(eta, 0.3 / ||g||)``. After a decrease of the
     loss eta grows by a tenth, to at most 4 times the step taken and 1e6. After an
     increase the step is taken back, and eta is half of it.
@@ -29,6 +31,7 @@ class AdaptiveGradientDescent(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr})
         self._loss: float | None = None
         self._gradients: list[Tensor] = []
+        self._trained: list[Tensor] = []
 
     # torch lets callers leave the closure out; nothing can be stepped without it here
     @torch.no_grad()
@@ -41,9 +44,14 @@ class AdaptiveGradientDescent(torch.optim.Optimizer):
             Returns the loss and sets the gradients to new tensors. It has to be the
             same function in each call.
         """
-        parameters = [p for group in self.param_groups for p in group["params"]]
-        state = self.state[parameters[0]]
-        if self._loss is None:
+        known = [p for group in self.param_groups for p in group["params"]]
+        parameters = [p for p in known if p.requires_grad]
+        state = self.state[known[0]]
+        if not parameters:
+            self._loss = None
+            return float(closure())
+        if self._loss is None or [*map(id, parameters)] != [*map(id, self._trained)]:
+            self._trained = parameters
             self._loss, self._gradients = self._evaluate(closure, parameters)
             start = torch.tensor(self.param_groups[0]["lr"], dtype=torch.float64)
             state.setdefault("step_size", start)

@@ -1,4 +1,4 @@
-"""Warnings that point at the caller's line, however deep they are raised."""
+"""Who called: warnings that point at the caller's line, and calls within others."""
 
 import sys
 import warnings
@@ -6,6 +6,10 @@ from types import FrameType
 
 # Frames of these lie between a caller's line and ours: a warning passes over them.
 BETWEEN = {"mtrl_sklearn", "sklearn", "skorch", "torch", "joblib"}
+
+# A call of these may fit many estimators. Some modules only wrap methods of one.
+FIT_MANY = {"mtrl_sklearn", "sklearn", "joblib"}
+WRAPPERS = ("sklearn.base", "sklearn.callback", "sklearn.utils._set_output")
 
 
 def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
@@ -27,8 +31,26 @@ def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
     warnings.warn(message, category, stacklevel=level + 1)
 
 
+def is_within_another_call() -> bool:
+    """Whether the method that asks runs inside a call that may fit more than this.
+
+    A search, a pipeline, or a function of this package: there Ctrl-C has to end the
+    whole call, where a direct call of `fit` by the user can return what it has.
+    """
+    frame = sys._getframe(1).f_back
+    while frame is not None:
+        module = _module_of(frame)
+        if module.partition(".")[0] in FIT_MANY and not module.startswith(WRAPPERS):
+            return True
+        frame = frame.f_back
+    return False
+
+
 def _is_between(frame: FrameType) -> bool:
-    spec = frame.f_globals.get("__spec__")  # a module that is run is named __main__
-    name = frame.f_globals.get("__name__", "") if spec is None else spec.name
-    package = name.partition(".")[0]
+    package = _module_of(frame).partition(".")[0]
     return package in BETWEEN or package in sys.stdlib_module_names
+
+
+def _module_of(frame: FrameType) -> str:
+    spec = frame.f_globals.get("__spec__")  # a module that is run is named __main__
+    return frame.f_globals.get("__name__", "") if spec is None else spec.name
