@@ -75,7 +75,7 @@ def test_two_calls_of_one_row_have_the_statistics_of_both(form):
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("unit", [2.0**-20, 2.0**20])
 def test_the_unit_of_inputs_does_not_matter(algorithm, first, unit):
-    """A power of two changes no bit of the weights, even if the first rows are equal."""
+    """A power of two changes no bit of the weights, whatever the first rows are."""
     models = []
     for factor in (1.0, unit):
         model = relu(algorithm)
