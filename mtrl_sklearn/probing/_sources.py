@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 
 from mtrl_sklearn._conv import ConvMultiTaskClassifier
+from mtrl_sklearn._ranks import alone
 from mtrl_sklearn._tasks import (
     LabelEncoding,
     as_array,
@@ -96,7 +97,8 @@ class SourceTasks(NamedTuple):
                 )
             signs = signs[:, usable]
             y, fit_params = np.where(signs == 0, np.nan, signs > 0), {}
-        return estimator.fit(_safe_indexing(self.X, rows), y, **fit_params)
+        with alone():
+            return estimator.fit(_safe_indexing(self.X, rows), y, **fit_params)
 
 
 def _thaw(estimator: Any) -> Any:
@@ -135,7 +137,7 @@ def read_sources(X: Any, y: Any, tasks: Any) -> SourceTasks:
     warn_of_missing_codes(encoding)
     signs = encoding.encode(y, tasks)
     X = read_inputs(X, signs)
-    both = (signs > 0).any(axis=0) & (signs < 0).any(axis=0)
+    both = np.asarray((signs > 0).any(axis=0) & (signs < 0).any(axis=0))
     of_output = encoding.tasks_per_output
     usable = both[
         np.cumsum(of_output) - of_output
