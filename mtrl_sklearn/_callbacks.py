@@ -174,7 +174,7 @@ class SaveProgress(Callback):
     def _state(self, net: NeuralNet) -> dict[str, np.ndarray]:
         best = {} if self.validation is None else self.validation.best_state_
         trained = {
-            TRAINED + name: np.uint8(parameter.requires_grad)
+            TRAINED + name: np.array(parameter.requires_grad, dtype=np.uint8)
             for name, parameter in net.module_.named_parameters()
         }
         best = {BEST + name: array for name, array in best.items()}

@@ -6,6 +6,7 @@ there is one rank with all of them: nothing is sent, and functions return what t
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -15,10 +16,29 @@ from torch import distributed as dist
 
 T = TypeVar("T")
 
+# Of a thread: fits in another one go on with the other ranks.
+_is_alone: ContextVar[bool] = ContextVar("is_alone", default=False)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Work of this process that no other one takes part in, fits included.
+
+    What measures representations trains some on the way. It may be called on one rank,
+    or on all of them with tasks of their own, and would wait for the others forever.
+    """
+    token = _is_alone.set(True)
+    try:
+        yield
+    finally:
+        _is_alone.reset(token)
+
 
 def n_ranks() -> int:
-    """Number of ranks."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    """Number of ranks that share what is done here."""
+    if _is_alone.get() or not dist.is_available() or not dist.is_initialized():
+        return 1
+    return dist.get_world_size()
 
 
 def is_first() -> bool:

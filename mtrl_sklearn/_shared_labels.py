@@ -7,22 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from mtrl_sklearn._label_columns import Column, Labels, number_names
+from mtrl_sklearn._label_columns import Column, Labels, number_names, read_labels
 from mtrl_sklearn._label_values import concatenate_values
 from mtrl_sklearn._ranks import check_same, from_first, gather, n_ranks, together
 
 
-def join_labels(labels: Labels) -> Labels:
-    """Labels that show what those of all ranks show.
+def read_shared_labels(y: Any, tasks: Any) -> Labels:
+    """Labels that show what those of all ranks show: for a fit, which all ranks call.
 
-    On a single rank they are the same object. Otherwise only their form, names and
-    columns say anything, and each column holds every label of an output at least once.
+    On a single rank they are its own. Otherwise only their form, names and columns say
+    anything, and each column holds every label of an output at least once.
 
     Raises
     ------
     ValueError
         If forms, columns or types of labels differ between ranks.
     """
+    with together():
+        labels = read_labels(y, tasks)
     if n_ranks() == 1:
         return labels
     with together():

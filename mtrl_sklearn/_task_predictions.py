@@ -12,13 +12,14 @@ from sklearn.utils.validation import (
 )
 
 from mtrl_sklearn._named_arrays import check_scored, read_weights
+from mtrl_sklearn._shared_labels import read_shared_labels
 from mtrl_sklearn._signs import Signs, labels_per_row, pair_roc_auc, table_roc_auc
 from mtrl_sklearn._tasks import (
     LabelEncoding,
     as_array,
     check_same_classes,
     find_codes,
-    learn_encoding,
+    find_encoding,
     read_task_ids,
     warn_of_missing_codes,
 )
@@ -50,8 +51,8 @@ class TaskPredictionsMixin:
         raise NotImplementedError
 
     def _learn_labels(self, y: Any, tasks: Any, classes: Any) -> None:
-        """Set the fitted attributes that describe labels."""
-        encoding = learn_encoding(y, tasks, classes)
+        """Set the fitted attributes that describe the labels of all ranks."""
+        encoding = find_encoding(read_shared_labels(y, tasks), classes)
         if classes is None:
             warn_of_missing_codes(encoding)
         single = encoding.form == "single"

@@ -36,8 +36,6 @@ from mtrl_sklearn._label_values import (
     is_text,
     sign_members,
 )
-from mtrl_sklearn._ranks import together
-from mtrl_sklearn._shared_labels import join_labels
 from mtrl_sklearn._signs import Signs, pack_signs, place_signs
 from mtrl_sklearn._warnings import warn_user
 
@@ -233,10 +231,7 @@ class LabelEncoding:
 
 
 def learn_encoding(y: Any, tasks: Any = None, classes: Any = None) -> LabelEncoding:
-    """Find outputs and classes in labels of any accepted form, on all ranks.
-
-    Where all labels together take two values only, these are the classes of every
-    output, also of one that shows a single class or no label at all.
+    """Find outputs and classes in labels of any accepted form, of this process alone.
 
     Parameters
     ----------
@@ -245,16 +240,34 @@ def learn_encoding(y: Any, tasks: Any = None, classes: Any = None) -> LabelEncod
     tasks : array-like of shape (n_samples,), default=None
         The long form: the task of each label.
     classes : array-like of shape (n_classes,), default=None
-        Label values that every output can take, where ``y`` may not show them all.
+        As for `find_encoding`.
+
+    Raises
+    ------
+    ValueError
+        As `find_encoding`.
+    """
+    return find_encoding(read_labels(y, tasks), classes)
+
+
+def find_encoding(labels: Labels, classes: Any = None) -> LabelEncoding:
+    """Find outputs and classes in labels that were taken apart.
+
+    Where all labels together take two values only, these are the classes of every
+    output, also of one that shows a single class or no label at all.
+
+    Parameters
+    ----------
+    labels : Labels
+        Those that a fit shares with other ranks come from `read_shared_labels`.
+    classes : array-like of shape (n_classes,), default=None
+        Label values that every output can take, where labels may not show them all.
 
     Raises
     ------
     ValueError
         If no label is observed, or labels are infinite, continuous or of mixed type.
     """
-    with together():
-        labels = read_labels(y, tasks)
-    labels = join_labels(labels)
     form, names, n_outputs = labels.form, labels.names, labels.n_outputs
     if names is None:
         names = np.asarray(number_names(n_outputs))

@@ -11,8 +11,18 @@ import pandas as pd
 from conv_cases import images_of_bars, rows_of_patches
 from relu_cases import subspace_rows, to_long
 from scipy import sparse
+from skorch.callbacks import Callback
 
 from mtrl_sklearn import ConvMultiTaskClassifier, MultiTaskReLURepresentation
+from mtrl_sklearn.metrics import multitask_accuracy_score, multitask_roc_auc_score
+from mtrl_sklearn.probing import (
+    LinearProbe,
+    calibrate,
+    label_agreement,
+    probe_new_tasks,
+    source_task_transfer,
+    task_affinity,
+)
 
 # Shares of the rows of each rank, by the number of ranks.
 SHARES = {1: [1.0], 2: [0.23, 0.77], 3: [0.1, 0.55, 0.35]}
@@ -224,7 +234,57 @@ def spoil_state(model, rank):
     return {k: v + rank if v.dtype.kind == "f" else v for k, v in model._state_.items()}
 
 
-def main(rank, n_ranks, folder):
+def scores_of_labels():
+    """What the measures of labels say."""
+    _, Y = subspace_rows()
+    scores = np.random.default_rng(0).standard_normal(Y.shape)
+    return [
+        multitask_roc_auc_score(Y, scores, average=None),
+        multitask_accuracy_score(Y, np.nan_to_num(Y), average=None),
+        label_agreement(Y),
+    ]
+
+
+def measure(representation):
+    """What all measures say of a fitted representation; some train others."""
+    X, Y = subspace_rows()
+    few = {"shots": (8,), "n_draws": 1, "random_state": 0}
+    table = probe_new_tasks(representation, X, Y, **few)
+    settings = calibrate(representation, X, Y, **few)
+    probe = LinearProbe(representation, settings=settings).fit(X, Y[:, 1] == 1)
+    transfer = source_task_transfer(representation, X, Y, probe=relu(max_iter=1), **few)
+    return [
+        *scores_of_labels(),
+        task_affinity(representation, X, Y),
+        representation.score(X, Y),
+        table["score"].to_numpy(),
+        transfer["score"].to_numpy(),
+        probe.predict_proba(X),
+    ]
+
+
+class Measure(Callback):
+    """Measures labels while other ranks are at their steps."""
+
+    def on_batch_end(self, net, **kwargs):
+        self.found = scores_of_labels()
+
+
+def main_alone(rank, n_ranks, folder):
+    """Rank 0 measures what it likes, while the other one waits for it in a fit."""
+    with open(folder / "fitted.pickle", "rb") as file:
+        representation = pickle.load(file)
+    join(rank, n_ranks, folder)
+    if rank > 0:
+        relu().fit(*subspace_rows())
+        return
+    found, callback = measure(representation), Measure()
+    relu(callbacks=[callback]).fit(*subspace_rows())
+    with open(folder / "measured.pickle", "wb") as file:
+        pickle.dump([*found, *callback.found], file)
+
+
+def join(rank, n_ranks, folder):
     from torch import distributed
 
     warnings.simplefilter("ignore")
@@ -235,6 +295,11 @@ def main(rank, n_ranks, folder):
         world_size=n_ranks,
         timeout=timedelta(seconds=60),
     )
+
+
+def main_together(rank, n_ranks, folder):
+    """All ranks fit."""
+    join(rank, n_ranks, folder)
     shard = Shard(rank, n_ranks)
     result = {
         "fits": {name: fit_twice(name, shard) for name in FITS},
@@ -243,8 +308,14 @@ def main(rank, n_ranks, folder):
     }
     with open(folder / f"{rank}.pickle", "wb") as file:
         pickle.dump(result, file)
+
+
+def main(kind, rank, n_ranks, folder):
+    from torch import distributed
+
+    {"together": main_together, "alone": main_alone}[kind](rank, n_ranks, folder)
     distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))

@@ -236,11 +236,30 @@ def test_groups_are_found_among_equal_tasks(small):
     assert calibrate_quickly(quick(), X, Y[:, [0] * 30], shots=(8,)).n_labels == (8,)
 
 
-def test_tasks_without_labels_are_passed_over(small):
+def with_unusable(Y):
+    """Columns that do not show both classes, before, between and after the others."""
+    nothing, ones = np.full(len(Y), np.nan), np.ones(len(Y))
+    return np.c_[nothing, Y[:, :2], ones, nothing, Y[:, 2:], 0 * ones, nothing]
+
+
+@pytest.mark.parametrize("n_groups", [2, 6])
+def test_tasks_without_both_classes_have_no_part(small, n_groups):
     X, Y = small
-    with_junk = np.c_[Y, np.full(len(Y), np.nan), np.ones(len(Y))]
-    settings = calibrate_quickly(quick(), X, with_junk)
-    assert settings.n_labels == (8, 16)
+    expected = calibrate_quickly(quick(), X, Y, n_groups=n_groups)
+    more = with_unusable(Y)
+    assert calibrate_quickly(quick(), X, more, n_groups=n_groups) == expected
+    expected = calibrate_quickly(quick(), *to_long(*small)[:2], tasks=to_long(X, Y)[2])
+    X, y, tasks = to_long(X, np.c_[Y, Y[:, 0] * 0, Y[:, 1] * 0 + 1])
+    assert calibrate_quickly(quick(), X, y, tasks=tasks) == expected
+
+
+def test_given_groups_count_tasks_that_show_both_classes(small):
+    X, Y = small
+    expected = calibrate_quickly(quick(), X, Y, [0, 0, 1, 1, 2, 2])
+    groups = [7, 0, 0, 7, 1, 1, 1, 2, 2, 0, 8]  # 7 and 8 have no other tasks
+    assert calibrate_quickly(quick(), X, with_unusable(Y), groups) == expected
+    with pytest.raises(ValueError, match=r"groups_of_tasks.*of the 6 of 11 tasks"):
+        calibrate_quickly(quick(), X, with_unusable(Y), [1, *[0] * 9, 1])
 
 
 def test_numbers_of_labels_that_no_task_has_are_left_out(small):
@@ -265,6 +284,9 @@ def test_convolutional_networks():
     estimator = ConvMultiTaskClassifier(8, random_state=0)
     settings = calibrate_quickly(estimator, X, y, tasks=tasks)
     assert settings.n_labels == (8, 16)
+    X, tasks = np.r_[X, X[:40]], np.r_[tasks, [-2, -1, 8, 9] * 10]
+    y = np.r_[y, [y[0]] * 40]  # four more tasks, of one class
+    assert calibrate_quickly(estimator, X, y, tasks=tasks) == settings
 
 
 def test_pipelines_that_end_in_a_frozen_estimator_train_it_anew(small):
@@ -330,7 +352,7 @@ def test_a_single_task_is_refused(small):
     X, Y = small
     with pytest.raises(ValueError, match=r"1 task.*at least 2"):
         calibrate_quickly(quick(), X, Y[:, 0])
-    with pytest.raises(ValueError, match="left to train on"):
+    with pytest.raises(ValueError, match=r"2 tasks, of which 1 show labels of both"):
         calibrate_quickly(quick(), X, np.c_[Y[:, 0], np.ones(len(Y))], [[0], [1]])
 
 

@@ -210,6 +210,39 @@ def test_the_table_tells_of_every_task_and_its_group(data):
     assert set(short.skipped["task"]) == set("abcdef")
 
 
+def without_both_classes(Y):
+    """Columns a to f, among others that show a single class, or no label at all."""
+    junk = np.c_[np.full(len(Y), np.nan), np.zeros(len(Y))][:, [0, 1, 0, 1, 1, 0]]
+    columns = [*"qrstuv", *"abcdef", *"QRSTUV"]
+    return pd.DataFrame(np.c_[junk, Y, junk], columns=columns)
+
+
+def test_tasks_without_both_classes_are_skipped_and_change_nothing(data):
+    X, Y = data
+    Y, groups = without_both_classes(Y), np.arange(len(X)) // 10
+    expected = transfer(quick(), X, Y[list("abcdef")], groups=groups)
+    table = transfer(quick(), X, Y, groups=groups)
+    pd.testing.assert_frame_equal(table, expected, check_exact=True)
+    assert len(expected) > 0
+    assert set(table.skipped["task"]) == set("qrstuvQRSTUV")
+    assert table.skipped["reason"].str.contains("0 positive and .* both").all()
+
+
+def test_tasks_without_both_classes_in_the_long_form(data):
+    X, Y = data
+    labels = without_both_classes(Y).melt(ignore_index=False)
+    rows, tasks = labels.index.to_numpy(), labels["variable"].to_numpy()
+    X, y, groups = X[rows], labels["value"].to_numpy(), rows // 10
+    table = transfer(quick(), X, y, tasks=tasks, groups=groups)
+    kept = np.isin(tasks, list("abcdef"))
+    expected = transfer(
+        quick(), X[kept], y[kept], tasks=tasks[kept], groups=groups[kept]
+    )
+    pd.testing.assert_frame_equal(table, expected, check_exact=True)
+    assert len(expected) > 0
+    assert set(table.skipped["task"]) == set("qrstuvQRSTUV")
+
+
 def test_groups_keep_the_numbers_that_were_given():
     X, Y, *_ = make_subspace_tasks(200, 8, n_tasks=12, random_state=0)
     given = np.arange(12)

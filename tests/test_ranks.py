@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rank_cases import BAD, FITS, Shard, fit_twice
-from relu_cases import quick
+from rank_cases import BAD, FITS, Shard, fit_twice, measure, relu, scores_of_labels
+from relu_cases import quick, subspace_rows
 
 HERE = Path(__file__).parent
 N_RANKS = [2, 3]
@@ -50,7 +50,8 @@ def run(tmp_path_factory):
     @functools.cache
     def run(n_ranks):
         folder = tmp_path_factory.mktemp("ranks")
-        errors = finish(start(n_ranks, HERE / "rank_cases.py", "RANK", n_ranks, folder))
+        command = HERE / "rank_cases.py", "together", "RANK", n_ranks, folder
+        errors = finish(start(n_ranks, *command))
         found = [folder / f"{rank}.pickle" for rank in range(n_ranks)]
         assert all(path.exists() for path in found), "\n".join(errors)
         return [pickle.loads(path.read_bytes()) for path in found]
@@ -116,6 +117,20 @@ def test_ranks_go_on_from_the_same_fit_or_none(run, n_ranks):
     for result in run(n_ranks):
         assert len(result["starts"]) == 4
         assert all("the earlier fit" in message for message in result["starts"])
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_measures_wait_for_no_other_rank(tmp_path):
+    """One rank measures while the other one is in a fit, and all comes out as ever."""
+    representation = relu().fit(*subspace_rows())
+    (tmp_path / "fitted.pickle").write_bytes(pickle.dumps(representation))
+    command = HERE / "rank_cases.py", "alone", "RANK", 2, tmp_path
+    errors = finish(start(2, *command), timeout=60)
+    assert not any(errors), errors
+    found = pickle.loads((tmp_path / "measured.pickle").read_bytes())
+    expected = [*measure(representation), *scores_of_labels()]
+    for ours, alone in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, alone, rtol=1e-9)
 
 
 DIES = """

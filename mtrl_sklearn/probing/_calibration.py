@@ -79,7 +79,8 @@ def calibrate(
     X : array-like of shape (n_samples, ...)
         Inputs of the source tasks.
     Y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        Labels of the source tasks, as in fit of the representation.
+        Labels of the source tasks, as in fit of the representation. Tasks that do not
+        show both classes have no part in anything.
     groups_of_tasks : array-like of shape (n_outputs,) or list of lists, default=None
         The group of each column of ``Y``, or of each sorted id of ``tasks``; or lists
         of names or positions. None finds groups that keep tasks with similar labels
@@ -109,7 +110,7 @@ def calibrate(
     ------
     ValueError
         If no source task has enough labels for a few-shot problem, there is a single
-        task, or groups leave nothing to train on.
+        task that shows both classes, or groups leave nothing to train on.
 
     Examples
     --------

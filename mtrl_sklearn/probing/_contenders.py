@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from mtrl_sklearn._conv import ConvMultiTaskClassifier
+from mtrl_sklearn._ranks import alone
 from mtrl_sklearn.probing._blocks import (
     Blocks,
     as_rows,
@@ -179,7 +180,7 @@ def _score_task(
     """Scores on one task; one thread, so that results do not depend on n_jobs."""
     records: list[dict[str, Any]] = []
     missing: dict[int, list[str]] = {}
-    with threadpool_limits(1):
+    with threadpool_limits(1), alone():
         for draw, seed in enumerate(seeds):
             rows = draw_rows(signs, shots, split, np.random.default_rng(seed))
             for k, reason in rows.missing.items():

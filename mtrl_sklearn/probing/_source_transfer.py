@@ -7,6 +7,7 @@ from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
 from sklearn.utils import check_random_state
 from sklearn.utils._optional_dependencies import check_pandas_support
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
+from sklearn.utils.validation import _num_samples
 
 from mtrl_sklearn.probing._contenders import list_contenders, score_contenders
 from mtrl_sklearn.probing._draws import FixedSplit, read_groups_of_rows, read_shots
@@ -75,15 +76,16 @@ def source_task_transfer(
     -------
     TransferTable
         As `probe_new_tasks` returns it, with a column ``group``. In its ``summary()`` a
-        negative ``gain`` means that tasks like these lose by the representation.
+        negative ``gain`` means that tasks like these lose by the representation. Tasks
+        that do not show both classes are in no group, and among its ``skipped``.
 
     Raises
     ------
     ImportError
         If pandas is not installed.
     ValueError
-        If there is a single task, groups leave nothing to train on, or labels cannot
-        be read.
+        If there is a single task that shows both classes, groups leave nothing to train
+        on, or labels cannot be read.
 
     Examples
     --------
@@ -104,14 +106,15 @@ def source_task_transfer(
 
     shots, baselines = read_shots(shots), read_baselines(baselines)
     sources = read_sources(X, Y, tasks)
+    groups = read_groups_of_rows(groups, _num_samples(X))
+    groups = None if groups is None else groups[sources.rows]
     X = sources.X
-    groups = read_groups_of_rows(groups, len(sources.signs))
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     left_out = read_groups(groups_of_tasks, n_groups, sources, seed)
     split = _split_rows(len(sources.signs), groups, test_size, seed)
     train = np.flatnonzero(~split.is_test)
     names = sources.encoding.task_names
-    records, skipped = [], []
+    records, skipped = [], sources.list_unusable(shots, n_draws)
     for group, outputs in left_out.items():
         representation = sources.fit_without(estimator, outputs, train)
         probed = outputs[sources.output_of_task]

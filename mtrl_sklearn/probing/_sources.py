@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 
 from mtrl_sklearn._conv import ConvMultiTaskClassifier
+from mtrl_sklearn._ranks import alone
 from mtrl_sklearn._tasks import (
     LabelEncoding,
     as_array,
@@ -27,13 +28,19 @@ CLUSTERS_PER_GROUP = 8
 
 
 class SourceTasks(NamedTuple):
-    """Rows and labels of tasks to train a representation on."""
+    """Rows and labels of tasks to train a representation on.
+
+    An output whose labels do not show two classes has no part in anything. In the long
+    form its rows are not among these.
+    """
 
     X: Any
     y: Any
     tasks: np.ndarray | None  # (n_samples,), the long form
     encoding: LabelEncoding
     signs: np.ndarray  # (n_samples, n_tasks)
+    usable: np.ndarray  # (n_outputs,), bool
+    rows: np.ndarray | slice  # positions of these rows among the caller's
 
     @property
     def output_of_task(self) -> np.ndarray:
@@ -41,6 +48,19 @@ class SourceTasks(NamedTuple):
         return np.repeat(
             np.arange(len(self.encoding.outputs)), self.encoding.tasks_per_output
         )
+
+    def list_unusable(self, shots: tuple[int, ...], n_draws: int) -> list[dict]:
+        """Entries of a table for the tasks that no group has, as tasks skipped."""
+        return [
+            {
+                "task": self.encoding.task_names[task],
+                "shots": k,
+                "draws": n_draws,
+                "reason": _count_labels(self.signs[:, task]),
+            }
+            for task in np.flatnonzero(~self.usable[self.output_of_task])
+            for k in shots
+        ]
 
     def fit_without(
         self, estimator: Any, left_out: np.ndarray, rows: np.ndarray
@@ -72,12 +92,13 @@ class SourceTasks(NamedTuple):
             if not usable.any():
                 raise ValueError(
                     "No task with labels of both classes is left to train on once a "
-                    f"group of {int(left_out.sum())} of {len(left_out)} is taken out. "
-                    "Pass more tasks, or smaller groups_of_tasks."
+                    f"group of {int(left_out.sum())} of {int(self.usable.sum())} is "
+                    "taken out. Pass more tasks, or smaller groups_of_tasks."
                 )
             signs = signs[:, usable]
             y, fit_params = np.where(signs == 0, np.nan, signs > 0), {}
-        return estimator.fit(_safe_indexing(self.X, rows), y, **fit_params)
+        with alone():
+            return estimator.fit(_safe_indexing(self.X, rows), y, **fit_params)
 
 
 def _thaw(estimator: Any) -> Any:
@@ -99,32 +120,48 @@ def _routes_metadata() -> bool:
     return get_config()["enable_metadata_routing"]
 
 
+def _count_labels(signs: np.ndarray) -> str:
+    n_positive, n_negative = (signs > 0).sum(), (signs < 0).sum()
+    return f"{n_positive} positive and {n_negative} negative labels: both are needed"
+
+
 def read_sources(X: Any, y: Any, tasks: Any) -> SourceTasks:
     """Validated labels of source tasks.
 
     Raises
     ------
     ValueError
-        If labels cannot be read, or there is a single task.
+        If labels cannot be read, or fewer than two tasks show two classes.
     """
     encoding = learn_encoding(y, tasks)
     warn_of_missing_codes(encoding)
     signs = encoding.encode(y, tasks)
     X = read_inputs(X, signs)
-    if len(encoding.outputs) < 2:
+    both = np.asarray((signs > 0).any(axis=0) & (signs < 0).any(axis=0))
+    of_output = encoding.tasks_per_output
+    usable = both[
+        np.cumsum(of_output) - of_output
+    ]  # of > 2 classes: all tasks, or none
+    if usable.sum() < 2:
         raise ValueError(
-            f"Y holds {len(encoding.outputs)} task, but some are to be left out and "
-            "others to be trained on. Pass at least 2: a column for each, or one "
-            "label per row and its task as tasks=."
+            f"Y holds {len(usable)} task{'s' * (len(usable) != 1)}, of which "
+            f"{int(usable.sum())} show labels of both classes, but some are to be left "
+            "out and others to be trained on. Pass at least 2 that show both: a column "
+            "for each, or one label per row and its task as tasks=."
         )
-    ids = None if tasks is None else as_array(tasks)
-    return SourceTasks(X, y, ids, encoding, signs)
+    if tasks is None:
+        return SourceTasks(X, y, None, encoding, signs, usable, slice(None))
+    y, ids = as_array(y), as_array(tasks)
+    rows = np.flatnonzero(np.isin(ids, encoding.outputs[usable]))
+    if len(rows) < len(ids):
+        X, y, ids, signs = _safe_indexing(X, rows), y[rows], ids[rows], signs[rows]
+    return SourceTasks(X, y, ids, encoding, signs, usable, rows)
 
 
 def read_groups(
     groups_of_tasks: Any, n_groups: int, sources: SourceTasks, seed: int
 ) -> dict[Any, np.ndarray]:
-    """Which outputs belong to each group, by name, as masks of shape (n_outputs,).
+    """Which usable outputs belong to each group, by name, as masks (n_outputs,).
 
     Parameters
     ----------
@@ -138,8 +175,10 @@ def read_groups(
     """
     outputs = sources.encoding.outputs.tolist()
     if groups_of_tasks is None:
-        of_output = find_groups(sources, n_groups, seed)
-        return {int(group): of_output == group for group in np.unique(of_output)}
+        of_output = np.full(len(outputs), -1)
+        of_output[sources.usable] = find_groups(sources, n_groups, seed)
+        found = np.unique(of_output[sources.usable])
+        return {int(group): of_output == group for group in found}
     if isinstance(groups_of_tasks, str) or not np.iterable(groups_of_tasks):
         raise ValueError(
             f"groups_of_tasks={groups_of_tasks!r} should be the group of each task, or "
@@ -156,12 +195,17 @@ def read_groups(
             )
         ids = read_task_ids(groups)
         masks = {group: ids == group for group in np.unique(ids).tolist()}
-    if any(not mask.any() or mask.all() for mask in masks.values()):
+    n_usable = int(sources.usable.sum())
+    kept = {group: mask & sources.usable for group, mask in masks.items()}
+    kept = {group: mask for group, mask in kept.items() if mask.any()}
+    is_empty = not kept or any(not mask.any() for mask in masks.values())
+    if is_empty or any(mask.sum() == n_usable for mask in kept.values()):
         raise ValueError(
             f"groups_of_tasks={brief(groups)} should leave some tasks out and keep "
-            "some in each round. Pass at least two groups."
+            f"some in each round, of the {n_usable} of {len(outputs)} tasks that show "
+            "labels of both classes. Pass at least two groups of these."
         )
-    return masks
+    return kept
 
 
 def _mask_of(group: Any, outputs: list[Any]) -> np.ndarray:
@@ -180,7 +224,7 @@ def _mask_of(group: Any, outputs: list[Any]) -> np.ndarray:
 
 
 def find_groups(sources: SourceTasks, n_groups: int, seed: int) -> np.ndarray:
-    """Groups of about equal size that keep tasks with similar labels together.
+    """Groups of about equal size that keep usable outputs of similar labels together.
 
     Tasks are clustered by the agreement of their labels. Two of which no row has both
     labels count as unrelated. Complete linkage keeps clusters small enough to make
@@ -188,9 +232,9 @@ def find_groups(sources: SourceTasks, n_groups: int, seed: int) -> np.ndarray:
 
     Returns
     -------
-    ndarray of shape (n_outputs,), int
+    ndarray of shape (n_usable,), int
     """
-    first = np.unique(sources.output_of_task, return_index=True)[1]
+    first = np.unique(sources.output_of_task, return_index=True)[1][sources.usable]
     agreement = np.nan_to_num(sign_agreement(sources.signs[:, first]))
     n_outputs = len(agreement)
     n_groups = min(n_groups, n_outputs)
