@@ -180,11 +180,12 @@ def check_probe(estimator: Any, fitted: dict[str, Any]) -> None:
     Refusal
         If one is missing, unknown, or of another type, dtype or shape.
     """
-    from mtrl_sklearn.probing._blocks import BLOCKS, unfreeze
+    from mtrl_sklearn.probing._blocks import BLOCKS
 
     arrays = dict(fitted)
-    weights, C, coef, layer = (
-        _take(arrays, name) for name in ("weights_", "C_", "coef_", "first_layer_")
+    weights, C, coef = (_take(arrays, name) for name in ("weights_", "C_", "coef_"))
+    layer, representation = (
+        _take(arrays, name) for name in ("first_layer_", "representation_")
     )
     for name, found in (("weights_", weights), ("coef_", coef)):
         _demand(isinstance(found, dict) and {*found} <= {*BLOCKS} and found, name)
@@ -202,8 +203,13 @@ def check_probe(estimator: Any, fitted: dict[str, Any]) -> None:
     _check_arrays(coef, {n: f"float scores {n}_columns" for n in coef}, sizes)
     _demand(sizes["scores"] == _count_scores(sizes["classes"]), "intercept_")
 
-    representation = unfreeze(estimator.representation)
-    start = {} if representation is None else vars(representation)
+    start = {}
+    if representation is not None:
+        is_whole = hasattr(representation, "transform")
+        _demand(
+            is_whole and "n_features_in_" in vars(representation), "representation_"
+        )
+        start = vars(representation)
     names = ("hidden_weights_", "hidden_biases_", "filters_", "biases_")
     _demand(
         isinstance(layer, dict)

@@ -278,9 +278,7 @@ def _write_probe(graph: Graph, probe: Any) -> None:
 
 def _open_representation(probe: Any) -> Any:
     """The network of which a probe sees the features; None for raw inputs."""
-    from mtrl_sklearn.probing._blocks import unfreeze
-
-    estimator = unfreeze(probe.representation)
+    estimator = probe.representation_
     known = MultiTaskReLURepresentation, ConvMultiTaskClassifier, type(None)
     if not isinstance(estimator, known):
         raise TypeError(
@@ -288,8 +286,6 @@ def _open_representation(probe: Any) -> Any:
             f"ConvMultiTaskClassifier, got one of a {type(estimator).__name__}. Fit "
             "the probe on what the steps before the representation return."
         )
-    if estimator is not None:
-        check_is_fitted(estimator)
     return estimator
 
 

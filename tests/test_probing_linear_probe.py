@@ -15,7 +15,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -272,6 +272,101 @@ def test_clones_share_the_representation(relu, rows):
     assert copy.get_params(deep=False) == probe.get_params(deep=False)
     copy.fit(X[:20], y[:20])
     assert joblib.hash(relu) == before
+
+
+class Moving(TransformerMixin, BaseEstimator):
+    """Changes its fitted arrays in place."""
+
+    def fit(self, X, y=None):
+        self.shift_ = np.mean(X, axis=0)
+        return self
+
+    def partial_fit(self, X, y=None):
+        self.shift_ += np.mean(X, axis=0)
+        return self
+
+    def transform(self, X):
+        return X - self.shift_
+
+
+def network(*given):
+    """One that is fitted to what is given, if anything is."""
+    made = MultiTaskReLURepresentation(8, algorithm="one_step", random_state=0)
+    return made.fit(*given) if given else made
+
+
+def scaled(X, Y):
+    return make_pipeline(StandardScaler(), network()).fit(X, Y)
+
+
+# A representation of rows X and labels Y of other tasks, and what may happen to it.
+CHANGES = {
+    "output": (network, lambda r, X, Y: r.set_params(output="scores")),
+    "fit": (network, lambda r, X, Y: r.fit(X, Y[:, ::-1])),
+    "partial_fit": (network, lambda r, X, Y: r.partial_fit(2 * X, Y)),
+    "frozen": (
+        lambda X, Y: FrozenEstimator(network(X, Y)),
+        lambda r, X, Y: r.estimator.set_params(output="projection"),
+    ),
+    "pipeline": (
+        scaled,
+        lambda r, X, Y: r.set_params(multitaskrelurepresentation__output="scores"),
+    ),
+    "pipeline of frozen": (
+        lambda X, Y: make_pipeline(StandardScaler(), FrozenEstimator(network(X, Y))),
+        lambda r, X, Y: r[-1].estimator.fit(X, Y[:, :2]),
+    ),
+    "a step": (scaled, lambda r, X, Y: r[0].fit(10 * X + 3)),
+    "other steps": (
+        scaled,
+        lambda r, X, Y: r.steps.__setitem__(0, ("new", "passthrough")),
+    ),
+    "in place": (
+        lambda X, Y: Moving(),
+        lambda r, X, Y: r.partial_fit(X + 1),
+    ),
+    "a step in place": (
+        lambda X, Y: make_pipeline(Moving(), network()),
+        lambda r, X, Y: r[0].partial_fit(X + 1),
+    ),
+    "union": (
+        lambda X, Y: make_union(network(), PCA(2)),
+        lambda r, X, Y: r.set_params(multitaskrelurepresentation__output="scores"),
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_answers_stay_when_the_representation_changes(sources, rows, change):
+    make, alter = CHANGES[change]
+    (X, y), given = rows, (sources.X, sources.Y)
+    ours = change not in ("in place", "union")  # only these can be tuned
+    for fine_tune in (False, True)[: 1 + ours]:
+        held = make(*given).fit(*given)
+        probe = LinearProbe(held, fine_tune=fine_tune).fit(X[:40], y[:40])
+        expected = probe.predict_proba(X)
+        alter(held, *given)
+        np.testing.assert_array_equal(probe.predict_proba(X), expected)
+        again = pickle.loads(pickle.dumps(probe))
+        np.testing.assert_array_equal(again.predict_proba(X), expected)
+        assert probe.representation is held
+        anew = clone(probe).set_params(fine_tune=False).fit(X[:40], y[:40])
+        assert not np.array_equal(anew.predict_proba(X), expected)
+
+
+def test_probes_share_the_arrays_of_a_network(relu, rows):
+    probe = LinearProbe(make_pipeline(relu)).fit(*rows)
+    assert probe.representation_[0].hidden_weights_ is relu.hidden_weights_
+
+
+def test_representations_that_cannot_be_copied_are_refused(rows):
+    class Session(Moving):
+        def __deepcopy__(self, memo):
+            raise TypeError("cannot pickle a session")
+
+    X, y = rows
+    with pytest.raises(TypeError, match=r"Session cannot be copied .*__deepcopy__"):
+        LinearProbe(Session().fit(X)).fit(X, y)
 
 
 def test_model_selection(relu, rows):

@@ -1,6 +1,7 @@
 """Blocks of features that a probe of a new task can see."""
 
 from collections.abc import Sequence
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +98,45 @@ def unfreeze(estimator: Any) -> Any:
     while isinstance(estimator, FrozenEstimator):
         estimator = estimator.estimator
     return estimator
+
+
+def pin(representation: Any) -> Any:
+    """A copy that stays as it is when the original is set or fitted anew.
+
+    Parameters
+    ----------
+    representation : fitted transformer or None
+
+    Returns
+    -------
+    fitted transformer or None
+        Not frozen. Networks of this package share their arrays with the original, which
+        replaces them and never changes them; others may change theirs in place, so all
+        of them is copied.
+
+    Raises
+    ------
+    TypeError
+        If it cannot be copied.
+    """
+    representation = unfreeze(representation)
+    if isinstance(representation, Pipeline):
+        twin = copy(representation)
+        twin.steps = [(name, pin(step)) for name, step in representation.steps]
+        return twin
+    if has_source_tasks(representation):
+        twin = copy(representation)
+        twin.callbacks = None  # of a fit, which there will be none of
+        return twin
+    try:
+        return deepcopy(representation)
+    except TypeError as error:
+        name = type(representation).__name__
+        raise TypeError(
+            f"representation: {name} cannot be copied ({error}), so that a probe would "
+            "change with it. If it never changes, give it a method __deepcopy__ that "
+            "returns itself."
+        ) from error
 
 
 def compute_blocks(estimator: Any, X: Any, names: Sequence[str] = BLOCKS) -> Blocks:

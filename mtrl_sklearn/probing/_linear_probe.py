@@ -25,6 +25,7 @@ from mtrl_sklearn.probing._blocks import (
     as_rows,
     compute_blocks,
     open_representation,
+    pin,
 )
 from mtrl_sklearn.probing._fine_tune import fine_tune, open_first_layer
 from mtrl_sklearn.probing._ridge_logistic import LinearModel, fit_ridge_logistic
@@ -59,7 +60,8 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
     representation : fitted transformer, default=None
         It is used as it is: never fitted, never changed, and shared by clones of the
         probe. A pipeline that ends in a representation is fine. None is a probe of
-        the raw inputs. In a grid of parameters wrap it in `FrozenEstimator`.
+        the raw inputs. In a grid of parameters wrap it in `FrozenEstimator`. What
+        happens to it after `fit` shows in the next `fit` only.
 
     settings : ProbeSettings, default=None
         Weights and strength by the number of labels, as `calibrate` learns them.
@@ -94,6 +96,9 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
     first_layer_ : dict of ndarrays
         Fitted attributes in which the copy differs from the representation; empty
         without ``fine_tune``.
+    representation_ : fitted transformer or None
+        The representation as it was in `fit`, which predictions come from. Networks of
+        this package share its arrays, other transformers are copied.
     n_features_in_ : int
         Where X had two dimensions.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -241,14 +246,18 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         """Features of rows, computed here unless X holds them already."""
         if isinstance(X, Blocks):
             return X
-        if self.representation is None:
+        representation = self.representation if reset else self.representation_
+        if reset:
+            self.representation_ = None
+        if representation is None:
             with naming_numbers(X, "X"):
                 X = validate_data(self, X, dtype=[np.float64, np.float32], reset=reset)
             return Blocks(None, None, X)
         with naming_numbers(X, "X"):
             validate_data(self, X, skip_check_array=True, reset=reset)
-        estimator, X = open_representation(self.representation, X)
+        estimator, X = open_representation(representation, X)
         if reset:
+            self.representation_ = pin(representation)
             return compute_blocks(estimator, X)
         used = list(self.coef_)
         if not self.first_layer_ or "hidden" not in used:
