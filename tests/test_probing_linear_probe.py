@@ -241,6 +241,38 @@ def test_features_that_do_not_vary_have_no_influence():
     assert other == pytest.approx(np.log(4 / 3), abs=1e-3)
 
 
+@pytest.mark.parametrize("value", [0, 0.1, 1e10 + 0.1, -1e-300])
+@pytest.mark.parametrize("kind", ["raw", "network", "tuned", "pipeline"])
+def test_equal_rows_tell_nothing_but_how_often_labels_occur(sources, value, kind):
+    """Rounding errors of products are no features, nor are constants."""
+    representation = None
+    if kind != "raw":
+        representation = network(sources.X, sources.Y)
+    if kind == "pipeline":
+        representation = make_pipeline(PCA(8), network()).fit(sources.X, sources.Y)
+    probe = LinearProbe(representation, fine_tune=kind == "tuned")
+    X = np.full((300, sources.X.shape[1]), value)
+    others = np.concatenate([X[:2], X[:2] + 1, sources.X[:3]])
+    for n_rows, n_classes in ((300, 2), (300, 3), (2, 2), (3, 3)):
+        y = np.minimum(np.arange(n_rows) % 5, n_classes - 1)
+        shares = np.bincount(y) / n_rows
+        found = probe.fit(X[:n_rows], y).predict_proba(others)
+        np.testing.assert_allclose(found, np.tile(shares, (7, 1)), atol=1e-5)
+        assert not any(coef.any() for coef in probe.coef_.values())
+
+
+def test_a_constant_column_changes_nothing(rows):
+    X, y = rows
+    expected = LinearProbe().fit(X, y)
+    for value in (0.1, 1e12, 1e17):
+        more = np.c_[X, np.full(len(X), value)]
+        probe = LinearProbe().fit(more, y)
+        assert probe.coef_["inputs"][0, -1] == 0
+        np.testing.assert_allclose(
+            probe.decision_function(more), expected.decision_function(X), atol=1e-4
+        )
+
+
 def test_probabilities_sum_to_one(relu, rows, images):
     X, y = rows
     probe = LinearProbe(relu, C=100).fit(X, y)

@@ -167,6 +167,17 @@ def compute_blocks(estimator: Any, X: Any, names: Sequence[str] = BLOCKS) -> Blo
     )
 
 
+def rows_differ(X: Any) -> bool:
+    """Whether some rows of inputs differ from others; taken for granted but of numbers."""
+    if issparse(X):
+        return bool((X.max(axis=0) != X.min(axis=0)).nnz)
+    try:
+        array = np.asarray(X)
+    except ValueError:  # rows of unequal length
+        return True
+    return array.dtype.kind not in "biuf" or bool((array != array[:1]).any())
+
+
 def as_rows(X: Any) -> np.ndarray:
     """Inputs of any shape as finite floats of shape (n_samples, n_features)."""
     if issparse(X):

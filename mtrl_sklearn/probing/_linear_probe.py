@@ -26,6 +26,7 @@ from mtrl_sklearn.probing._blocks import (
     compute_blocks,
     open_representation,
     pin,
+    rows_differ,
 )
 from mtrl_sklearn.probing._fine_tune import fine_tune, open_first_layer
 from mtrl_sklearn.probing._ridge_logistic import LinearModel, fit_ridge_logistic
@@ -255,10 +256,14 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
             return Blocks(None, None, X)
         with naming_numbers(X, "X"):
             validate_data(self, X, skip_check_array=True, reset=reset)
+        given = X
         estimator, X = open_representation(representation, X)
         if reset:
             self.representation_ = pin(representation)
-            return compute_blocks(estimator, X)
+            blocks = compute_blocks(estimator, X)
+            if rows_differ(given):
+                return blocks
+            return blocks.take(np.zeros(len(blocks), dtype=int))  # not to the last bit
         used = list(self.coef_)
         if not self.first_layer_ or "hidden" not in used:
             return compute_blocks(estimator, X, used)
