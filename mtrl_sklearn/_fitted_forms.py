@@ -191,11 +191,12 @@ def check_probe(estimator: Any, fitted: dict[str, Any]) -> None:
         If one is missing, unknown, of another type, dtype or shape, holds what no fit
         gives it, or contradicts another one, or the representation.
     """
-    from mtrl_sklearn.probing._blocks import BLOCKS, unfreeze
+    from mtrl_sklearn.probing._blocks import BLOCKS
 
     arrays = dict(fitted)
-    weights, C, coef, layer = (
-        _take(arrays, name) for name in ("weights_", "C_", "coef_", "first_layer_")
+    weights, C, coef = (_take(arrays, name) for name in ("weights_", "C_", "coef_"))
+    layer, representation = (
+        _take(arrays, name) for name in ("first_layer_", "representation_")
     )
     for name, found in (
         ("weights_", weights),
@@ -221,7 +222,6 @@ def check_probe(estimator: Any, fitted: dict[str, Any]) -> None:
         "feature_names_in_": "name features",
     }
     _check_arrays(arrays, forms, sizes, OPTIONAL)
-    representation = unfreeze(estimator.representation)
     widths = _count_columns(representation, sizes)
     _demand({*weights} == {*widths}, "weights_", [*weights])
     columns = {f"{name}_columns": width for name, width in widths.items()}
@@ -243,8 +243,10 @@ def _count_columns(representation: Any, sizes: Sizes) -> dict[str, int]:
     if representation is None:
         _demand("features" in sizes, "n_features_in_", "none")
         return {"inputs": sizes["features"]}
+    is_network = hasattr(representation, "transform")
+    _demand(is_network, "representation_", representation)
     fitted = vars(representation)
-    _demand("n_features_in_" in fitted, "representation", "one that was not fitted")
+    _demand("n_features_in_" in fitted, "representation_", "one that was not fitted")
     intercept = "task_intercept_" if "task_intercept_" in fitted else "head_intercept_"
     n_inputs = fitted["n_features_in_"]
     seen = sizes.get("features", n_inputs)  # images show the number of their channels

@@ -304,9 +304,7 @@ def _check_widths(probe: Any, representation: Any) -> None:
 
 def _open_representation(probe: Any) -> Any:
     """The network of which a probe sees the features; None for raw inputs."""
-    from mtrl_sklearn.probing._blocks import unfreeze
-
-    estimator = unfreeze(probe.representation)
+    estimator = probe.representation_
     known = MultiTaskReLURepresentation, ConvMultiTaskClassifier, type(None)
     if not isinstance(estimator, known):
         raise TypeError(

@@ -91,7 +91,8 @@ def describe(estimator: Any, arrays: Arrays, prefix: str = "") -> dict[str, Any]
             for key, value in parameters.items()
         },
         "fitted": {
-            key: encode(value, prefix + key, arrays) for key, value in fitted.items()
+            key: _describe_fitted(key, value, prefix, arrays)
+            for key, value in fitted.items()
         },
         "set_output": vars(estimator).get(OUTPUT, {}).get("transform"),
     }
@@ -130,6 +131,12 @@ def _describe_parameter(name: str, value: Any, prefix: str, arrays: Arrays) -> A
         ) from None
 
 
+def _describe_fitted(name: str, value: Any, prefix: str, arrays: Arrays) -> Any:
+    if isinstance(value, BaseEstimator):  # what a probe was fitted on
+        return {"estimator": describe(value, arrays, f"{prefix}{name}.")}
+    return encode(value, prefix + name, arrays)
+
+
 def rebuild(found: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     """The estimator that JSON of `describe` stands for.
 
@@ -138,6 +145,8 @@ def rebuild(found: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     Refusal
         If it is no such JSON, or the estimator would not be whole.
     """
+    from mtrl_sklearn.probing._blocks import pin
+
     parts = {"class", "version", "parameters", "fitted", "set_output"}
     if not isinstance(found, dict) or set(found) != parts:
         raise Refusal("lacks a part of an estimator")
@@ -159,7 +168,9 @@ def rebuild(found: Any, arrays: Mapping[str, np.ndarray]) -> Any:
         raise Refusal(f"does not hold the parameters of {name}", remedy)
     parameters = {k: _rebuild_parameter(k, v, arrays) for k, v in given.items()}
     estimator = estimator_class(**parameters)
-    fitted = {key: decode(value, arrays) for key, value in found["fitted"].items()}
+    fitted = {k: _rebuild_fitted(k, v, arrays) for k, v in found["fitted"].items()}
+    if fitted and "representation" in parameters:  # older files have it only there
+        fitted.setdefault("representation_", pin(parameters["representation"]))
     try:
         _check_parameters(estimator, parameters)
         if fitted:
@@ -192,6 +203,12 @@ def _rebuild_parameter(name: str, found: Any, arrays: Mapping[str, np.ndarray]) 
             return ProbeSettings(**decode(found[kind], arrays))
         except (TypeError, ValueError):
             raise Refusal(f"holds no proper {name}") from None
+    return decode(found, arrays)
+
+
+def _rebuild_fitted(name: str, found: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    if name == "representation_" and isinstance(found, dict) and "estimator" in found:
+        return rebuild(found["estimator"], arrays)
     return decode(found, arrays)
 
 

@@ -336,13 +336,19 @@ def test_graphs_refuse_other_inputs(relu):
     [MultiTaskReLURepresentation(), ConvMultiTaskClassifier(), LinearProbe()],
     ids=lambda estimator: type(estimator).__name__,
 )
-def test_unfitted_estimators(estimator, relu):
+def test_unfitted_estimators(estimator):
     with pytest.raises(NotFittedError, match=type(estimator).__name__):
         to_onnx(estimator)
-    probe = LinearProbe(relu).fit(X.astype(np.float32), LABELS["ints"])
-    if not isinstance(estimator, LinearProbe):
-        with pytest.raises(NotFittedError, match=type(estimator).__name__):
-            to_onnx(probe.set_params(representation=estimator))
+
+
+def test_probes_are_written_as_they_were_fitted():
+    rows = X.astype(np.float32)
+    representation = fit_relu(rows, SIGNS)
+    probe = LinearProbe(representation).fit(rows, LABELS["ints"])
+    expected = probe.predict_proba(rows)
+    representation.set_params(n_hidden=3, output="scores").fit(rows, SIGNS[:, :2])
+    assert_same(probe, rows)
+    np.testing.assert_array_equal(probe.predict_proba(rows), expected)
 
 
 def test_weights_that_are_not_finite(relu):

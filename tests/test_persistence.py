@@ -26,13 +26,14 @@ from saved_cases import (
 )
 from scipy.sparse import csr_array
 from sklearn import config_context
+from sklearn.base import clone
 from sklearn.callback import ProgressBar
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
-from skorch.callbacks import EpochScoring
+from skorch.callbacks import Callback, EpochScoring
 
 from mtrl_sklearn import (
     MultiTaskReLURepresentation,
@@ -335,6 +336,23 @@ def test_damage_is_found(path, saved):
                 load(path)
 
 
+def test_a_probe_is_saved_as_it_was_fitted(path):
+    representation = relu(X, Y)
+    probe = LinearProbe(FrozenEstimator(representation)).fit(X, NEW)
+    expected = probe.decision_function(X)
+    save(probe, path)
+    size = path.stat().st_size
+    representation.set_params(output="scores", callbacks=[Callback()]).fit(X, Y[:, :2])
+    with pytest.raises(TypeError, match="callbacks"):
+        save(probe, path)
+    representation.set_params(callbacks=None)
+    save(probe, path)
+    again = load(path)
+    np.testing.assert_array_equal(again.decision_function(X), expected)
+    assert not np.array_equal(clone(again).fit(X, NEW).decision_function(X), expected)
+    assert path.stat().st_size > 1.4 * size  # arrays were shared until then
+
+
 HAND_EDITED = [
     ("relu", ["class"], "os.system", "does not make|not make"),
     ("relu", ["class"], "LogisticRegression", "not make"),
@@ -366,7 +384,9 @@ HAND_EDITED = [
     ("conv", ["fitted", "kernel_size_"], {"tuple": [0]}, "kernel_size_"),
     ("conv", ["fitted", "solver_"], "adam", "_state_|step_size"),
     ("conv", ["fitted", "power_"], {"float": "inf"}, "power_"),
-    ("probe", ["parameters", "representation"], None, "weights_.*found .'hidden'"),
+    ("probe", ["fitted", "representation_"], None, "first_layer_"),
+    ("probe", ["fitted", "representation_"], {"tuple": []}, "representation_"),
+    ("probe", ["fitted", "representation_", "estimator", "fitted"], {}, "representa"),
     ("probe", ["parameters", "representation"], {"estimator": None}, "lacks"),
     ("probe", ["parameters", "settings"], {"ProbeSettings": 3}, "settings"),
     ("probe", ["fitted", "first_layer_", "dict", 0, 0], "predict", "first_layer_"),

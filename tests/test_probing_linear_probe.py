@@ -15,7 +15,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -242,6 +242,38 @@ def test_features_that_do_not_vary_have_no_influence():
     assert other == pytest.approx(np.log(4 / 3), abs=1e-3)
 
 
+@pytest.mark.parametrize("value", [0, 0.1, 1e10 + 0.1, -1e-300])
+@pytest.mark.parametrize("kind", ["raw", "network", "tuned", "pipeline"])
+def test_equal_rows_tell_nothing_but_how_often_labels_occur(sources, value, kind):
+    """Rounding errors of products are no features, nor are constants."""
+    representation = None
+    if kind != "raw":
+        representation = network(sources.X, sources.Y)
+    if kind == "pipeline":
+        representation = make_pipeline(PCA(8), network()).fit(sources.X, sources.Y)
+    probe = LinearProbe(representation, fine_tune=kind == "tuned")
+    X = np.full((300, sources.X.shape[1]), value)
+    others = np.concatenate([X[:2], X[:2] + 1, sources.X[:3]])
+    for n_rows, n_classes in ((300, 2), (300, 3), (2, 2), (3, 3)):
+        y = np.minimum(np.arange(n_rows) % 5, n_classes - 1)
+        shares = np.bincount(y) / n_rows
+        found = probe.fit(X[:n_rows], y).predict_proba(others)
+        np.testing.assert_allclose(found, np.tile(shares, (7, 1)), atol=1e-5)
+        assert not any(coef.any() for coef in probe.coef_.values())
+
+
+def test_a_constant_column_changes_nothing(rows):
+    X, y = rows
+    expected = LinearProbe().fit(X, y)
+    for value in (0.1, 1e12, 1e17):
+        more = np.c_[X, np.full(len(X), value)]
+        probe = LinearProbe().fit(more, y)
+        assert probe.coef_["inputs"][0, -1] == 0
+        np.testing.assert_allclose(
+            probe.decision_function(more), expected.decision_function(X), atol=1e-4
+        )
+
+
 def test_probabilities_sum_to_one(relu, rows, images):
     X, y = rows
     probe = LinearProbe(relu, C=100).fit(X, y)
@@ -275,10 +307,103 @@ def test_clones_share_the_representation(relu, rows):
     assert joblib.hash(relu) == before
 
 
-def test_model_selection(sources, relu):
-    new_task = sources.problem.new_tasks(1, random_state=1)
-    X, Y = new_task.sample(600, random_state=2)
-    y = Y[:, 0].astype(int)
+class Moving(TransformerMixin, BaseEstimator):
+    """Changes its fitted arrays in place."""
+
+    def fit(self, X, y=None):
+        self.shift_ = np.mean(X, axis=0)
+        return self
+
+    def partial_fit(self, X, y=None):
+        self.shift_ += np.mean(X, axis=0)
+        return self
+
+    def transform(self, X):
+        return X - self.shift_
+
+
+def network(*given):
+    """One that is fitted to what is given, if anything is."""
+    made = MultiTaskReLURepresentation(8, algorithm="one_step", random_state=0)
+    return made.fit(*given) if given else made
+
+
+def scaled(X, Y):
+    return make_pipeline(StandardScaler(), network()).fit(X, Y)
+
+
+# A representation of rows X and labels Y of other tasks, and what may happen to it.
+CHANGES = {
+    "output": (network, lambda r, X, Y: r.set_params(output="scores")),
+    "fit": (network, lambda r, X, Y: r.fit(X, Y[:, ::-1])),
+    "partial_fit": (network, lambda r, X, Y: r.partial_fit(2 * X, Y)),
+    "frozen": (
+        lambda X, Y: FrozenEstimator(network(X, Y)),
+        lambda r, X, Y: r.estimator.set_params(output="projection"),
+    ),
+    "pipeline": (
+        scaled,
+        lambda r, X, Y: r.set_params(multitaskrelurepresentation__output="scores"),
+    ),
+    "pipeline of frozen": (
+        lambda X, Y: make_pipeline(StandardScaler(), FrozenEstimator(network(X, Y))),
+        lambda r, X, Y: r[-1].estimator.fit(X, Y[:, :2]),
+    ),
+    "a step": (scaled, lambda r, X, Y: r[0].fit(10 * X + 3)),
+    "other steps": (
+        scaled,
+        lambda r, X, Y: r.steps.__setitem__(0, ("new", "passthrough")),
+    ),
+    "in place": (
+        lambda X, Y: Moving(),
+        lambda r, X, Y: r.partial_fit(X + 1),
+    ),
+    "a step in place": (
+        lambda X, Y: make_pipeline(Moving(), network()),
+        lambda r, X, Y: r[0].partial_fit(X + 1),
+    ),
+    "union": (
+        lambda X, Y: make_union(network(), PCA(2)),
+        lambda r, X, Y: r.set_params(multitaskrelurepresentation__output="scores"),
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_answers_stay_when_the_representation_changes(sources, rows, change):
+    make, alter = CHANGES[change]
+    (X, y), given = rows, (sources.X, sources.Y)
+    ours = change not in ("in place", "union")  # only these can be tuned
+    for fine_tune in (False, True)[: 1 + ours]:
+        held = make(*given).fit(*given)
+        probe = LinearProbe(held, fine_tune=fine_tune).fit(X[:40], y[:40])
+        expected = probe.predict_proba(X)
+        alter(held, *given)
+        np.testing.assert_array_equal(probe.predict_proba(X), expected)
+        again = pickle.loads(pickle.dumps(probe))
+        np.testing.assert_array_equal(again.predict_proba(X), expected)
+        assert probe.representation is held
+        anew = clone(probe).set_params(fine_tune=False).fit(X[:40], y[:40])
+        assert not np.array_equal(anew.predict_proba(X), expected)
+
+
+def test_probes_share_the_arrays_of_a_network(relu, rows):
+    probe = LinearProbe(make_pipeline(relu)).fit(*rows)
+    assert probe.representation_[0].hidden_weights_ is relu.hidden_weights_
+
+
+def test_representations_that_cannot_be_copied_are_refused(rows):
+    class Session(Moving):
+        def __deepcopy__(self, memo):
+            raise TypeError("cannot pickle a session")
+
+    X, y = rows
+    with pytest.raises(TypeError, match=r"Session cannot be copied .*__deepcopy__"):
+        LinearProbe(Session().fit(X)).fit(X, y)
+
+
+def test_model_selection(relu, rows):
+    X, y = rows
     before = joblib.hash(relu)
     search = GridSearchCV(
         LinearProbe(relu), {"C": [1e-4, 1.0], "fine_tune": [False]}, cv=3

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,6 +107,45 @@ def unfreeze(estimator: Any) -> Any:
     return estimator
 
 
+def pin(representation: Any) -> Any:
+    """A copy that stays as it is when the original is set or fitted anew.
+
+    Parameters
+    ----------
+    representation : fitted transformer or None
+
+    Returns
+    -------
+    fitted transformer or None
+        Not frozen. Networks of this package share their arrays with the original, which
+        replaces them and never changes them; others may change theirs in place, so all
+        of them is copied.
+
+    Raises
+    ------
+    TypeError
+        If it cannot be copied.
+    """
+    representation = unfreeze(representation)
+    if isinstance(representation, Pipeline):
+        twin = copy(representation)
+        twin.steps = [(name, pin(step)) for name, step in representation.steps]
+        return twin
+    if has_source_tasks(representation):
+        twin = copy(representation)
+        twin.callbacks = None  # of a fit, which there will be none of
+        return twin
+    try:
+        return deepcopy(representation)
+    except TypeError as error:
+        name = type(representation).__name__
+        raise TypeError(
+            f"representation: {name} cannot be copied ({error}), so that a probe would "
+            "change with it. If it never changes, give it a method __deepcopy__ that "
+            "returns itself."
+        ) from error
+
+
 def compute_blocks(
     estimator: Any, X: Any, names: Sequence[str] = BLOCKS, empty: bool = False
 ) -> Blocks:
@@ -142,6 +182,17 @@ def input_block(X: np.ndarray) -> Blocks:
     """Validated inputs as the only block of features."""
     is_float = X.dtype in (np.float32, np.float64)
     return Blocks(None, None, X if is_float else X.astype(np.float64))
+
+
+def rows_differ(X: Any) -> bool:
+    """Whether some rows of inputs differ from others; taken for granted but of numbers."""
+    if issparse(X):
+        return bool((X.max(axis=0) != X.min(axis=0)).nnz)
+    try:
+        array = np.asarray(X)
+    except ValueError:  # rows of unequal length
+        return True
+    return array.dtype.kind not in "biuf" or bool((array != array[:1]).any())
 
 
 def as_rows(X: Any, empty: bool = False) -> np.ndarray:

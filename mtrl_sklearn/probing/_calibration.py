@@ -19,7 +19,7 @@ from mtrl_sklearn.probing._blocks import (
     open_representation,
 )
 from mtrl_sklearn.probing._draws import Draw, RandomSplit, draw_rows, read_shots
-from mtrl_sklearn.probing._ridge_logistic import block_scale
+from mtrl_sklearn.probing._ridge_logistic import block_scales
 from mtrl_sklearn.probing._settings import ProbeSettings
 from mtrl_sklearn.probing._sources import read_groups, read_sources
 
@@ -194,10 +194,11 @@ def _score_settings(
     largest = draw.few[max(draw.few)]
     with threadpool_limits(1):
         among, between = [], []
-        for block in blocks.present.values():
-            scale = block_scale(block[largest])
-            rows = block[np.concatenate([largest, draw.test])] / scale
-            rows = rows - rows[: len(largest)].mean(axis=0, dtype=np.float64)
+        scales = block_scales(blocks.take(largest).present)
+        for name, block in blocks.present.items():
+            rows = block[np.concatenate([largest, draw.test])].astype(np.float64)
+            rows = (rows - rows[0]) / scales[name]
+            rows -= rows[: len(largest)].mean(axis=0)
             few = rows[: len(largest)]
             among.append(few @ few.T)
             between.append(rows[len(largest) :] @ few.T)

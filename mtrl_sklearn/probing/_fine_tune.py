@@ -12,7 +12,11 @@ from mtrl_sklearn._array_likes import as_numpy
 from mtrl_sklearn._conv import ConvMultiTaskClassifier
 from mtrl_sklearn._gradients import pool_responses
 from mtrl_sklearn._relu import MultiTaskReLURepresentation
-from mtrl_sklearn.probing._ridge_logistic import LinearModel, block_scale
+from mtrl_sklearn.probing._ridge_logistic import (
+    LinearModel,
+    block_scale,
+    block_scales,
+)
 
 # Penalty on the squared relative change of the first layer, per hidden unit. With less
 # of it few labels spoil the layer; many labels overcome it.
@@ -66,6 +70,7 @@ def open_first_layer(estimator: Any, X: Any) -> FirstLayer:
 
 def _open_relu(estimator: MultiTaskReLURepresentation, rows: np.ndarray) -> FirstLayer:
     mean, scale = rows.mean(axis=0), block_scale(rows)
+    scale = scale if np.isfinite(scale) else 1.0
     W, b = estimator.hidden_weights_.astype(float), estimator.hidden_biases_
     inputs = torch.from_numpy((rows - mean) / scale)
 
@@ -147,10 +152,14 @@ def fine_tune(
     moved = [part.clone().requires_grad_() for part in start]
     no_biases = layer.weights.new_zeros(len(layer.weights))
     # Coefficients for blocks divided by their factors, in which the penalty is plain.
-    factors = {n: weights[n] ** 0.5 / block_scale(blocks[n]) for n in model.coef}
+    scales = block_scales(blocks)
+    factors = {n: weights[n] ** 0.5 / scales[n] for n in model.coef}
     coef = {
-        # scikit-learn's may be in the order of Fortran, which LBFGS cannot flatten
-        n: torch.from_numpy(np.ascontiguousarray(c / factors[n])).requires_grad_()
+        # scikit-learn's may be in the order of Fortran, which LBFGS cannot flatten; that
+        # of a block which does not vary is 0 and stays there
+        n: torch.from_numpy(
+            np.ascontiguousarray(c / (factors[n] or 1))
+        ).requires_grad_()
         for n, c in model.coef.items()
     }
     intercept = torch.tensor(model.intercept, requires_grad=True)

@@ -30,9 +30,11 @@ from mtrl_sklearn.probing._blocks import (
     compute_blocks,
     input_block,
     open_representation,
+    pin,
     read_inputs,
     reads_single_rows,
     refuse_sparse,
+    rows_differ,
 )
 from mtrl_sklearn.probing._fine_tune import fine_tune, open_first_layer
 from mtrl_sklearn.probing._ridge_logistic import LinearModel, fit_ridge_logistic
@@ -67,7 +69,8 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
     representation : fitted transformer, default=None
         It is used as it is: never fitted, never changed, and shared by clones of the
         probe. A pipeline that ends in a representation is fine. None is a probe of
-        the raw inputs. In a grid of parameters wrap it in `FrozenEstimator`.
+        the raw inputs. In a grid of parameters wrap it in `FrozenEstimator`. What
+        happens to it after `fit` shows in the next `fit` only.
 
     settings : ProbeSettings, default=None
         Weights and strength by the number of labels, as `calibrate` learns them.
@@ -102,6 +105,9 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
     first_layer_ : dict of ndarrays
         Fitted attributes in which the copy differs from the representation; empty
         without ``fine_tune``.
+    representation_ : fitted transformer or None
+        The representation as it was in `fit`, which predictions come from. Networks of
+        this package share its arrays, other transformers are copied.
     n_features_in_ : int
         Where X had two dimensions.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -250,24 +256,29 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         """Features of the rows of fit, computed here unless X holds them already."""
         if isinstance(X, Blocks):
             return X
+        self.representation_ = None
         if self.representation is None:
             return input_block(validate_rows(self, X, reset=True))
-        return compute_blocks(*self._open(X, reset=True))
+        blocks = compute_blocks(*self._open(self.representation, X, reset=True))
+        self.representation_ = pin(self.representation)
+        if rows_differ(X):
+            return blocks
+        return blocks.take(np.zeros(len(blocks), dtype=int))  # not to the last bit
 
-    def _open(self, X, reset=False):
+    def _open(self, representation, X, reset=False):
         """The estimator that makes features, and what it is given."""
         with naming_numbers(X, "X"):
             validate_data(self, X, skip_check_array=True, reset=reset)
-        return open_representation(self.representation, X)
+        return open_representation(representation, X)
 
     def _block_reader(self, X):
         """Function of a slice to the features of these rows, and how many there are."""
         if isinstance(X, Blocks):
             return X.take, len(X)
-        if self.representation is None:
+        if self.representation_ is None:
             rows = validate_rows(self, X, reset=False, empty=True)
             return lambda part: input_block(rows[part]), len(rows)
-        estimator, X = self._open(X)
+        estimator, X = self._open(self.representation_, X)
         if not reads_single_rows(estimator):
             blocks = self._compute_used(estimator, X)
             return blocks.take, len(blocks)

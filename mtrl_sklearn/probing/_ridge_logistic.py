@@ -18,21 +18,39 @@ class LinearModel(NamedTuple):
         return sum(parts) + self.intercept
 
 
-def block_scale(block: np.ndarray) -> float:
-    """Root of the mean squared norm of centred rows; 1 where all rows are the same.
+def block_scales(blocks: dict[str, np.ndarray]) -> dict[str, float]:
+    """Factors to divide blocks by: the root of the mean squared norm of centred rows.
 
-    Rows are the same up to rounding errors of their type.
+    A block that does not vary has the factor inf, and so no part in anything. All
+    blocks follow from the inputs: where these do not vary, what varies in the others
+    are rounding errors.
+
+    Parameters
+    ----------
+    blocks : dict of ndarrays of shape (n_samples, n_columns of the block)
+    """
+    if "inputs" in blocks and np.isinf(block_scale(blocks["inputs"])):
+        return dict.fromkeys(blocks, np.inf)
+    return {name: block_scale(block) for name, block in blocks.items()}
+
+
+def block_scale(block: np.ndarray) -> float:
+    """Root of the mean squared norm of centred rows; inf where all rows are the same.
+
+    Values of a column are the same up to rounding errors of their type.
     """
     largest = float(np.abs(block).max())
     if largest == 0:
-        return 1.0
+        return np.inf
     rows = block.astype(np.float64) / largest  # so that squares stay in range
-    centred = rows - rows.mean(axis=0)
-    spread = np.abs(centred).max()
-    if spread <= 10 * np.finfo(block.dtype).eps:
-        return 1.0
-    mean_square = np.square(centred / spread).sum(axis=1).mean()
-    return float(largest * spread * np.sqrt(mean_square))
+    moved = rows - rows[0]  # of a constant exactly 0, which minus its mean is not
+    spread = np.abs(moved).max(axis=0)
+    varies = spread > 10 * np.finfo(block.dtype).eps * np.abs(rows).max(axis=0)
+    if not varies.any():
+        return np.inf
+    centred = (moved - moved.mean(axis=0))[:, varies] / spread[varies].max()
+    mean_square = np.square(centred).sum(axis=1).mean()
+    return float(largest * spread[varies].max() * np.sqrt(mean_square))
 
 
 def fit_ridge_logistic(
@@ -41,7 +59,7 @@ def fit_ridge_logistic(
     """Minimise ``C * sum of logistic losses + ||w||^2 / 2`` over scaled features.
 
     A block is divided by one factor, so that its centred rows have a mean squared norm
-    equal to its weight. The solution lies in the span of the rows: where there are
+    equal to its weight; one that does not vary gets coefficients of 0. The solution lies in the span of the rows: where there are
     fewer rows than columns the problem is solved in coordinates of that span, with the
     same result.
 
@@ -56,14 +74,14 @@ def fit_ridge_logistic(
         Inverse strength.
     """
     used = {n: b.astype(np.float64) for n, b in blocks.items() if weights[n] > 0}
-    scales = {name: block_scale(blocks[name]) for name in used}
-    means = {n: (block / scales[n]).mean(axis=0) for n, block in used.items()}
+    scales = block_scales(blocks)
+    origins = {name: block[0] for name, block in used.items()}
+    moved = {n: (block - origins[n]) / scales[n] for n, block in used.items()}
+    means = {name: block.mean(axis=0) for name, block in moved.items()}
     roots = {name: np.sqrt(weights[name]) for name in used}
-    Z = np.hstack(
-        [roots[n] * (block / scales[n] - means[n]) for n, block in used.items()]
-    )
+    Z = np.hstack([roots[n] * (block - means[n]) for n, block in moved.items()])
     basis = None
-    if Z.shape[0] < Z.shape[1]:
+    if Z.shape[0] < Z.shape[1] and Z.any():
         values, vectors = np.linalg.eigh(Z @ Z.T)
         kept = values > 1e-12 * values[-1]
         roots_of_values = np.sqrt(values[kept])
@@ -73,6 +91,7 @@ def fit_ridge_logistic(
     coef = model.coef_ if basis is None else model.coef_ @ basis
     stops = np.cumsum([block.shape[1] for block in used.values()])[:-1]
     parts = dict(zip(used, np.split(coef, stops, axis=1)))
-    shift = sum(roots[name] * (part @ means[name]) for name, part in parts.items())
     raw = {n: (roots[n] / scales[n]) * part for n, part in parts.items()}
+    shift = sum(roots[n] * (part @ means[n]) for n, part in parts.items())
+    shift = shift + sum(coef @ origins[n] for n, coef in raw.items())
     return LinearModel(raw, model.intercept_ - shift)
