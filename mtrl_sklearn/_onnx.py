@@ -272,34 +272,12 @@ def _write_probe(graph: Graph, probe: Any) -> None:
             "scores": network.probabilities,
             "inputs": graph.apply("Flatten", [X]),
         }
-    _check_widths(probe, estimator)
     scores = probe.intercept_
     for name, coef in probe.coef_.items():  # in float64, as the probe itself
         double = {"to": graph.onnx.TensorProto.DOUBLE}
         block = graph.apply("Cast", [blocks[name]], double)
         scores = _affine(graph, block, coef, scores)
     _write_class_predictions(graph, scores, probe.classes_, np.float64)
-
-
-def _check_widths(probe: Any, representation: Any) -> None:
-    """Refuse coefficients for the features of another representation."""
-    if representation is None:
-        widths = {"inputs": probe.n_features_in_}
-    else:
-        scores = getattr(representation, "task_intercept_", None)
-        scores = representation.head_intercept_ if scores is None else scores
-        n_hidden, n_inputs = (
-            representation._n_features_out,
-            representation.n_features_in_,
-        )
-        widths = {"hidden": n_hidden, "scores": scores.size, "inputs": n_inputs}
-    for name, coef in probe.coef_.items():
-        width = widths.get(name)
-        if coef.shape[1] != width:
-            raise ValueError(
-                f"The probe was fitted on {coef.shape[1]} columns of {name!r}, of "
-                f"which its representation gives {width}. Fit the probe again."
-            )
 
 
 def _open_representation(probe: Any) -> Any:

@@ -185,7 +185,7 @@ def input_block(X: np.ndarray) -> Blocks:
 
 
 def rows_differ(X: Any) -> bool:
-    """Whether some rows of inputs differ from others; taken for granted but of numbers."""
+    """Whether some rows of inputs differ from others; yes, if they are no numbers."""
     if issparse(X):
         return bool((X.max(axis=0) != X.min(axis=0)).nnz)
     try:

@@ -155,8 +155,8 @@ def fine_tune(
     scales = block_scales(blocks)
     factors = {n: weights[n] ** 0.5 / scales[n] for n in model.coef}
     coef = {
-        # scikit-learn's may be in the order of Fortran, which LBFGS cannot flatten; that
-        # of a block which does not vary is 0 and stays there
+        # scikit-learn's may be in the order of Fortran, which LBFGS cannot flatten;
+        # that of a block which does not vary is 0 and stays there
         n: torch.from_numpy(
             np.ascontiguousarray(c / (factors[n] or 1))
         ).requires_grad_()
