@@ -168,7 +168,7 @@ def compute_blocks(estimator: Any, X: Any, names: Sequence[str] = BLOCKS) -> Blo
 
 
 def rows_differ(X: Any) -> bool:
-    """Whether some rows of inputs differ from others; taken for granted but of numbers."""
+    """Whether some rows of inputs differ from others; text and the like always does."""
     if issparse(X):
         return bool((X.max(axis=0) != X.min(axis=0)).nnz)
     try:

@@ -59,9 +59,9 @@ def fit_ridge_logistic(
     """Minimise ``C * sum of logistic losses + ||w||^2 / 2`` over scaled features.
 
     A block is divided by one factor, so that its centred rows have a mean squared norm
-    equal to its weight; one that does not vary gets coefficients of 0. The solution lies in the span of the rows: where there are
-    fewer rows than columns the problem is solved in coordinates of that span, with the
-    same result.
+    equal to its weight; one that does not vary gets coefficients of 0. The solution
+    lies in the span of the rows: where there are fewer rows than columns the problem is
+    solved in coordinates of that span, with the same result.
 
     Parameters
     ----------
