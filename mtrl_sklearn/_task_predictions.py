@@ -34,6 +34,38 @@ def _has_probabilities(estimator: Any) -> bool:
     return True
 
 
+class ClassesOfOutputs(list):
+    """Classes of each output; told apart from an array of the classes of one."""
+
+    @property
+    def shape(self):
+        """Refused: scikit-learn's `cross_val_predict` looks for it, and for no list."""
+        raise AttributeError(
+            "cross_val_predict of scikit-learn takes a missing label for a class, and "
+            "expects one array of classes for all tasks. Use "
+            "mtrl_sklearn.model_selection.cross_val_predict."
+        )
+
+
+class _FittedClasses:
+    """The attribute ``classes_``, an array or a list of arrays, where it is read."""
+
+    def __get__(self, estimator, owner=None):
+        if estimator is None:
+            return self
+        if "classes_" not in vars(estimator):
+            name = type(estimator).__name__
+            raise AttributeError(f"{name!r} object has no attribute 'classes_'")
+        classes = vars(estimator)["classes_"]
+        return ClassesOfOutputs(classes) if isinstance(classes, list) else classes
+
+    def __set__(self, estimator, classes):
+        vars(estimator)["classes_"] = classes
+
+    def __delete__(self, estimator):
+        del vars(estimator)["classes_"]
+
+
 class TaskPredictionsMixin:
     """Labels of many tasks as fitted attributes, and predictions of them.
 
@@ -42,12 +74,18 @@ class TaskPredictionsMixin:
     ``finish`` makes of the scores of some rows at a time; and the parameter ``loss``.
     """
 
+<<<<<<< HEAD
     def _task_scores(
         self,
         X: Any,
         signs: Signs | None = None,
         finish: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> np.ndarray:
+=======
+    classes_ = _FittedClasses()
+
+    def _task_scores(self, X: Any, signs: Signs | None = None) -> np.ndarray:
+>>>>>>> w-probing
         raise NotImplementedError
 
     def _learn_labels(self, y: Any, tasks: Any, classes: Any) -> None:

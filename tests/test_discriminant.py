@@ -22,7 +22,7 @@ from mtrl_sklearn._solution import (
 
 
 def class_moments(hidden, signs):
-    moments = no_moments(signs.shape[1], hidden.shape[1], hidden)
+    moments = no_moments(signs.shape[1], hidden.shape[1], "cpu")
     add_labels(moments, hidden, signs)
     return moments
 

@@ -145,14 +145,15 @@ def test_dropout_repeats_with_its_generator():
 def test_inputs_are_centred_and_scaled_over_labels():
     rng = np.random.default_rng(0)
     X, signs = rng.normal(3, 5, (50, 4)), rng.integers(-1, 2, (50, 3))
-    mean, scale = input_statistics(X, signs)
+    mean, scale, _ = input_statistics(X, signs)
     one_row_per_label = X[np.nonzero(signs)[0]]
     normalised = (one_row_per_label - mean) / scale
     np.testing.assert_allclose(normalised.mean(axis=0), 0, atol=1e-12)
     assert (normalised**2).sum(axis=1).mean() == pytest.approx(32)
 
 
-def test_inputs_that_do_not_vary_are_not_scaled():
-    mean, scale = input_statistics(np.full((5, 2), 7.0), np.ones((5, 1)))
-    np.testing.assert_allclose(mean, [7, 7])
-    assert scale == 1
+def test_inputs_that_do_not_vary_have_no_scale():
+    mean, scale, is_constant = input_statistics(np.full((5, 2), 7.0), np.ones((5, 1)))
+    np.testing.assert_array_equal(mean, [7, 7])
+    assert scale == 0
+    assert is_constant.all()

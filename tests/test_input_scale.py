@@ -50,7 +50,7 @@ def test_batches_of_one_row_until_rows_vary(algorithm, again, tmp_path):
         model = again(model, tmp_path)
     model.partial_fit(X[:60], Y[:60])
     rows = np.r_[0, 0, 0:60]
-    mean, scale = input_statistics(X[rows], np.ones((62, 1), dtype=np.int8))
+    mean, scale, _ = input_statistics(X[rows], np.ones((62, 1), dtype=np.int8))
     # rows of tasks that have shown one class are counted once, others by their labels
     np.testing.assert_allclose(of_state(model)[0], mean, atol=0.02)
     assert of_state(model)[1] == pytest.approx(scale, rel=0.02)
@@ -66,7 +66,7 @@ def test_two_calls_of_one_row_have_the_statistics_of_both(form):
     model = relu("joint")
     for k in (0, 1):
         model.partial_fit(form(X[[k]]), Y[[k]], classes=[0, 1])
-    mean, scale = input_statistics(X[:2], np.ones((2, 1), dtype=np.int8))
+    mean, scale, _ = input_statistics(X[:2], np.ones((2, 1), dtype=np.int8))
     np.testing.assert_allclose(of_state(model)[0], mean, rtol=1e-12)
     assert of_state(model)[1] == pytest.approx(scale, rel=1e-12)
 
@@ -114,7 +114,7 @@ def test_blank_images_have_no_scale(solver, power, tmp_path):
     grid = make_patch_grid((1, 6, 6), 3, None, "auto")
     rows = np.concatenate([blank, images]).reshape(42, 36)
     weights = np.full(42, 1 / 42)
-    mean, scale = patch_statistics(rows, weights, grid, centre=power == 1)
+    mean, scale, _ = patch_statistics(rows, weights, grid, centre=power == 1)
     assert float(of_state(model)[0]) == pytest.approx(mean, rel=1e-6)
     assert of_state(model)[1] == pytest.approx(scale, rel=1e-6)
 

@@ -154,6 +154,8 @@ def fine_tune(
     # Coefficients for blocks divided by their factors, in which the penalty is plain.
     scales = block_scales(blocks)
     factors = {n: weights[n] ** 0.5 / scales[n] for n in model.coef}
+    # That of a block which does not vary is 0, and stays there.
+    initial = {n: c / (factors[n] or 1) for n, c in model.coef.items()}
     coef = {
         # scikit-learn's may be in the order of Fortran, which LBFGS cannot flatten;
         # that of a block which does not vary is 0 and stays there

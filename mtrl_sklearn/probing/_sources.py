@@ -82,10 +82,8 @@ class SourceTasks(NamedTuple):
         if self.tasks is not None:
             kept = self.encoding.outputs[~left_out]
             rows = rows[np.isin(self.tasks[rows], kept)]
-            name = "tasks"
-            if isinstance(estimator, Pipeline) and not _routes_metadata():
-                name = f"{_name_learner(estimator)}__tasks"
-            y, fit_params = as_array(self.y)[rows], {name: self.tasks[rows]}
+            y = as_array(self.y)[rows]
+            fit_params = {name_of_tasks(estimator): self.tasks[rows]}
         else:
             signs = self.signs[rows][:, ~left_out[self.output_of_task]]
             usable = (signs > 0).any(axis=0) & (signs < 0).any(axis=0)
@@ -116,8 +114,11 @@ def _name_learner(pipeline: Pipeline) -> str:
     return ours[-1] if ours else pipeline.steps[-1][0]
 
 
-def _routes_metadata() -> bool:
-    return get_config()["enable_metadata_routing"]
+def name_of_tasks(estimator: Any) -> str:
+    """What fit calls the task of each row."""
+    if isinstance(estimator, Pipeline) and not get_config()["enable_metadata_routing"]:
+        return f"{_name_learner(estimator)}__tasks"
+    return "tasks"
 
 
 def _count_labels(signs: np.ndarray) -> str:
