@@ -5,25 +5,42 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from mtrl_sklearn import ConvMultiTaskClassifier, MultiTaskReLURepresentation
 
+# One of each solver, and between them each value of what changes the way that data or
+# predictions take: outputs, losses, weights of labels, a rank cut or not, heads.
 ESTIMATORS = [
+    # alternating, hidden features, a rank that is found
     MultiTaskReLURepresentation(n_hidden=8, max_iter=5),
-    MultiTaskReLURepresentation(n_hidden=8, max_iter=5, algorithm="joint"),
-    MultiTaskReLURepresentation(n_hidden=8, algorithm="one_step"),
-    MultiTaskReLURepresentation(n_hidden=8, algorithm="one_step", max_iter=3),
-    MultiTaskReLURepresentation(n_hidden=8, max_iter=5, loss="hinge", head_steps=3),
-    MultiTaskReLURepresentation(n_hidden=8, max_iter=5, n_components=1),
-    MultiTaskReLURepresentation(n_hidden=8, max_iter=5, output="projection"),
-    MultiTaskReLURepresentation(n_hidden=8, max_iter=5, output="scores"),
-    MultiTaskReLURepresentation(n_hidden=8, max_iter=5, n_components=None),
-    MultiTaskReLURepresentation(n_hidden=8, task_weight="equal", batch_size=16),
-    ConvMultiTaskClassifier(n_filters=8),
-    *(
-        ConvMultiTaskClassifier(n_filters=16, max_iter=40, head=head, solver=solver)
-        for head in ("shared", "fixed", "per_task")
-        for solver in ("gd", "adam")
+    # joint, a rank that is forced, features with the number of directions
+    MultiTaskReLURepresentation(
+        n_hidden=8, max_iter=5, algorithm="joint", n_components=1, output="projection"
     ),
-    ConvMultiTaskClassifier(n_filters=16, max_iter=40, power=2, pooling="mean"),
-    ConvMultiTaskClassifier(n_filters=8, task_weight="equal", max_iter=20),
+    # closed form over several steps, features with the number of tasks
+    MultiTaskReLURepresentation(
+        n_hidden=8, max_iter=3, algorithm="one_step", output="scores"
+    ),
+    # no probabilities, no truncation and so trained heads, batches smaller than the rows
+    MultiTaskReLURepresentation(
+        n_hidden=8,
+        max_iter=5,
+        loss="hinge",
+        head_steps=3,
+        n_components=None,
+        task_weight="equal",
+        batch_size=16,
+    ),
+    # mini-batches, trained heads that all tasks share, power 1
+    ConvMultiTaskClassifier(n_filters=16, max_iter=40, solver="adam"),
+    # all rows at once, heads that are given and split the filters among classes
+    ConvMultiTaskClassifier(n_filters=16, max_iter=40, solver="gd", head="fixed"),
+    # heads per task, homogeneous, other pooling, equal weights
+    ConvMultiTaskClassifier(
+        n_filters=16,
+        max_iter=40,
+        head="per_task",
+        power=2,
+        pooling="mean",
+        task_weight="equal",
+    ),
 ]
 
 
