@@ -74,18 +74,14 @@ class TaskPredictionsMixin:
     ``finish`` makes of the scores of some rows at a time; and the parameter ``loss``.
     """
 
-<<<<<<< HEAD
+    classes_ = _FittedClasses()
+
     def _task_scores(
         self,
         X: Any,
         signs: Signs | None = None,
         finish: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> np.ndarray:
-=======
-    classes_ = _FittedClasses()
-
-    def _task_scores(self, X: Any, signs: Signs | None = None) -> np.ndarray:
->>>>>>> w-probing
         raise NotImplementedError
 
     def _learn_labels(self, y: Any, tasks: Any, classes: Any) -> None:

@@ -18,7 +18,7 @@ ESTIMATORS = [
     MultiTaskReLURepresentation(
         n_hidden=8, max_iter=3, algorithm="one_step", output="scores"
     ),
-    # no probabilities, no truncation and so trained heads, batches smaller than the rows
+    # no probabilities, trained heads since nothing is truncated, batches of some rows
     MultiTaskReLURepresentation(
         n_hidden=8,
         max_iter=5,

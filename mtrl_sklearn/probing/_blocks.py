@@ -185,11 +185,7 @@ def input_block(X: np.ndarray) -> Blocks:
 
 
 def rows_differ(X: Any) -> bool:
-<<<<<<< HEAD
-    """Whether some rows of inputs differ from others; yes, if they are no numbers."""
-=======
     """Whether some rows of inputs differ from others; text and the like always does."""
->>>>>>> w-probing
     if issparse(X):
         return bool((X.max(axis=0) != X.min(axis=0)).nnz)
     try:

@@ -157,12 +157,9 @@ def fine_tune(
     # That of a block which does not vary is 0, and stays there.
     initial = {n: c / (factors[n] or 1) for n, c in model.coef.items()}
     coef = {
-        # scikit-learn's may be in the order of Fortran, which LBFGS cannot flatten;
-        # that of a block which does not vary is 0 and stays there
-        n: torch.from_numpy(
-            np.ascontiguousarray(c / (factors[n] or 1))
-        ).requires_grad_()
-        for n, c in model.coef.items()
+        # scikit-learn's may be in the order of Fortran, which LBFGS cannot flatten
+        n: torch.from_numpy(np.ascontiguousarray(c)).requires_grad_()
+        for n, c in initial.items()
     }
     intercept = torch.tensor(model.intercept, requires_grad=True)
     fixed = {n: torch.tensor(blocks[n] * factors[n]).double() for n in coef}
