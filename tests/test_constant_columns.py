@@ -49,7 +49,7 @@ def test_a_timestamp_changes_nothing(kind, algorithm, by_parts):
         Z = KINDS[kind](np.c_[X[:, :3], np.full(len(X), constant), X[:, 3:]])
         model = fit(relu(algorithm), Z, by_parts)
         models.append((model, model.decision_function(Z[300:])))
-    (plain, expected), (stamped, found) = models
+    (_, expected), (stamped, found) = models
     if algorithm != "one_step":  # whose start has no weights that stay
         assert not stamped.hidden_weights_[:, 3].any()
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
