@@ -500,7 +500,8 @@ def test_agreement_is_taken_over_rows_with_both_labels():
 
 def test_agreement_is_unknown_without_common_rows_or_variation():
     signs = np.array([[1, 0, 1, 1], [-1, 0, 1, 0], [0, 1, 1, 0], [0, -1, 1, -1]])
-    agreement = label_agreement(np.where(signs == 0, np.nan, signs))
+    with pytest.warns(UserWarning, match=r"No pair of 4 tasks .* of two is 2\. All"):
+        agreement = label_agreement(np.where(signs == 0, np.nan, signs))
     np.testing.assert_array_equal(np.diag(agreement), 1)
     off_diagonal = agreement[~np.eye(4, dtype=bool)]
     assert np.isnan(off_diagonal).all()

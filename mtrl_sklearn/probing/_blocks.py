@@ -181,6 +181,7 @@ def rows_differ(X: Any) -> bool:
 def as_rows(X: Any) -> np.ndarray:
     """Inputs of any shape as finite floats of shape (n_samples, n_features)."""
     if issparse(X):
+        check_array(X, accept_sparse="csr", input_name="X")  # what else is wrong
         raise TypeError(
             "X is a sparse matrix, but probes compare features with raw inputs as "
             "arrays. Pass X.toarray(), or a pipeline as representation, whose first "

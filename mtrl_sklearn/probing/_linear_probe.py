@@ -248,14 +248,24 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         if isinstance(X, Blocks):
             return X
         representation = self.representation if reset else self.representation_
+        shape = _shape(X)
         if reset:
             self.representation_ = None
+            for name in ("n_features_in_", "feature_names_in_"):
+                vars(self).pop(name, None)
         if representation is None:
+            if len(shape) > 2:
+                raise ValueError(
+                    f"X has shape {shape}, as images or patches have, but a probe "
+                    "without a representation takes rows. Pass X.reshape(len(X), -1), "
+                    "or a representation of such inputs."
+                )
             with naming_numbers(X, "X"):
                 X = validate_data(self, X, dtype=[np.float64, np.float32], reset=reset)
             return Blocks(None, None, X)
-        with naming_numbers(X, "X"):
-            validate_data(self, X, skip_check_array=True, reset=reset)
+        if len(shape) <= 2:  # images have a shape, which the representation looks at
+            with naming_numbers(X, "X"):
+                validate_data(self, X, skip_check_array=True, reset=reset)
         given = X
         estimator, X = open_representation(representation, X)
         if reset:
@@ -355,3 +365,8 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         if scores.shape[1] == 1:
             return self.classes_[(scores[:, 0] > 0).astype(np.intp)]
         return self.classes_[scores.argmax(axis=1)]
+
+
+def _shape(X: Any) -> tuple[int, ...]:
+    with naming_numbers(X, "X"):
+        return X.shape if hasattr(X, "shape") else np.asarray(X).shape
