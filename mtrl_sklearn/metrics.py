@@ -358,11 +358,11 @@ def _check_aligned(
 ) -> None:
     if true.shape[1] == 1 < table.shape[1] and len(true) == len(table):
         raise ValueError(
-            f"y_true has one label for each row, but the predictions are of "
-            f"{table.shape[1]} tasks. If these are labels of the long form, use the "
-            "estimator's score(X, y, tasks=tasks), which is scoring=None in a search "
-            "(with set_score_request(tasks=True)), or pass for each row the prediction "
-            "for its task."
+            "y_true has one label for each row, but the predictions have "
+            f"{table.shape[1]} columns. For labels of the long form use score(X, y, "
+            "tasks=tasks) of the estimator, which is scoring=None in a search (with "
+            "set_score_request(tasks=True)), or pass for each row the prediction for "
+            "its task. For a single task pass the scores of its positive class."
         )
     if true.shape != table.shape:
         raise ValueError(
