@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import subspace_angles
+from scipy.sparse import issparse
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import make_scorer
 from sklearn.utils import check_array
@@ -329,6 +330,11 @@ def masked_roc_auc(signs: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 def _label_table(y: Any, name: str) -> np.ndarray:
     """Labels as an array of shape (n_samples, n_tasks), nothing converted."""
+    if issparse(y):
+        raise TypeError(
+            f"{name} is a sparse matrix, in which a missing label cannot be told from "
+            f"class 0. Pass {name}.toarray(), with NaN where nothing was observed."
+        )
     values = as_array(y)
     if values.ndim not in (1, 2):
         raise ValueError(
@@ -341,6 +347,14 @@ def _label_table(y: Any, name: str) -> np.ndarray:
 def _check_aligned(
     y_true: Any, true: np.ndarray, other: Any, table: np.ndarray
 ) -> None:
+    if true.shape[1] == 1 < table.shape[1] and len(true) == len(table):
+        raise ValueError(
+            "y_true has one label for each row, but the predictions have "
+            f"{table.shape[1]} columns. For labels of the long form use score(X, y, "
+            "tasks=tasks) of the estimator, which is scoring=None in a search (with "
+            "set_score_request(tasks=True)), or pass for each row the prediction for "
+            "its task. For a single task pass the scores of its positive class."
+        )
     if true.shape != table.shape:
         raise ValueError(
             f"y_true and the predictions differ in shape: {true.shape} and "

@@ -489,7 +489,7 @@ def test_other_classes_in_a_later_batch(models, name):
         (np.where(X[:, 0] > 1, -1, y), "-1 or 0"),
         (np.where(X[:, :4] > 1, "nan", np.where(Y > 0, "yes", "no")), "'nan'"),
         (np.where(X[:, :4] > 1, "", np.where(Y > 0, "yes", "no")), "''"),
-        (np.where(X[:, :4] > 1, "None", "yes"), "'None'"),
+        (np.where(X[:, :4] > 0, "None", "yes"), "'None'"),
     ],
 )
 def test_labels_that_may_be_meant_as_missing_are_told(models, labels, told):

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
@@ -381,3 +382,12 @@ def test_warnings_are_raised_only_where_undefined(data):
         warnings.simplefilter("error")
         assert multitask_roc_auc_score(Y, scores) > 0.5
         assert multitask_accuracy_score(Y, scores > 0.5) > 0.5
+
+
+def test_what_scores_cannot_take_comes_with_the_remedy(data):
+    _, Y, scores = data
+    for score in (multitask_roc_auc_score, multitask_accuracy_score):
+        with pytest.raises(ValueError, match=r"long form .*score\(X, y, tasks=tasks\)"):
+            score(Y[:, 0], np.round(scores))
+        with pytest.raises(TypeError, match=r"y_true is a sparse.*y_true\.toarray\(\)"):
+            score(csr_array(np.nan_to_num(Y)), scores)

@@ -501,6 +501,25 @@ def test_convolutional_networks(images, patches):
     assert probe.score(X, y) > 0.7
 
 
+def test_probes_of_images_take_rows_and_tell_of_shapes(images):
+    X, y, network = images
+    X = X.reshape(len(X), *network.input_shape_)
+    flat = X.reshape(len(X), -1)
+    for first, second in ((X, flat), (flat, X)):
+        probe = LinearProbe(network).fit(first, y)
+        expected = probe.predict_proba(first)
+        np.testing.assert_array_equal(probe.predict_proba(second), expected)
+        assert hasattr(probe, "n_features_in_") == (first is flat)
+        with pytest.raises(ValueError, match=r"inputs of shape \(2, 9, 9\)"):
+            probe.predict(np.zeros((3, 2, 9, 9)))
+    assert not hasattr(probe.fit(X, y), "n_features_in_")
+    with pytest.raises(ValueError, match=r"images .*X\.reshape\(len\(X\), -1\)"):
+        LinearProbe().fit(X, y)
+    raw = LinearProbe().fit(flat, y)
+    with pytest.raises(ValueError, match=r"images .*X\.reshape\(len\(X\), -1\)"):
+        raw.predict(X)
+
+
 def penalised_loss(probe, representation, X, y):
     """What fine-tuning lowers, but for the penalty on moving, which is 0 at first."""
     _, factors = by_hand(representation, X, probe.weights_)

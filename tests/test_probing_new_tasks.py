@@ -23,7 +23,7 @@ from mtrl_sklearn.datasets import (
     make_patch_tasks,
     make_subspace_tasks,
 )
-from mtrl_sklearn.probing import LinearProbe, probe_new_tasks
+from mtrl_sklearn.probing import LinearProbe, probe_new_tasks, source_task_transfer
 from mtrl_sklearn.probing._table import TransferTable
 
 KINDS = ["representation", "raw", "random"]
@@ -269,13 +269,23 @@ def test_nothing_is_skipped_where_labels_suffice(relu, new):
 
 
 def test_a_table_without_scores(relu, new):
-    table = probe(relu, *new, shots=(10_000,))
+    words = r"none of the 3 tasks .*shots=10000.*5000 positive.*5 of each.* most, 'task"
+    with pytest.warns(
+        UserWarning, match=words + r".* has \d+ positive and \d+ negative"
+    ):
+        table = probe(relu, *new, shots=(20_000, 10_000))
     assert table.columns.tolist() == COLUMNS
     assert len(table) == len(table.summary()) == 0
-    assert len(table.skipped) == 3
+    assert len(table.skipped) == 6
     assert "3 tasks" in table.report()
+    Y = np.where(np.arange(len(new[0])) % 2, np.nan, 1.0)
+    with pytest.warns(
+        UserWarning, match=r"of the 1 tasks .*'y', has \d+ pos.* and 0 neg"
+    ):
+        assert len(probe(relu, new[0], Y)) == 0
 
 
+@pytest.mark.filterwarnings("ignore:The table is empty")
 @pytest.mark.parametrize("test_size", [0.001, 0.6, 0.99])
 @pytest.mark.parametrize("n_groups", [None, 1, 2])
 def test_splits_that_leave_nothing_are_listed(relu, new, n_groups, test_size):
@@ -488,8 +498,10 @@ def test_labels_have_to_fit_the_rows(relu, new):
 
 def test_pandas_is_asked_for_by_name(relu, new, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError, match="probe_new_tasks requires pandas"):
+    with pytest.raises(ImportError, match=r"probe_new_tasks requires pandas"):
         probe(relu, *new)
+    with pytest.raises(ImportError, match=r'pip install "mtrl-sklearn\[probing\]"'):
+        source_task_transfer(relu, *new)
 
 
 def test_probes_without_pandas():

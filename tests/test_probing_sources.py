@@ -4,14 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+from scipy import sparse
 from sklearn.cluster import AgglomerativeClustering
-from sklearn.decomposition import PCA
+from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import adjusted_rand_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MaxAbsScaler, StandardScaler
 
 from mtrl_sklearn import ConvMultiTaskClassifier, MultiTaskReLURepresentation
 from mtrl_sklearn.datasets import (
@@ -20,7 +21,10 @@ from mtrl_sklearn.datasets import (
     make_subspace_tasks,
 )
 from mtrl_sklearn.probing import (
+    LinearProbe,
+    calibrate,
     label_agreement,
+    probe_new_tasks,
     source_task_transfer,
     task_affinity,
 )
@@ -287,6 +291,63 @@ def test_bad_arguments_are_named(data):
         transfer(quick(), X, Y, n_groups=1)
 
 
+class Untouched(MultiTaskReLURepresentation):
+    """Fails where something is trained."""
+
+    def fit(self, X, y, tasks=None):
+        raise AssertionError("trained before its inputs were checked")
+
+
+NOT_A_NUMBER = np.where(np.arange(8) == 3, np.nan, np.ones((200, 8)))
+EARLY = [
+    (sparse.csr_array(np.ones((200, 8))), {}, TypeError, "sparse"),
+    (NOT_A_NUMBER, {}, ValueError, "X contains NaN"),
+    (None, {"n_jobs": 0}, ValueError, "'n_jobs' parameter"),
+    (None, {"shots": 1}, ValueError, "shots=1"),
+]
+EARLY_TRANSFER = [
+    (None, {"scoring": "rocauc"}, ValueError, "scoring|rocauc"),
+    (None, {"probe": LinearProbe(C=-1)}, ValueError, "'C' parameter"),
+    (None, {"groups": [1, 2]}, ValueError, "groups should be"),
+]
+
+
+@pytest.mark.parametrize(("X", "parameters", "kind", "message"), EARLY)
+@pytest.mark.parametrize("measure", [calibrate, source_task_transfer])
+def test_inputs_are_checked_before_anything_is_trained(
+    data, measure, X, parameters, kind, message
+):
+    X = data[0] if X is None else X
+    given = {"shots": (8,), "n_groups": 2, **parameters}
+    with pytest.raises(kind, match=message):
+        measure(Untouched(), X, data[1], **given)
+
+
+@pytest.mark.parametrize(("X", "parameters", "kind", "message"), EARLY_TRANSFER)
+def test_probe_and_scorer_are_checked_first(data, X, parameters, kind, message):
+    with pytest.raises(kind, match=message):
+        transfer(Untouched(), *data, **parameters)
+    if "groups" not in parameters:
+        with pytest.raises(kind, match=message):
+            probe_new_tasks(Untouched(), *data, **parameters)
+
+
+@pytest.mark.parametrize("measure", [calibrate, source_task_transfer])
+def test_pipelines_that_keep_rows_sparse_are_refused_first(data, measure):
+    X, given = sparse.csr_array(data[0]), {"shots": (8,), "n_groups": 2}
+    with pytest.raises(TypeError, match=r"sparse.*TruncatedSVD"):
+        measure(make_pipeline(MaxAbsScaler(), Untouched()), X, data[1], **given)
+    arrays = make_pipeline(TruncatedSVD(4, random_state=0), quick())
+    assert measure(arrays, X, data[1], **given) is not None
+    with pytest.raises(ValueError, match="No source task has enough labels"):
+        calibrate(Untouched(), *data, shots=(500,))
+
+
+def test_an_empty_table_says_why(data):
+    with pytest.warns(UserWarning, match=r"none of the 6 tasks .*shots=500.*'task\d'"):
+        assert len(transfer(quick(), *data, shots=(500,))) == 0
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_related_tasks_gain_and_unrelated_ones_do_not(seed):
     """New tasks of the same subspace, of another one, and of pure noise."""
@@ -500,7 +561,8 @@ def test_agreement_is_taken_over_rows_with_both_labels():
 
 def test_agreement_is_unknown_without_common_rows_or_variation():
     signs = np.array([[1, 0, 1, 1], [-1, 0, 1, 0], [0, 1, 1, 0], [0, -1, 1, -1]])
-    agreement = label_agreement(np.where(signs == 0, np.nan, signs))
+    with pytest.warns(UserWarning, match=r"No pair of 4 tasks .* of two is 2\. All"):
+        agreement = label_agreement(np.where(signs == 0, np.nan, signs))
     np.testing.assert_array_equal(np.diag(agreement), 1)
     off_diagonal = agreement[~np.eye(4, dtype=bool)]
     assert np.isnan(off_diagonal).all()

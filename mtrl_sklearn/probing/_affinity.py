@@ -9,6 +9,7 @@ from mtrl_sklearn._conv import ConvMultiTaskClassifier
 from mtrl_sklearn._named_arrays import naming_numbers
 from mtrl_sklearn._relu import MultiTaskReLURepresentation
 from mtrl_sklearn._tasks import learn_encoding
+from mtrl_sklearn._warnings import warn_user
 from mtrl_sklearn.probing._blocks import open_representation
 
 # Rows with both labels from which on agreement counts more than the heads.
@@ -124,6 +125,11 @@ def label_agreement(Y):
         Phi coefficients; NaN where fewer than two rows have both labels or one of them
         does not vary there. 1 on the diagonal.
 
+    Warns
+    -----
+    UserWarning
+        If that is so for all pairs of tasks.
+
     Examples
     --------
     >>> import numpy as np
@@ -132,7 +138,18 @@ def label_agreement(Y):
     array([[1.  , 0.58],
            [0.58, 1.  ]])
     """
-    return sign_agreement(learn_encoding(Y).encode(Y))
+    signs = learn_encoding(Y).encode(Y)
+    agreement = sign_agreement(signs)
+    n_tasks = len(agreement)
+    if n_tasks > 1 and np.isnan(agreement).sum() == n_tasks * (n_tasks - 1):
+        n_both = _common_rows(signs)
+        largest = int(n_both[~np.eye(n_tasks, dtype=bool)].max())
+        warn_user(
+            f"No pair of {n_tasks} tasks has rows that show both classes of both, at "
+            f"least 2; the largest number of rows with labels of two is {largest}. All "
+            "agreements are NaN. task_affinity compares tasks by their heads instead."
+        )
+    return agreement
 
 
 def sign_agreement(signs: np.ndarray) -> np.ndarray:

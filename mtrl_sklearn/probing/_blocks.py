@@ -212,6 +212,8 @@ def as_rows(X: Any, empty: bool = False) -> np.ndarray:
 def refuse_sparse(X: Any) -> None:
     """Refuse inputs that are sparse, which a probe of raw inputs cannot read."""
     if remedy := dense_remedy(X, "X"):
+        if issparse(X):
+            check_array(X, accept_sparse="csr", input_name="X")  # what else is wrong
         raise TypeError(
             "X is a sparse matrix, but probes compare features with raw inputs as "
             f"arrays. Pass {remedy}, or a pipeline as representation, whose first "

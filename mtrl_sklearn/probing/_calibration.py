@@ -19,9 +19,10 @@ from mtrl_sklearn.probing._blocks import (
     open_representation,
 )
 from mtrl_sklearn.probing._draws import Draw, RandomSplit, draw_rows, read_shots
+from mtrl_sklearn.probing._new_tasks import N_JOBS
 from mtrl_sklearn.probing._ridge_logistic import block_scales
 from mtrl_sklearn.probing._settings import ProbeSettings
-from mtrl_sklearn.probing._sources import read_groups, read_sources
+from mtrl_sklearn.probing._sources import check_inputs, read_groups, read_sources
 
 WEIGHT_STEPS = 4  # weights are multiples of a quarter
 STRENGTHS = np.array([0.1, 0.2, 0.4, 0.8, 2.0, 4.0, 8.0])
@@ -38,7 +39,7 @@ TEST_SIZE = 0.25
         "representation": [HasMethods(["fit", "transform"])],
         "n_groups": [Interval(Integral, 2, None, closed="left")],
         "n_draws": [Interval(Integral, 1, None, closed="left")],
-        "n_jobs": [Integral, None],
+        "n_jobs": N_JOBS,
         "random_state": ["random_state"],
         "verbose": ["boolean"],
     },
@@ -111,6 +112,8 @@ def calibrate(
     ValueError
         If no source task has enough labels for a few-shot problem, there is a single
         task that shows both classes, or groups leave nothing to train on.
+    TypeError
+        If X is sparse, and no step of a pipeline makes arrays of it.
 
     Examples
     --------
@@ -128,6 +131,8 @@ def calibrate(
     """
     shots = read_shots(shots)
     sources = read_sources(X, Y, tasks)
+    check_inputs(representation, sources.X)
+    _check_shots(sources.signs, shots)
     X = sources.X
     random_state = check_random_state(random_state)
     seed = int(random_state.randint(2**31 - 1))
@@ -147,6 +152,17 @@ def calibrate(
             for k, of_settings in found.items():
                 scores[k].append(of_settings)
     return _average_settings(scores, list(blocks.present))
+
+
+def _check_shots(signs: np.ndarray, shots: tuple[int, ...]) -> None:
+    """Refuse numbers of labels that no task has, before anything is trained."""
+    rng = np.random.default_rng(0)  # how many labels a split leaves is not random
+    split = RandomSplit(TEST_SIZE)
+    if not any(draw_rows(of_task, shots, split, rng).few for of_task in signs.T):
+        raise ValueError(
+            "No source task has enough labels of both classes for a few-shot problem. "
+            "Pass smaller numbers in shots, or more labels."
+        )
 
 
 def _draw_problems(
@@ -254,11 +270,6 @@ def _average_settings(
 ) -> ProbeSettings:
     """The mean of good settings, for each number of labels."""
     scores = {k: of_problems for k, of_problems in scores.items() if of_problems}
-    if not scores:
-        raise ValueError(
-            "No source task has enough labels of both classes for a few-shot problem. "
-            "Pass smaller numbers in shots, or more labels."
-        )
     weights, strengths = _grid(len(names))
     chosen_weights: list[tuple[float, ...]] = []
     chosen_C: list[float] = []

@@ -1,6 +1,5 @@
 """Kinds of features that compete in a probe, and their scores."""
 
-from collections.abc import Iterable
 from copy import copy
 from typing import Any, NamedTuple
 
@@ -43,7 +42,7 @@ class Scores(NamedTuple):
 
 
 def list_contenders(
-    representation: Any, X: Any, probe: Any, baselines: Iterable[str], seed: int
+    representation: Any, X: Any, probe: Any, baselines: tuple[str, ...], seed: int
 ) -> list[Contender]:
     """The representation and its baselines, with features of all rows.
 
@@ -55,7 +54,7 @@ def list_contenders(
     probe : classifier or None
         A `LinearProbe` sees all blocks of features of the representation, any other
         classifier sees what `transform` returns. None is a `LinearProbe`.
-    baselines : iterable of {"raw", "random"}
+    baselines : tuple of {"raw", "random"}
     seed : int
         Of random features.
     """
@@ -72,12 +71,25 @@ def list_contenders(
         features = as_rows(estimator.transform(inputs))
     contenders = [Contender("representation", features, ours)]
     for name in baselines:
-        if name == "raw":
-            features = as_rows(inputs)
-        else:
-            features = random_features(estimator, inputs, seed)
+        is_raw = name == "raw"
+        features = (
+            as_rows(inputs) if is_raw else random_features(estimator, inputs, seed)
+        )
         contenders.append(Contender(name, features, plain))
     return contenders
+
+
+def sees_blocks(probe: Any) -> bool:
+    """Whether a probe compares features with raw inputs; None is one that does."""
+    return probe is None or isinstance(probe, LinearProbe)
+
+
+def check_probe(probe: Any, scoring: Any) -> None:
+    """Refuse parameters of a probe, or a scorer, before anything is trained."""
+    probe = LinearProbe() if probe is None else probe
+    if isinstance(probe, LinearProbe):
+        probe._validate_params()
+    check_scoring(probe, scoring)
 
 
 def _check_probe(probe: Any, representation: Any) -> None:

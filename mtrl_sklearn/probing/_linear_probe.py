@@ -257,7 +257,10 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         if isinstance(X, Blocks):
             return X
         self.representation_ = None
+        for name in ("n_features_in_", "feature_names_in_"):
+            vars(self).pop(name, None)
         if self.representation is None:
+            _refuse_images(X)
             return input_block(validate_rows(self, X, reset=True))
         blocks = compute_blocks(*self._open(self.representation, X, reset=True))
         self.representation_ = pin(self.representation)
@@ -267,8 +270,11 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
 
     def _open(self, representation, X, reset=False):
         """The estimator that makes features, and what it is given."""
-        with naming_numbers(X, "X"):
-            validate_data(self, X, skip_check_array=True, reset=reset)
+        if (
+            len(_shape(X)) <= 2
+        ):  # images have a shape, which the representation looks at
+            with naming_numbers(X, "X"):
+                validate_data(self, X, skip_check_array=True, reset=reset)
         return open_representation(representation, X)
 
     def _block_reader(self, X):
@@ -276,6 +282,7 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         if isinstance(X, Blocks):
             return X.take, len(X)
         if self.representation_ is None:
+            _refuse_images(X)
             rows = validate_rows(self, X, reset=False, empty=True)
             return lambda part: input_block(rows[part]), len(rows)
         estimator, X = self._open(self.representation_, X)
@@ -396,3 +403,18 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         if scores.shape[1] == 1:
             return self.classes_[(scores[:, 0] > 0).astype(np.intp)]
         return self.classes_[scores.argmax(axis=1)]
+
+
+def _refuse_images(X):
+    """Refuse inputs of more than two axes, where there is no representation of them."""
+    if len(shape := _shape(X)) > 2:
+        raise ValueError(
+            f"X has shape {shape}, as images or patches have, but a probe without a "
+            "representation takes rows. Pass X.reshape(len(X), -1), or a "
+            "representation of such inputs."
+        )
+
+
+def _shape(X: Any) -> tuple[int, ...]:
+    with naming_numbers(X, "X"):
+        return X.shape if hasattr(X, "shape") else np.asarray(X).shape

@@ -5,17 +5,19 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
-from sklearn.utils._optional_dependencies import check_pandas_support
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 
 from mtrl_sklearn._tasks import learn_encoding, warn_of_missing_codes
+from mtrl_sklearn._warnings import warn_user
 from mtrl_sklearn.probing._blocks import read_inputs
 from mtrl_sklearn.probing._contenders import (
     BASELINES,
+    check_probe,
     list_contenders,
     score_contenders,
 )
 from mtrl_sklearn.probing._draws import (
+    MIN_TEST_ROWS,
     FixedSplit,
     RandomSplit,
     Split,
@@ -23,12 +25,18 @@ from mtrl_sklearn.probing._draws import (
     read_shots,
 )
 
+# joblib knows no 0, and would say so after all that comes before
+N_JOBS: list[Any] = [
+    Interval(Integral, None, -1, closed="right"),
+    Interval(Integral, 1, None, closed="left"),
+    None,
+]
 PARAMETERS: dict[str, list[Any]] = {
     "probe": [HasMethods("fit"), None],
     "scoring": [str, callable],
     "n_draws": [Interval(Integral, 1, None, closed="left")],
     "test_size": [Interval(Real, 0, 1, closed="neither")],
-    "n_jobs": [Integral, None],
+    "n_jobs": N_JOBS,
     "random_state": ["random_state"],
     "verbose": ["boolean"],
 }
@@ -120,8 +128,15 @@ def probe_new_tasks(
         If pandas is not installed.
     ValueError
         If labels cannot be read, lengths differ, or shots or baselines are unknown.
+    TypeError
+        If X is sparse and inputs are to be compared.
     NotFittedError
         If the representation was not fitted.
+
+    Warns
+    -----
+    UserWarning
+        If no task has enough labels, so that the table is empty.
 
     Examples
     --------
@@ -138,9 +153,8 @@ def probe_new_tasks(
     >>> bool(summary.loc[("raw", 64), "gain"] > 0.1)
     True
     """
-    check_pandas_support("probe_new_tasks")
-    from mtrl_sklearn.probing._table import build_table  # pandas comes with an extra
-
+    build_table = import_table("probe_new_tasks")
+    check_probe(probe, scoring)
     shots, baselines = read_shots(shots), read_baselines(baselines)
     encoding = learn_encoding(Y)
     warn_of_missing_codes(encoding)
@@ -163,7 +177,54 @@ def probe_new_tasks(
         n_jobs=n_jobs,
         verbose=verbose,
     )
+    if not scores.records:
+        warn_of_no_scores(signs, encoding.task_names, scores.skipped)
     return build_table(scores.records, scores.skipped)
+
+
+def import_table(caller: str) -> Any:
+    """What makes a table of records; pandas, which it needs, comes with an extra."""
+    try:
+        import pandas  # noqa: F401, only to see whether it is there
+
+        from mtrl_sklearn.probing._table import build_table
+    except ImportError as error:
+        raise ImportError(
+            f"{caller} requires pandas. Install it with "
+            '`pip install "mtrl-sklearn[probing]"`.'
+        ) from error
+    return build_table
+
+
+def warn_of_no_scores(
+    signs: np.ndarray, names: np.ndarray, skipped: list[dict[str, Any]]
+) -> None:
+    """Say why a table is empty.
+
+    Parameters
+    ----------
+    signs : ndarray of shape (n_samples, n_tasks)
+    names : ndarray of shape (n_tasks,)
+    skipped : list of dict
+        Entries of the table, one for each task and number of labels.
+    """
+    counts = (signs > 0).sum(axis=0), (signs < 0).sum(axis=0)
+    richest = int(np.minimum(*counts).argmax())
+    n_positive, n_negative = (int(count[richest]) for count in counts)
+    k = min(entry["shots"] for entry in skipped)
+    reason = next(
+        entry["reason"]
+        for entry in skipped
+        if entry["shots"] == k and entry["task"] == names[richest]
+    )
+    warn_user(
+        f"The table is empty: none of the {len(names)} tasks has enough labels. For "
+        f"shots={k}, the fewest asked for, a task needs {k // 2} positive and "
+        f"{k - k // 2} negative labels to train on, and {MIN_TEST_ROWS} of each class "
+        f"to test on. The task with most, {str(names[richest])!r}, has {n_positive} "
+        f"positive and {n_negative} negative ones ({reason}). Pass smaller numbers in "
+        "shots, or more labels; the table's skipped lists all tasks."
+    )
 
 
 def read_baselines(baselines: Any) -> tuple[str, ...]:

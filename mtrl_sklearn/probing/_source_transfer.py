@@ -5,14 +5,23 @@ from numbers import Integral
 import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
 from sklearn.utils import check_random_state
-from sklearn.utils._optional_dependencies import check_pandas_support
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 from sklearn.utils.validation import _num_samples
 
-from mtrl_sklearn.probing._contenders import list_contenders, score_contenders
+from mtrl_sklearn.probing._contenders import (
+    check_probe,
+    list_contenders,
+    score_contenders,
+    sees_blocks,
+)
 from mtrl_sklearn.probing._draws import FixedSplit, read_groups_of_rows, read_shots
-from mtrl_sklearn.probing._new_tasks import PARAMETERS, read_baselines
-from mtrl_sklearn.probing._sources import read_groups, read_sources
+from mtrl_sklearn.probing._new_tasks import (
+    PARAMETERS,
+    import_table,
+    read_baselines,
+    warn_of_no_scores,
+)
+from mtrl_sklearn.probing._sources import check_inputs, read_groups, read_sources
 
 
 @validate_params(
@@ -86,6 +95,13 @@ def source_task_transfer(
     ValueError
         If there is a single task that shows both classes, groups leave nothing to train
         on, or labels cannot be read.
+    TypeError
+        If X is sparse and inputs are to be compared.
+
+    Warns
+    -----
+    UserWarning
+        If no task has enough labels, so that the table is empty.
 
     Examples
     --------
@@ -101,11 +117,12 @@ def source_task_transfer(
     >>> bool(gain["raw"] > 0.1)
     True
     """
-    check_pandas_support("source_task_transfer")
-    from mtrl_sklearn.probing._table import build_table  # pandas comes with an extra
-
+    build_table = import_table("source_task_transfer")
+    check_probe(probe, scoring)
     shots, baselines = read_shots(shots), read_baselines(baselines)
     sources = read_sources(X, Y, tasks)
+    if baselines or sees_blocks(probe):
+        check_inputs(estimator, sources.X)
     groups = read_groups_of_rows(groups, _num_samples(X))
     groups = None if groups is None else groups[sources.rows]
     X = sources.X
@@ -132,6 +149,8 @@ def source_task_transfer(
         )
         records += [record | {"group": group} for record in scores.records]
         skipped += scores.skipped
+    if not records:
+        warn_of_no_scores(sources.signs, names, skipped)
     return build_table(records, skipped)
 
 

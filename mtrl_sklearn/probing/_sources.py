@@ -4,13 +4,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.cluster.hierarchy import cut_tree, linkage
+from scipy.sparse import issparse
 from scipy.spatial.distance import squareform
 from sklearn import get_config
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _get_feature_names
 
 from mtrl_sklearn._conv import ConvMultiTaskClassifier
+from mtrl_sklearn._inputs import flatten_inputs
+from mtrl_sklearn._named_arrays import naming_numbers
 from mtrl_sklearn._ranks import alone
 from mtrl_sklearn._tasks import (
     LabelEncoding,
@@ -21,10 +25,18 @@ from mtrl_sklearn._tasks import (
     warn_of_missing_codes,
 )
 from mtrl_sklearn.probing._affinity import sign_agreement
-from mtrl_sklearn.probing._blocks import has_source_tasks, read_inputs, unfreeze
+from mtrl_sklearn.probing._blocks import (
+    as_rows,
+    has_source_tasks,
+    read_inputs,
+    unfreeze,
+)
 
 # Clusters of tasks per group, so that groups come out of similar size.
 CLUSTERS_PER_GROUP = 8
+
+# Rows that tell what the steps of a pipeline make of inputs.
+N_TRIED = 256
 
 
 class SourceTasks(NamedTuple):
@@ -97,6 +109,35 @@ class SourceTasks(NamedTuple):
             y, fit_params = np.where(signs == 0, np.nan, signs > 0), {}
         with alone():
             return estimator.fit(_safe_indexing(self.X, rows), y, **fit_params)
+
+
+def check_inputs(estimator: Any, X: Any) -> None:
+    """Refuse inputs that no probe could see, before an estimator is trained on them.
+
+    Of a pipeline, what the steps before the learner make of a few sparse rows tells
+    whether they make arrays.
+
+    Parameters
+    ----------
+    estimator : estimator or pipeline
+    X : array-like or sparse matrix
+    """
+    estimator, head = _thaw(estimator), None
+    if isinstance(estimator, Pipeline):
+        head = estimator[: [*estimator.named_steps].index(_name_learner(estimator))]
+    with naming_numbers(X, "X"):
+        _get_feature_names(X)  # refuses those of two types
+    if not head:
+        as_rows(X)
+        if has_source_tasks(estimator):
+            flatten_inputs(X, getattr(estimator, "input_shape", ()), None)
+    elif issparse(X):
+        try:
+            made = head.fit_transform(_safe_indexing(X, slice(N_TRIED)))
+        except Exception:  # they may need labels, or more rows
+            return
+        if issparse(made):
+            as_rows(made)
 
 
 def _thaw(estimator: Any) -> Any:
