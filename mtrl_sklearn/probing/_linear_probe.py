@@ -416,5 +416,5 @@ def _refuse_images(X):
 
 
 def _shape(X: Any) -> tuple[int, ...]:
-    with naming_numbers(X, "X"):
-        return X.shape if hasattr(X, "shape") else np.asarray(X).shape
+    with naming_numbers(X, "X") as values:
+        return values.shape if hasattr(values, "shape") else np.asarray(values).shape
