@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _kinds import KINDS
 from joblib import Parallel, delayed
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -175,6 +177,41 @@ def assays(seed, held_out):
     return {"table": table, "rank": ours.n_components_, "seconds": seconds}
 
 
+def harm(name, seed):
+    """ROC-AUC of source tasks on a quarter of the rows, with the cut and without."""
+    X, Y = KINDS[name](seed)
+    train, test = train_test_split(np.arange(X.shape[0]), random_state=seed)
+    row = {}
+    for n_components in (None, "auto"):
+        representation = MultiTaskReLURepresentation(
+            n_components=n_components, random_state=seed
+        )
+        start = time.perf_counter()
+        representation.fit(X[train], Y[train])
+        row[f"{n_components} seconds"] = time.perf_counter() - start
+        row[f"{n_components}"] = representation.score(X[test], Y[test])
+    row["rank"] = representation.n_components_
+    return row
+
+
+def report_harm(seeds):
+    """One line for each kind of data, as they come."""
+    print("\nn_components=None and 'auto': ROC-AUC of source tasks on new rows")
+    print(f"  {'data':22s}  None   auto   least gain  time  ranks")
+    results = {}
+    for name in KINDS:
+        rows = results[name] = [harm(name, seed) for seed in seeds]
+        none, auto = (np.array([row[k] for row in rows]) for k in ("None", "auto"))
+        took = [row["auto seconds"] / row["None seconds"] for row in rows]
+        print(
+            f"  {name:22s} {none.mean():.3f}  {auto.mean():.3f}    "
+            f"{(auto - none).min():+.3f}    {np.mean(took):4.1f}x  "
+            f"{[row['rank'] for row in rows]}",
+            flush=True,
+        )
+    return results
+
+
 def report(title, rows):
     print(f"\n{title}")
     keys = rows[0].keys()
@@ -188,9 +225,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--output", type=Path, default=Path("relu_quality.json"))
+    parser.add_argument(
+        "--only-harm", action="store_true", help="only what the cut of 'auto' costs"
+    )
     arguments = parser.parse_args()
     seeds = range(arguments.seeds)
-    results = {}
+    results = {"harm": report_harm(seeds)}
+    if arguments.only_harm:
+        return
     for algorithm in ("alternating", "joint"):
         for n_samples, n_features in ((2000, 100), (4000, 1000)):
             title = f"{algorithm}, d={n_features}, n={n_samples}, r=4, T=64, 256 units"
