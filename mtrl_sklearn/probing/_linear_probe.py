@@ -1,5 +1,6 @@
 """LinearProbe: parameters, validation, documentation."""
 
+import math
 from copy import copy
 from dataclasses import replace
 from numbers import Real
@@ -101,7 +102,7 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         The representation as it was in `fit`, which predictions come from. Networks of
         this package share its arrays, other transformers are copied.
     n_features_in_ : int
-        Where X had two dimensions.
+        Number of values of an input.
     feature_names_in_ : ndarray of shape (n_features_in_,)
 
     See Also
@@ -251,8 +252,7 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         shape = _shape(X)
         if reset:
             self.representation_ = None
-            for name in ("n_features_in_", "feature_names_in_"):
-                vars(self).pop(name, None)
+            vars(self).pop("feature_names_in_", None)
         if representation is None:
             if len(shape) > 2:
                 raise ValueError(
@@ -266,6 +266,8 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         if len(shape) <= 2:  # images have a shape, which the representation looks at
             with naming_numbers(X, "X"):
                 validate_data(self, X, skip_check_array=True, reset=reset)
+        elif reset:
+            self.n_features_in_ = math.prod(shape[1:])
         given = X
         estimator, X = open_representation(representation, X)
         if reset:
@@ -273,7 +275,7 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
             blocks = compute_blocks(estimator, X)
             if rows_differ(given):
                 return blocks
-            return blocks.take(np.zeros(len(blocks), dtype=int))  # not to the last bit
+            return blocks.take(np.zeros(len(blocks), dtype=int))  # but for rounding
         used = list(self.coef_)
         if not self.first_layer_ or "hidden" not in used:
             return compute_blocks(estimator, X, used)
