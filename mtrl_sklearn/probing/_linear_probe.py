@@ -1,5 +1,6 @@
 """LinearProbe: parameters, validation, documentation."""
 
+import math
 from copy import copy
 from dataclasses import replace
 from numbers import Real
@@ -109,7 +110,7 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         The representation as it was in `fit`, which predictions come from. Networks of
         this package share its arrays, other transformers are copied.
     n_features_in_ : int
-        Where X had two dimensions.
+        Number of values of an input.
     feature_names_in_ : ndarray of shape (n_features_in_,)
 
     See Also
@@ -257,8 +258,7 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         if isinstance(X, Blocks):
             return X
         self.representation_ = None
-        for name in ("n_features_in_", "feature_names_in_"):
-            vars(self).pop(name, None)
+        vars(self).pop("feature_names_in_", None)
         if self.representation is None:
             _refuse_images(X)
             return input_block(validate_rows(self, X, reset=True))
@@ -275,6 +275,8 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         ):  # images have a shape, which the representation looks at
             with naming_numbers(X, "X"):
                 validate_data(self, X, skip_check_array=True, reset=reset)
+        elif reset:
+            self.n_features_in_ = math.prod(_shape(X)[1:])
         return open_representation(representation, X)
 
     def _block_reader(self, X):
