@@ -55,7 +55,7 @@ def relu_scale(state: State | None, data: TaskData) -> InputScale:
         state, mean, scale, data.n_observed or data.n_rows, 1 / INPUT_SQUARED_NORM
     )
     if not found.waiting:
-        is_heavy = is_constant & (np.abs(mean) > HEAVY * found.scale)
+        is_heavy = is_constant & (np.abs(mean) / HEAVY > found.scale)
         if state is not None:
             is_heavy &= mean == state["input_mean"]
         found = found._replace(is_heavy=is_heavy)

@@ -17,10 +17,11 @@ FIRST = BASIS[:, 0]  # the direction above the edge
 
 def network(heads=None):
     """A first layer that looks at all directions, but ten times as much at one."""
-    left = np.linalg.qr(RNG.standard_normal((N_HIDDEN, N_FEATURES)))[0]
+    rng = np.random.default_rng(1)
+    left = np.linalg.qr(rng.standard_normal((N_HIDDEN, N_FEATURES)))[0]
     values = np.r_[10.0, np.linspace(1, 0.9, N_FEATURES - 1)]
     weights = torch.from_numpy((left * values) @ BASIS.T)
-    biases = 0.1 * torch.from_numpy(RNG.standard_normal(N_HIDDEN))
+    biases = 0.1 * torch.from_numpy(rng.standard_normal(N_HIDDEN))
     mean, scale = torch.zeros(N_FEATURES).double(), torch.ones(()).double()
     return Trained(weights, biases, mean, scale, heads)
 
@@ -54,6 +55,11 @@ def test_a_rank_that_is_asked_for_is_taken(n_components):
     assert rank_of(found) == (n_components or N_FEATURES)
 
 
+def with_noise(signs, share):
+    is_wrong = np.random.default_rng(2).random(signs.shape) < share
+    return np.where(is_wrong, -signs, signs)
+
+
 def knows_by_heart(signs, rows):
     """A network whose heads give these labels exactly, as those of a cut one cannot."""
     trained = network()
@@ -62,10 +68,12 @@ def knows_by_heart(signs, rows):
     return trained._replace(heads=Heads(coef, np.zeros(len(coef))))
 
 
-@pytest.mark.parametrize(("signs", "rank"), [(ON_FIRST, 1), (ON_ALL, N_FEATURES)])
-def test_rows_held_out_decide_whatever_training_rows_say(signs, rank):
+@pytest.mark.parametrize(
+    ("signs", "noise", "rank"), [(ON_FIRST, 0.2, 1), (ON_ALL, 0.0, N_FEATURES)]
+)
+def test_rows_held_out_decide_whatever_training_rows_say(signs, noise, rank):
     rows, others = np.arange(200), np.arange(200, 400)
-    noisy = np.where(RNG.random(signs.shape) < 0.2, -signs, signs)
+    noisy = with_noise(signs, noise)
     noisy[others] = signs[others]
     trained = knows_by_heart(noisy, rows)
     data = labelled(noisy, rows=rows, held_out=others)
@@ -73,9 +81,13 @@ def test_rows_held_out_decide_whatever_training_rows_say(signs, rank):
     assert rank_of(found) == rank
 
 
-@pytest.mark.parametrize(("signs", "rank"), [(ON_FIRST, 1), (ON_ALL, N_FEATURES)])
-def test_another_network_decides_where_training_rows_speak_against_a_cut(signs, rank):
-    noisy = np.where(RNG.random(signs.shape) < 0.2, -signs, signs)
+@pytest.mark.parametrize(
+    ("signs", "noise", "rank"), [(ON_FIRST, 0.2, 1), (ON_ALL, 0.0, N_FEATURES)]
+)
+def test_another_network_decides_where_training_rows_speak_against_a_cut(
+    signs, noise, rank
+):
+    noisy = with_noise(signs, noise)
     data = labelled(noisy, rows=np.arange(200))
     trained = knows_by_heart(noisy, data.rows)
     parts = []

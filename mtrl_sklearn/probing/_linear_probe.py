@@ -270,12 +270,10 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
 
     def _open(self, representation, X, reset=False):
         """The estimator that makes features, and what it is given."""
-        if (
-            len(_shape(X)) <= 2
-        ):  # images have a shape, which the representation looks at
+        if len(_shape(X)) <= 2:
             with naming_numbers(X, "X"):
                 validate_data(self, X, skip_check_array=True, reset=reset)
-        elif reset:
+        elif reset:  # the representation looks at the shape of images
             self.n_features_in_ = math.prod(_shape(X)[1:])
         return open_representation(representation, X)
 
