@@ -111,7 +111,7 @@ class DescentMixin:
         """
         with together():
             BaseEstimator._validate_params(self)
-            _check_callbacks(self.callbacks or [])
+            _check_callbacks(self.callbacks or [], self.early_stopping)
             resolve_device(self.device)
         resume = goes_on and hasattr(self, "n_iter_")
         if n_ranks() > 1:
@@ -265,13 +265,21 @@ class DescentMixin:
             )
 
 
-def _check_callbacks(callbacks: Sequence[Any]) -> None:
+def _check_callbacks(callbacks: Sequence[Any], early_stopping: bool) -> None:
     for given in callbacks:
         if not issubclass(kind_of_callback(given), Callback):
             raise TypeError(
                 "callbacks should be a list of skorch callbacks, got one with "
                 f"{given!r}. Pass callbacks, or tuples of a name and a callback; those "
                 "of scikit-learn go to set_callbacks."
+            )
+        callback = given[-1] if isinstance(given, tuple) else given
+        monitor = getattr(callback, "monitor", None)
+        if monitor in ("valid_loss", "valid_loss_best") and not early_stopping:
+            raise ValueError(
+                f"callbacks: {kind_of_callback(given).__name__} monitors {monitor!r}, "
+                "which only early_stopping=True records. Pass early_stopping=True, or "
+                f"monitor={monitor.replace('valid', 'train')!r}."
             )
 
 

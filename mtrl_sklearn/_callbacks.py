@@ -90,7 +90,8 @@ class StopOnPlateau(Callback):
 class ValidationScore(Callback):
     """Score held-out rows after each epoch and end in the state of the best one.
 
-    Records "validation_score" and "validation_error", which is 1 minus the score.
+    Records "validation_score" and "validation_error", which is 1 minus the score, and
+    the latter as "valid_loss", with "valid_loss_best", for callbacks of skorch.
 
     Parameters
     ----------
@@ -203,8 +204,13 @@ def resume(net: DescentNet, progress: Progress) -> None:
 
 
 def _record_validation(net: NeuralNet, score: float) -> None:
+    """Under our own names, and under those that skorch's callbacks monitor."""
+    error = 1 - score
+    earlier = [epoch["valid_loss"] for epoch in net.history[:-1]]
     net.history.record("validation_score", score)
-    net.history.record("validation_error", 1 - score)
+    net.history.record("validation_error", error)
+    net.history.record("valid_loss", error)
+    net.history.record("valid_loss_best", error < min(earlier, default=np.inf))
 
 
 class ScikitLearnCallbacks(Callback):

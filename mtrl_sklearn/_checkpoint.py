@@ -10,6 +10,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -234,7 +235,8 @@ def describe_callbacks(given: Any) -> str:
     ----------
     given : list of skorch callbacks
         Each one counts with its class and its settings: attributes without a trailing
-        underscore. Of settings that are objects only the class counts.
+        underscore, as they are once it is initialised, since skorch's own change them
+        there. Of settings that are objects only the class counts.
     """
     if isinstance(given, (bool, int, float, str, np.generic, type(None))):
         return show(given)
@@ -244,7 +246,9 @@ def describe_callbacks(given: Any) -> str:
     name = f"{named.__module__}.{named.__qualname__}"
     if not isinstance(given, Callback):
         return name
-    settings = {k: v for k, v in vars(given).items() if not k.endswith("_")}
+    ready = copy(given)
+    ready.initialize()
+    settings = {k: v for k, v in vars(ready).items() if not k.endswith("_")}
     shown = (f"{k}={describe_callbacks(v)}" for k, v in sorted(settings.items()))
     return f"{name}({', '.join(shown)})"
 

@@ -182,7 +182,9 @@ class ConvMultiTaskClassifier(
         Continue from the previous fit: weights, optimiser and random stream.
 
     callbacks : list of skorch callbacks, default=None
-        Called during training; they find the torch module, with its ``filters`` of
+        Called during training. The history has "train_loss", and with
+        ``early_stopping`` "validation_score" and, for monitors of skorch, 1 minus it as
+        "valid_loss". They find the torch module, with its ``filters`` of
         shape (n_filters, n_weights), in ``net.module_``. A parameter that they freeze
         (`skorch.callbacks.Freezer`: "filters", "biases", "head_coef",
         "head_intercept") stays as it is until it is unfrozen. For scikit-learn's own

@@ -313,7 +313,7 @@ def descend_conv(
         module,
         ClassLoss(n_heads),
         learning_rate=options.learning_rate,
-        weight_decay=options.weight_decay / (data.n_tasks if full_batch else 1),
+        weight_decay=options.weight_decay / (_count_tasks(data) if full_batch else 1),
         batch_size=data.n_rows if full_batch else options.batch_size,
         max_epochs=options.max_epochs,
         generator=generator,
@@ -345,6 +345,12 @@ def descend_conv(
         settled or annealed,
         log.interrupted,
     )
+
+
+def _count_tasks(data: ClassData) -> int:
+    """Tasks with rows of any weight, on all ranks; others count for nothing."""
+    totals = np.bincount(data.tasks, data.weights, minlength=data.n_tasks)
+    return max(int(np.count_nonzero(sum(gather(totals)))), 1)
 
 
 @torch.no_grad()

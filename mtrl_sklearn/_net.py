@@ -184,9 +184,15 @@ class DescentNet(NeuralNet):
                 "for extreme values in X. Nothing of this fit is kept."
             )
 
+    def show_batch(self, batch: Batch) -> Batch:
+        """Inputs and labels, as callbacks that score a batch expect them."""
+        return Batch(batch[:2], batch.share)
+
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """As in skorch, where callbacks may end training by KeyboardInterrupt."""
         getattr(self, method_name)(self, **cb_kwargs)
+        if method_name == "on_batch_end" and self.is_watched:
+            cb_kwargs["batch"] = self.show_batch(cb_kwargs["batch"])
         for _, callback in self.callbacks_:
             try:
                 getattr(callback, method_name)(self, **cb_kwargs)

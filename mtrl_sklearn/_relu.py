@@ -168,7 +168,10 @@ class MultiTaskReLURepresentation(
         must be the same.
 
     callbacks : list of skorch callbacks, default=None
-        Called during training by "alternating" and "joint". A parameter of the torch
+        Called during training by "alternating" and "joint". The history has
+        "train_loss", and with ``early_stopping`` "validation_score" and, for monitors
+        of skorch, 1 minus it as "valid_loss". Scorers get labels of 0 and 1, NaN where
+        none was observed. A parameter of the torch
         module that they freeze (`skorch.callbacks.Freezer`: "hidden_weights",
         "hidden_biases", "task_coef", "task_intercept") stays as it is until it is
         unfrozen; ``n_components``, and the heads after a cut, are found once training

@@ -22,6 +22,7 @@ from mtrl_sklearn._lazy_adamw import LazyAdamW
 from mtrl_sklearn._losses import MultiTaskLoss, log_odds
 from mtrl_sklearn._modules import TwoLayerReLU, find_full_columns
 from mtrl_sklearn._net import (
+    Batch,
     DescentNet,
     TrainingLog,
     export_state,
@@ -29,7 +30,7 @@ from mtrl_sklearn._net import (
     train,
 )
 from mtrl_sklearn._precision import Precision
-from mtrl_sklearn._products import as_dtype, cast
+from mtrl_sklearn._products import as_dtype, cast, is_sparse
 from mtrl_sklearn._rank_choice import choose_rank
 from mtrl_sklearn._ranks import sum_over_ranks
 from mtrl_sklearn._rows import to_numpy
@@ -148,6 +149,14 @@ class MultiTaskNet(DescentNet):
             whole = heads.expand(tuple(gradients[:2])) + tuple(gradients[2:])
             self.update(batch, heads.whole + layer, whole)
         return {"loss": loss, "y_pred": scores}
+
+    def show_batch(self, batch: Batch) -> Batch:
+        """Dense signs as labels: 0 and 1, or NaN where nothing was observed."""
+        X, signs = batch
+        if is_sparse(signs):
+            return batch
+        labels = torch.where(signs == 0, torch.nan, (signs > 0).to(signs.dtype))
+        return Batch((X, labels), batch.share)
 
     def on_epoch_end(self, net: "MultiTaskNet", **kwargs: Any) -> None:
         """Bring heads up to date that were without labels, before anyone reads them."""

@@ -272,7 +272,9 @@ def test_callbacks_belong_to_a_call(tmp_path):
             assert_same_fit(again.fit(*subspace_rows()), expected)
     model.set_params(checkpoint=next(tmp_path.iterdir()))
     with pytest.raises(ValueError, match="in callbacks"):
-        model.set_params(callbacks=[EarlyStopping(sink=repr)]).fit(*subspace_rows())
+        model.set_params(callbacks=[EarlyStopping("train_loss", sink=repr)]).fit(
+            *subspace_rows()
+        )
 
 
 def test_a_callback_is_told_by_class_and_settings():

@@ -20,7 +20,7 @@ from mtrl_sklearn._signs import (
     pack_signs,
     pair_roc_auc,
 )
-from mtrl_sklearn._spectral import select_rank, truncate
+from mtrl_sklearn._spectral import candidate_ranks, truncate
 from mtrl_sklearn._task_predictions import mean_roc_auc
 from mtrl_sklearn._tasks import learn_encoding
 from mtrl_sklearn.metrics import (
@@ -391,9 +391,9 @@ def test_the_rank_that_is_found_does_not_depend_on_scale(drawn, factor):
     clear = strong + 1e-3 * rng.standard_normal((12, 12))
     for matrix, expected in ((W, None), (clear, 2)):
         values = np.linalg.svd(matrix, compute_uv=False)
-        rank = select_rank(values)
+        ranks = candidate_ranks(values)
         assert rank == expected or expected is None
-        assert select_rank(factor * values) == rank
+        assert candidate_ranks(factor * values) == ranks
 
 
 # ------------------------------------------------------------------------------- rows
