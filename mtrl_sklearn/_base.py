@@ -104,14 +104,16 @@ class DescentMixin:
     def _validate_params(self) -> None:
         """Left to `_begin`: scikit-learn skips it in later calls of partial_fit."""
 
-    def _begin(self, goes_on: bool) -> bool:
-        """Check the parameters, and that all ranks have the same.
+    def _begin(self, goes_on: bool, validates: bool = False) -> bool:
+        """Check the parameters, for a fit that scores held-out rows or not.
+
+        All ranks have to have the same.
 
         Returns whether there is an earlier fit, which this one then goes on from.
         """
         with together():
             BaseEstimator._validate_params(self)
-            _check_callbacks(self.callbacks or [], self.early_stopping)
+            _check_callbacks(self.callbacks or [], validates)
             resolve_device(self.device)
         resume = goes_on and hasattr(self, "n_iter_")
         if n_ranks() > 1:
@@ -265,7 +267,8 @@ class DescentMixin:
             )
 
 
-def _check_callbacks(callbacks: Sequence[Any], early_stopping: bool) -> None:
+def _check_callbacks(callbacks: Sequence[Any], validates: bool) -> None:
+    names: set[Any] = set()  # under which earlier ones record scores
     for given in callbacks:
         if not issubclass(kind_of_callback(given), Callback):
             raise TypeError(
@@ -274,11 +277,14 @@ def _check_callbacks(callbacks: Sequence[Any], early_stopping: bool) -> None:
                 "of scikit-learn go to set_callbacks."
             )
         callback = given[-1] if isinstance(given, tuple) else given
+        callback = callback() if isinstance(callback, type) else callback
+        names |= {getattr(callback, "name", None)}
         monitor = getattr(callback, "monitor", None)
-        if monitor in ("valid_loss", "valid_loss_best") and not early_stopping:
+        is_there = validates or "valid_loss" in names
+        if monitor in ("valid_loss", "valid_loss_best") and not is_there:
             raise ValueError(
                 f"callbacks: {kind_of_callback(given).__name__} monitors {monitor!r}, "
-                "which only early_stopping=True records. Pass early_stopping=True, or "
+                "which only fit with early_stopping=True records. Use these, or pass "
                 f"monitor={monitor.replace('valid', 'train')!r}."
             )
 

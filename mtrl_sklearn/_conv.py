@@ -440,7 +440,7 @@ class ConvMultiTaskClassifier(
             if it never left its start, if it ended far above that of guessing, or if no
             filter tells training rows apart.
         """
-        resume = self._begin(self.warm_start)
+        resume = self._begin(self.warm_start, self.early_stopping)
         with last_good_state(self):
             data = self._read_data(X, y, tasks, None, sample_weight, not resume)
             arrays = {"y": data.codes, "tasks": data.tasks, "weights": data.weights}

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from scipy.special import softmax
 from skorch.callbacks import Callback
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from mtrl_sklearn._input_scale import conv_scale
 from mtrl_sklearn._lazy_adamw import LazyAdamW
 from mtrl_sklearn._losses import ClassLoss
 from mtrl_sklearn._modules import TwoLayerConv
-from mtrl_sklearn._net import DescentNet, export_state, restore_state, train
+from mtrl_sklearn._net import Batch, DescentNet, export_state, restore_state, train
 from mtrl_sklearn._patches import PatchGrid
 from mtrl_sklearn._ranks import (
     Shard,
@@ -171,7 +172,37 @@ def evaluate(
     return Evaluation(value, scores, dict(zip(trained, summed)))
 
 
-class AdamConvNet(DescentNet):
+class ConvNet(DescentNet):
+    """What scorers among callbacks see of the training of a `TwoLayerConv`."""
+
+    def show_scores(self, batch: Batch, scores: Tensor) -> Tensor:
+        """Scores of each row's own head, (n_samples, n_columns)."""
+        X, _, tasks, _ = batch
+        n_heads = self.criterion_.n_heads
+        if n_heads > 1:
+            own = torch.arange(len(scores), device=scores.device), tasks
+            scores = scores.unflatten(1, (n_heads, -1))[own]
+        return scores.to(X.dtype)
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """A column for each class; one number for the second of two."""
+        scores = super().decision_function(X)
+        return scores[:, 0] if scores.shape[1] == 1 else scores
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Positions of the classes that the scores stand for."""
+        scores = self.decision_function(X)
+        return scores.argmax(1) if scores.ndim == 2 else (scores > 0).astype(int)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities of classes, (n_samples, n_classes)."""
+        scores = self.decision_function(X)
+        if scores.ndim == 1:
+            scores = np.column_stack([np.zeros_like(scores), scores])
+        return softmax(scores, axis=1)
+
+
+class AdamConvNet(ConvNet):
     """Trains a `TwoLayerConv` with AdamW on mini-batches."""
 
     def initialize_optimizer(self, triggered_directly: Any = None) -> "AdamConvNet":
@@ -213,7 +244,7 @@ class AdamConvNet(DescentNet):
         return {"loss": found.loss, "y_pred": found.scores}
 
 
-class FullBatchConvNet(DescentNet):
+class FullBatchConvNet(ConvNet):
     """The same on all rows, with a penalty ``weight_decay / 2 * ||W||^2``."""
 
     def initialize_optimizer(
@@ -223,6 +254,7 @@ class FullBatchConvNet(DescentNet):
         trained = [p for p in self.module_.parameters() if p.requires_grad]
         self.optimizer_ = AdaptiveGradientDescent(trained, self.learning_rate)
         self.patches_: Tensor | None = None
+        self.scores_ = torch.empty(0)
         return self
 
     @torch.no_grad()
@@ -232,10 +264,10 @@ class FullBatchConvNet(DescentNet):
         module = self.module_
         if self.patches_ is None:
             self.patches_ = module.patches(X)
-        patches, scores = self.patches_, X.new_empty(0)
+        patches = self.patches_
+        seen: list[tuple[float, Tensor]] = []
 
         def closure() -> float:
-            nonlocal scores
             loss, scores, gradients = evaluate(
                 module, self.criterion_, patches, tuple(labels), None, batch.share
             )
@@ -246,10 +278,14 @@ class FullBatchConvNet(DescentNet):
                     loss = loss + self.weight_decay / 2 * parameter.square().sum()
                 parameter.grad = gradient
             self.show_gradients(batch)
+            seen.append((loss.item(), scores))
             return loss.item()
 
         loss = self.optimizer_.step(closure)
-        return {"loss": torch.tensor(loss, dtype=torch.float64), "y_pred": scores}
+        for value, scores in seen:
+            if value == loss:  # not where a step was taken back
+                self.scores_ = scores
+        return {"loss": torch.tensor(loss, dtype=torch.float64), "y_pred": self.scores_}
 
 
 SOLVERS = {"adam": AdamConvNet, "gd": FullBatchConvNet}

@@ -188,11 +188,21 @@ class DescentNet(NeuralNet):
         """Inputs and labels, as callbacks that score a batch expect them."""
         return Batch(batch[:2], batch.share)
 
+    def show_scores(self, batch: Batch, scores: Tensor) -> Tensor:
+        """Scores of a batch for callbacks, from what ``train_step`` returns."""
+        raise NotImplementedError
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Scores for a scorer: in a scoring callback, those of the epoch."""
+        return np.concatenate([to_numpy(scores) for scores in self.forward_iter(X)])
+
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """As in skorch, where callbacks may end training by KeyboardInterrupt."""
         getattr(self, method_name)(self, **cb_kwargs)
         if method_name == "on_batch_end" and self.is_watched:
-            cb_kwargs["batch"] = self.show_batch(cb_kwargs["batch"])
+            batch = cb_kwargs["batch"]
+            cb_kwargs["batch"] = self.show_batch(batch)
+            cb_kwargs["y_pred"] = self.show_scores(batch, cb_kwargs["y_pred"])
         for _, callback in self.callbacks_:
             try:
                 getattr(callback, method_name)(self, **cb_kwargs)

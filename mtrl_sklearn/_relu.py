@@ -423,7 +423,7 @@ class MultiTaskReLURepresentation(
             loss ended far above that of guessing, or if no hidden unit tells training
             rows apart.
         """
-        resume = self._begin(self.warm_start)
+        resume = self._begin(self.warm_start, self.early_stopping)
         with last_good_state(self):
             self._warn_of_ignored_options()
             X_valid, signs = self._read_training_data(X, y, tasks, not resume)

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from scipy.special import expit
 from skorch.callbacks import Callback
 from torch import Tensor
 
@@ -30,7 +31,7 @@ from mtrl_sklearn._net import (
     train,
 )
 from mtrl_sklearn._precision import Precision
-from mtrl_sklearn._products import as_dtype, cast, is_sparse
+from mtrl_sklearn._products import as_dtype, cast, is_sparse, with_values
 from mtrl_sklearn._rank_choice import choose_rank
 from mtrl_sklearn._ranks import sum_over_ranks
 from mtrl_sklearn._rows import to_numpy
@@ -151,12 +152,26 @@ class MultiTaskNet(DescentNet):
         return {"loss": loss, "y_pred": scores}
 
     def show_batch(self, batch: Batch) -> Batch:
-        """Dense signs as labels: 0 and 1, or NaN where nothing was observed."""
+        """Signs as labels: 0 and 1, or NaN where nothing was observed."""
         X, signs = batch
-        if is_sparse(signs):
-            return batch
+        signs = signs.to_dense() if is_sparse(signs) else signs
         labels = torch.where(signs == 0, torch.nan, (signs > 0).to(signs.dtype))
         return Batch((X, labels), batch.share)
+
+    def show_scores(self, batch: Batch, scores: Tensor) -> Tensor:
+        """Scores (n_samples, n_tasks), 0 for missing labels that none was found for."""
+        signs = batch[1]
+        if is_sparse(signs):
+            scores = with_values(signs, scores).to_dense()
+        return scores.to(signs.dtype)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Labels of 0 and 1 that the scores stand for."""
+        return (self.decision_function(X) > 0).astype(float)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probability of label 1 of each task."""
+        return expit(self.decision_function(X))
 
     def on_epoch_end(self, net: "MultiTaskNet", **kwargs: Any) -> None:
         """Bring heads up to date that were without labels, before anyone reads them."""
