@@ -287,6 +287,12 @@ def _check_callbacks(callbacks: Sequence[Any], validates: bool) -> None:
                 "which only fit with early_stopping=True records. Use these, or pass "
                 f"monitor={monitor.replace('valid', 'train')!r}."
             )
+        if getattr(callback, "on_train", True) is False:
+            warn_user(
+                f"callbacks: {kind_of_callback(given).__name__} with on_train=False "
+                "scores validation batches, of which there are none, and records "
+                "nothing. Pass on_train=True; early_stopping=True scores held-out rows."
+            )
 
 
 def _vary(rows: Any) -> bool:

@@ -415,9 +415,10 @@ class MultiTaskReLURepresentation(
         -----
         UserWarning
             If some tasks lack a class: they are named and have no influence. If
-            "one_step" is given ``callbacks`` or ``early_stopping``. If Ctrl-C
-            interrupts descent: the state so far is kept. Inside another call, as that
-            of a search or a pipeline, KeyboardInterrupt is raised instead.
+            "one_step" is given ``callbacks``, or one of these scores validation
+            batches, of which there are none. If Ctrl-C interrupts descent: the state so
+            far is kept. Inside another call, as that of a search or a pipeline,
+            KeyboardInterrupt is raised instead.
         ConvergenceWarning
             If ``max_iter`` was given and the loss was still falling at the end, if the
             loss ended far above that of guessing, or if no hidden unit tells training
@@ -520,13 +521,11 @@ class MultiTaskReLURepresentation(
         return self
 
     def _warn_of_ignored_options(self):
-        given = {"callbacks": self.callbacks, "early_stopping": self.early_stopping}
-        ignored = [f"{name}=" for name, value in given.items() if value]
-        if self.algorithm == "one_step" and ignored:
+        if self.algorithm == "one_step" and self.callbacks:
             warn_user(
-                f"algorithm='one_step' ignores {' and '.join(ignored)}: it trains "
-                "without epochs of batches. Leave out what it ignores, or set another "
-                "algorithm. Callbacks of scikit-learn go to set_callbacks."
+                "algorithm='one_step' ignores callbacks=: it trains without epochs of "
+                "batches. Leave them out, or set another algorithm. Callbacks of "
+                "scikit-learn go to set_callbacks."
             )
 
     def _read_training_data(self, X, y, tasks, reset, classes=None):

@@ -21,8 +21,6 @@ from mtrl_sklearn.probing import LinearProbe
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
-    # the same parameters for all algorithms, one of which has no use for some
-    pytest.mark.filterwarnings("ignore:algorithm='one_step' ignores"),
     # Python 3.12 warns of any fork beside threads, which is what is tested here
     pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning"),
 ]

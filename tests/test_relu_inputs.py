@@ -20,9 +20,6 @@ from mtrl_sklearn import (
 from mtrl_sklearn._modules import input_statistics
 
 ARRAYS = ["hidden_weights_", "hidden_biases_", "task_coef_", "task_intercept_"]
-# the same parameters for all algorithms, one of which has no use for some
-pytestmark = pytest.mark.filterwarnings("ignore:algorithm='one_step' ignores")
-
 EARLY = {"early_stopping": True, "validation_fraction": 0.3}
 
 

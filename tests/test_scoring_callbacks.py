@@ -119,3 +119,11 @@ def test_partial_fit_has_no_validation_to_monitor(make, given):
 def test_a_score_of_that_name_can_be_monitored():
     scoring = EpochScoring(lambda *args: 0.0, name="valid_loss", on_train=True)
     assert relu([scoring, EarlyStopping(patience=1)]).fit(X, Y).n_iter_ == 2
+
+
+@pytest.mark.parametrize("make", [relu, conv])
+@pytest.mark.filterwarnings("ignore:Training ended at max_iter")
+def test_a_scoring_of_validation_batches_is_told_to_record_nothing(make):
+    rows = (X, Y) if make is relu else (IMAGES, np.arange(60) % 2)
+    with pytest.warns(UserWarning, match="EpochScoring with on_train=False.*nothing"):
+        make([EpochScoring("roc_auc")]).fit(*rows)
