@@ -15,7 +15,7 @@ from skorch import NeuralNet
 from torch.nn import functional
 
 from mtrl_sklearn import ConvMultiTaskClassifier, MultiTaskReLURepresentation
-from mtrl_sklearn._precision import has_bfloat16_products
+from mtrl_sklearn._arrays.precision import has_bfloat16_products
 from mtrl_sklearn.datasets import make_patch_tasks
 
 

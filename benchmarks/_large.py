@@ -61,7 +61,7 @@ def build_long(problem, **settings):
 
 def build_wide(problem, as_dense, **settings):
     """Labels of which few are observed, on the path for sparse or for dense ones."""
-    from mtrl_sklearn import _signs
+    from mtrl_sklearn._labels import signs as _signs
 
     if as_dense:
         _signs.MAX_DENSITY = 0

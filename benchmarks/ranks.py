@@ -24,7 +24,8 @@ BATCHES = [128, 512, 2048, 8192]
 
 def work(batch_size, folder):
     """Time steps of a fit that the ranks share; the first one writes them."""
-    from mtrl_sklearn import MultiTaskReLURepresentation, _ranks, _relu_descent
+    from mtrl_sklearn import MultiTaskReLURepresentation, _group
+    from mtrl_sklearn._relu import descent
 
     rank, n_ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if n_ranks > 1:
@@ -33,12 +34,12 @@ def work(batch_size, folder):
 
     def sum_over_ranks(*tensors):
         start = time.perf_counter()
-        sums = _ranks.sum_over_ranks(*tensors)
+        sums = _group.sum_over_ranks(*tensors)
         sent["seconds"] += time.perf_counter() - start
         sent["bytes"] += sum(tensor.nbytes for tensor in tensors)
         return sums
 
-    _relu_descent.sum_over_ranks = sum_over_ranks
+    descent.sum_over_ranks = sum_over_ranks
     rng = np.random.default_rng(rank)
     X = rng.standard_normal((2 * batch_size // n_ranks, N_FEATURES), dtype=np.float32)
     Y = (X @ rng.standard_normal((N_FEATURES, N_TASKS)) > 0).astype(float)

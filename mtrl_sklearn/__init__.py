@@ -1,11 +1,9 @@
 """Representations learned from many binary tasks, for new tasks with few labels."""
 
-from mtrl_sklearn._conv import ConvMultiTaskClassifier
-from mtrl_sklearn._onnx import to_onnx
-from mtrl_sklearn._relu import MultiTaskReLURepresentation
-from mtrl_sklearn.persistence import load, save
-
-__version__ = "0.1.0"
+from mtrl_sklearn._conv.estimator import ConvMultiTaskClassifier
+from mtrl_sklearn._relu.estimator import MultiTaskReLURepresentation
+from mtrl_sklearn._version import __version__
+from mtrl_sklearn.persistence import load, save, to_onnx
 
 __all__ = [
     "ConvMultiTaskClassifier",

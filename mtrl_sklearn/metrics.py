@@ -17,10 +17,10 @@ from sklearn.metrics import make_scorer
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from mtrl_sklearn._label_values import comparable
-from mtrl_sklearn._named_arrays import naming_numbers
-from mtrl_sklearn._signs import row_blocks, table_roc_auc
-from mtrl_sklearn._tasks import as_array, is_missing, learn_encoding
+from mtrl_sklearn._arrays.validation import naming_numbers
+from mtrl_sklearn._labels.encoding import as_array, is_missing, learn_encoding
+from mtrl_sklearn._labels.signs import row_blocks, table_roc_auc
+from mtrl_sklearn._labels.values import comparable
 from mtrl_sklearn._warnings import warn_user
 
 Average = Literal["macro"] | None

@@ -14,9 +14,14 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils.validation import _num_samples
 
-from mtrl_sklearn._named_arrays import naming_numbers
-from mtrl_sklearn._ranks import alone
-from mtrl_sklearn._tasks import LabelEncoding, brief, learn_encoding, read_task_ids
+from mtrl_sklearn._arrays.validation import naming_numbers
+from mtrl_sklearn._group import alone
+from mtrl_sklearn._labels.encoding import (
+    LabelEncoding,
+    brief,
+    learn_encoding,
+    read_task_ids,
+)
 from mtrl_sklearn._warnings import warn_user
 from mtrl_sklearn.probing._sources import name_of_tasks
 

@@ -26,8 +26,9 @@ from saved_cases import (
     with_checksum,
 )
 
-from mtrl_sklearn import __version__, _array_files
-from mtrl_sklearn._array_files import read_arrays, reserve_space, write_arrays
+from mtrl_sklearn import __version__
+from mtrl_sklearn._files import arrays as _array_files
+from mtrl_sklearn._files.arrays import read_arrays, reserve_space, write_arrays
 
 DTYPES = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8"]
 few = settings(max_examples=25, derandomize=True, deadline=None)

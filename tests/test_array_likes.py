@@ -9,7 +9,7 @@ import torch
 from bad_input_cases import QUIET, X, Y, conv, ids, refused, relu, untouched_models, y
 from scipy import sparse
 
-from mtrl_sklearn._array_likes import as_numpy, read_sparse
+from mtrl_sklearn._arrays.conversion import as_numpy, read_sparse
 from mtrl_sklearn.metrics import masked_roc_auc, multitask_roc_auc_score
 from mtrl_sklearn.probing import LinearProbe, probe_new_tasks, task_affinity
 

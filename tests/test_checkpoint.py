@@ -20,12 +20,12 @@ from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from mtrl_sklearn import (
     ConvMultiTaskClassifier,
     MultiTaskReLURepresentation,
-    _checkpoint,
     load,
     save,
 )
-from mtrl_sklearn._checkpoint import Checkpoint, describe_callbacks, digest
-from mtrl_sklearn._net import DescentNet
+from mtrl_sklearn._training import checkpoint as _checkpoint
+from mtrl_sklearn._training.checkpoint import Checkpoint, describe_callbacks, digest
+from mtrl_sklearn._training.net import DescentNet
 
 pytestmark = quick
 
@@ -115,7 +115,7 @@ def assert_same_fit(first, second):
 def kill_steps(monkeypatch, model, at):
     """Make a fit die in its step ``at``, counted from where it goes on."""
     if getattr(model, "algorithm", None) == "one_step":
-        from mtrl_sklearn import _onestep
+        from mtrl_sklearn._relu import one_step as _onestep
 
         with monkeypatch.context() as patch:
             steps = iter(range(1, 100))
@@ -165,7 +165,7 @@ def test_a_fit_that_ended_is_not_run_again(name, tmp_path, monkeypatch):
 
 
 def test_a_score_that_is_nan_is_no_best_one(tmp_path, monkeypatch):
-    from mtrl_sklearn import _relu
+    from mtrl_sklearn._relu import estimator as _relu
 
     model, data = clone(CASES["early stopping"]), subspace_rows()
 
@@ -529,7 +529,7 @@ def test_ctrl_c_in_the_first_epoch_keeps_what_there_is(name):
 
 
 def test_ctrl_c_while_rows_are_scored(monkeypatch):
-    from mtrl_sklearn import _relu
+    from mtrl_sklearn._relu import estimator as _relu
 
     original, calls = _relu.mean_roc_auc, iter(range(1, 100))
 
@@ -548,7 +548,8 @@ KILLED_AT_ANY_MOMENT = """
 import os, signal, sys, time, warnings
 from pathlib import Path
 import numpy as np
-from mtrl_sklearn import MultiTaskReLURepresentation, _checkpoint, save
+from mtrl_sklearn import MultiTaskReLURepresentation, save
+from mtrl_sklearn._training import checkpoint as _checkpoint
 
 warnings.simplefilter("ignore")
 _checkpoint.SHARE_OF_WRITING = 1
@@ -596,7 +597,7 @@ def test_sigkill_at_any_moment(tmp_path):
 
 
 def test_ctrl_c_keeps_the_last_step(monkeypatch):
-    from mtrl_sklearn import _onestep
+    from mtrl_sklearn._relu import one_step as _onestep
 
     X, Y = subspace_rows()
     three = clone(CASES["one step"]).set_params(max_iter=3).fit(X, Y)

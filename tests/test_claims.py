@@ -83,7 +83,7 @@ def test_centring_rescues_unbalanced_tasks(seed, monkeypatch):
     settings = {"kind": "unbalanced", "n_samples": 8000, "n_components": 3}
     _, centred, _ = fit_and_measure(seed, model=one_step(), **settings)
     monkeypatch.setattr(
-        "mtrl_sklearn._onestep.centred_labels",
+        "mtrl_sklearn._relu.one_step.centred_labels",
         lambda signs, mean, weights: signs.to(weights.dtype) * weights,
     )
     _, raw, _ = fit_and_measure(seed, model=one_step(), **settings)

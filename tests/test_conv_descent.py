@@ -16,8 +16,11 @@ from torch.nn.functional import (
     unfold,
 )
 
-from mtrl_sklearn import _conv_descent, _patches
-from mtrl_sklearn._conv_descent import (
+from mtrl_sklearn._arrays.precision import resolve_precision
+from mtrl_sklearn._arrays.rows import RowDataset, Rows
+from mtrl_sklearn._conv import descent as _conv_descent
+from mtrl_sklearn._conv import patches as _patches
+from mtrl_sklearn._conv.descent import (
     AdamConvNet,
     ClassData,
     ConvOptions,
@@ -27,13 +30,12 @@ from mtrl_sklearn._conv_descent import (
     pool_rows,
     weigh_rows,
 )
-from mtrl_sklearn._losses import ClassLoss
-from mtrl_sklearn._modules import TwoLayerConv, patch_statistics
-from mtrl_sklearn._net import BatchIterator, train
-from mtrl_sklearn._patches import make_patch_grid
-from mtrl_sklearn._precision import resolve_precision
-from mtrl_sklearn._ranks import locate_rows
-from mtrl_sklearn._rows import RowDataset, Rows
+from mtrl_sklearn._conv.input_scale import patch_statistics
+from mtrl_sklearn._conv.network import TwoLayerConv
+from mtrl_sklearn._conv.patches import make_patch_grid
+from mtrl_sklearn._group import locate_rows
+from mtrl_sklearn._training.losses import ClassLoss
+from mtrl_sklearn._training.net import BatchIterator, train
 
 N_FILTERS, N_TASKS = 6, 3
 LEARNING_RATE, WEIGHT_DECAY = 1e-3, 0.7

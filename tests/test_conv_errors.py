@@ -10,7 +10,7 @@ from conv_cases import HEADS, NETWORK, assert_untouched, fitted, make, rows_of_p
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from skorch.callbacks import Callback
 
-from mtrl_sklearn import _conv_descent
+from mtrl_sklearn._conv import descent as _conv_descent
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

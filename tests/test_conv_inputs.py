@@ -6,7 +6,7 @@ import torch
 from conv_cases import NETWORK, SOLVERS, images_of_bars, make
 from memory import growth_of_memory, needs_status
 
-from mtrl_sklearn import _precision
+from mtrl_sklearn._arrays import precision as _precision
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -81,7 +81,7 @@ def test_skops_loads_without_trusting_more_than_the_class(data, head, solver):
     pipe.fit(rows, y, **{f"{STEP}__tasks": tasks})
     dumped = skops.io.dumps(pipe)
     untrusted = skops.io.get_untrusted_types(data=dumped)
-    assert untrusted == ["mtrl_sklearn._conv.ConvMultiTaskClassifier"]
+    assert untrusted == ["mtrl_sklearn._conv.estimator.ConvMultiTaskClassifier"]
     loaded = skops.io.loads(dumped, trusted=untrusted)
     np.testing.assert_array_equal(loaded.transform(rows), pipe.transform(rows))
     for model in (loaded[-1], pipe[-1]):

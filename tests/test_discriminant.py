@@ -5,20 +5,20 @@ import pytest
 import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from mtrl_sklearn._discriminant import (
+from mtrl_sklearn._relu.discriminant import (
     SHRINKAGE,
     add_labels,
     discriminant_heads,
     no_moments,
 )
-from mtrl_sklearn._losses import log_odds
-from mtrl_sklearn._solution import (
+from mtrl_sklearn._relu.solution import (
     FADING,
     count_labels,
     export_moments,
     finish_first_layer,
     update_moments,
 )
+from mtrl_sklearn._training.losses import log_odds
 
 
 def class_moments(hidden, signs):

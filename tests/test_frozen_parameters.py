@@ -4,13 +4,10 @@ import numpy as np
 import pytest
 from skorch.callbacks import Callback, Freezer, GradientNormClipping, Unfreezer
 
-from mtrl_sklearn import (
-    ConvMultiTaskClassifier,
-    MultiTaskReLURepresentation,
-    _checkpoint,
-    _lazy_adamw,
-    _signs,
-)
+from mtrl_sklearn import ConvMultiTaskClassifier, MultiTaskReLURepresentation
+from mtrl_sklearn._labels import signs as _signs
+from mtrl_sklearn._training import adamw as _lazy_adamw
+from mtrl_sklearn._training import checkpoint as _checkpoint
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((100, 5))

@@ -5,13 +5,11 @@ import pytest
 import torch
 from torch.nn.functional import softplus
 
-from mtrl_sklearn._gradients import (
-    dropout_,
-    head_gradients,
-    representation_gradients,
-)
-from mtrl_sklearn._losses import MultiTaskLoss, log_odds, task_weights
-from mtrl_sklearn._modules import TwoLayerReLU, input_statistics
+from mtrl_sklearn._relu.gradients import dropout_, representation_gradients
+from mtrl_sklearn._relu.input_scale import input_statistics
+from mtrl_sklearn._relu.network import TwoLayerReLU
+from mtrl_sklearn._training.gradients import head_gradients
+from mtrl_sklearn._training.losses import MultiTaskLoss, log_odds, task_weights
 
 
 @pytest.fixture

@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from mtrl_sklearn import MultiTaskReLURepresentation, _heads, _lazy_adamw, _signs
-from mtrl_sklearn._gradients import HeadGradients
-from mtrl_sklearn._heads import select_heads
-from mtrl_sklearn._lazy_adamw import LazyAdamW
-from mtrl_sklearn._modules import TwoLayerReLU
-from mtrl_sklearn._products import csr_tensor, is_sparse
+from mtrl_sklearn import MultiTaskReLURepresentation
+from mtrl_sklearn._arrays.products import csr_tensor, is_sparse
+from mtrl_sklearn._labels import signs as _signs
+from mtrl_sklearn._relu import heads as _heads
+from mtrl_sklearn._relu.heads import select_heads
+from mtrl_sklearn._relu.network import TwoLayerReLU
+from mtrl_sklearn._training import adamw as _lazy_adamw
+from mtrl_sklearn._training.adamw import LazyAdamW
+from mtrl_sklearn._training.gradients import HeadGradients
 
 N_TASKS, N_HIDDEN = 20, 3
 

@@ -12,8 +12,9 @@ from mtrl_sklearn import (
     load,
     save,
 )
-from mtrl_sklearn._modules import input_statistics, patch_statistics
-from mtrl_sklearn._patches import make_patch_grid
+from mtrl_sklearn._conv.input_scale import patch_statistics
+from mtrl_sklearn._conv.patches import make_patch_grid
+from mtrl_sklearn._relu.input_scale import input_statistics
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((90, 5)) + 3

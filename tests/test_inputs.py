@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from mtrl_sklearn._inputs import flatten_inputs, resolve_input_shape
+from mtrl_sklearn._conv.inputs import flatten_inputs, resolve_input_shape
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (3, 4, 5), (6, 1)])

@@ -184,7 +184,7 @@ def test_skops_loads_without_trusting_more_than_the_class(data, algorithm, form)
     pipe.fit(*arguments[:2], **extra)
     dumped = skops.io.dumps(pipe)
     untrusted = skops.io.get_untrusted_types(data=dumped)
-    assert untrusted == ["mtrl_sklearn._relu.MultiTaskReLURepresentation"]
+    assert untrusted == ["mtrl_sklearn._relu.estimator.MultiTaskReLURepresentation"]
     loaded = skops.io.loads(dumped, trusted=untrusted)
     np.testing.assert_array_equal(loaded.transform(X), pipe.transform(X))
     np.testing.assert_array_equal(loaded.predict(X), pipe.predict(X))

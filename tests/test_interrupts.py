@@ -38,11 +38,11 @@ MODELS = {
 }
 # what each of them calls once per update, or per step
 INNERMOST = {
-    "alternating": "_relu_descent.dropout_",
-    "joint": "_relu_descent.dropout_",
-    "one_step": "_onestep.add_rows",
-    "adam": "_conv_descent.evaluate",
-    "gd": "_conv_descent.evaluate",
+    "alternating": "_relu.descent.dropout_",
+    "joint": "_relu.descent.dropout_",
+    "one_step": "_relu.one_step.add_rows",
+    "adam": "_conv.descent.evaluate",
+    "gd": "_conv.descent.evaluate",
 }
 
 
@@ -53,7 +53,7 @@ def press_ctrl_c(monkeypatch):
     def install(target, at=2):
         from importlib import import_module
 
-        module, name = target.split(".")
+        module, _, name = target.rpartition(".")
         module = import_module(f"mtrl_sklearn.{module}")
         original, calls = getattr(module, name), []
 
@@ -150,9 +150,9 @@ def test_ctrl_c_inside_a_callback_is_no_wish_of_the_callback(name):
 @pytest.mark.parametrize(
     ("name", "last"),
     [
-        ("alternating", "_relu.hidden_features"),
-        ("one_step", "_relu._network_attributes"),
-        ("adam", "_conv.pool_rows"),
+        ("alternating", "_relu.estimator.hidden_features"),
+        ("one_step", "_relu.estimator._network_attributes"),
+        ("adam", "_conv.estimator.pool_rows"),
     ],
 )
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])

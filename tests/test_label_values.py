@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mtrl_sklearn import _signs
-from mtrl_sklearn._label_values import (
+from mtrl_sklearn._labels import signs as _signs
+from mtrl_sklearn._labels.values import (
     choose_classes,
     compare_values,
     find_two_values,

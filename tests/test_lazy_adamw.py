@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from mtrl_sklearn import _lazy_adamw, _rows
-from mtrl_sklearn._lazy_adamw import LazyAdamW
+from mtrl_sklearn._arrays import rows as _rows
+from mtrl_sklearn._training import adamw as _lazy_adamw
+from mtrl_sklearn._training.adamw import LazyAdamW
 
 N_ROWS, N_STEPS = 60, 120
 SHAPES = [(N_ROWS, 3), (N_ROWS,)]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from mtrl_sklearn._losses import ClassLoss, softmax_loss
+from mtrl_sklearn._training.losses import ClassLoss, softmax_loss
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from mtrl_sklearn import _relu_descent
-from mtrl_sklearn._callbacks import StopOnPlateau, ValidationScore
-from mtrl_sklearn._losses import MultiTaskLoss
-from mtrl_sklearn._modules import TwoLayerReLU
-from mtrl_sklearn._net import BatchIterator, export_state, restore_state, train
-from mtrl_sklearn._relu_descent import MultiTaskNet
-from mtrl_sklearn._rows import RowDataset, Rows
+from mtrl_sklearn._arrays.rows import RowDataset, Rows
+from mtrl_sklearn._relu import descent as _relu_descent
+from mtrl_sklearn._relu.descent import MultiTaskNet
+from mtrl_sklearn._relu.network import TwoLayerReLU
+from mtrl_sklearn._training.callbacks import StopOnPlateau, ValidationScore
+from mtrl_sklearn._training.losses import MultiTaskLoss
+from mtrl_sklearn._training.net import BatchIterator, export_state, restore_state, train
 
 LEARNING_RATE, WEIGHT_DECAY = 0.01, 0.7
 

@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from mtrl_sklearn import MultiTaskReLURepresentation
-from mtrl_sklearn._onestep import (
+from mtrl_sklearn._arrays.rows import RowDataset, Rows
+from mtrl_sklearn._relu.one_step import (
     add_rows,
     centred_labels,
     gaussian_directions,
     pseudo_contrastive_loss,
     start_step,
 )
-from mtrl_sklearn._rows import RowDataset, Rows
 from mtrl_sklearn.datasets import make_subspace_tasks
 
 
@@ -86,7 +86,7 @@ def test_blocks_of_rows_add_up(rows, monkeypatch):
     X, signs, start, weights = rows
     zero = torch.zeros(4, dtype=torch.float64)
     whole = add_rows(start_step(start, 4), dataset(X, signs), zero, weights, identity)
-    monkeypatch.setattr("mtrl_sklearn._rows.BLOCK_ROWS", 7)
+    monkeypatch.setattr("mtrl_sklearn._arrays.rows.BLOCK_ROWS", 7)
     blocks = add_rows(start_step(start, 4), dataset(X, signs), zero, weights, identity)
     for a, b in zip(whole, blocks):
         torch.testing.assert_close(a, b)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d, conv1d, conv2d
 
-from mtrl_sklearn._patches import make_patch_grid
+from mtrl_sklearn._conv.patches import make_patch_grid
 
 
 def normal(*shape):

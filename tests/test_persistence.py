@@ -689,8 +689,8 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path):
 
 # ---- skops
 
-RELU = "mtrl_sklearn._relu.MultiTaskReLURepresentation"
-CONV = "mtrl_sklearn._conv.ConvMultiTaskClassifier"
+RELU = "mtrl_sklearn._relu.estimator.MultiTaskReLURepresentation"
+CONV = "mtrl_sklearn._conv.estimator.ConvMultiTaskClassifier"
 PROBE = "mtrl_sklearn.probing._linear_probe.LinearProbe"
 CHOSEN = "mtrl_sklearn.probing._settings.ProbeSettings"
 

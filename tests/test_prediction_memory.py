@@ -5,7 +5,7 @@ import pytest
 from bad_input_cases import QUIET, conv, relu
 from memory import growth_of_memory, needs_status
 
-from mtrl_sklearn._rows import map_rows
+from mtrl_sklearn._arrays.rows import map_rows
 from mtrl_sklearn.metrics import masked_roc_auc
 from mtrl_sklearn.probing import LinearProbe
 
@@ -97,7 +97,7 @@ def test_blocks_give_what_all_rows_give_at_once(models, rows, dtype, monkeypatch
     few = few.astype(dtype)
     found = {}
     for entries in (2**11, 2**30):
-        monkeypatch.setattr("mtrl_sklearn._rows.LARGE_BLOCK_ENTRIES", entries)
+        monkeypatch.setattr("mtrl_sklearn._arrays.rows.LARGE_BLOCK_ENTRIES", entries)
         for name, model in models.items():
             for method in ("predict", "predict_proba", "decision_function"):
                 found.setdefault((name, method), []).append(getattr(model, method)(few))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from mtrl_sklearn._products import (
+from mtrl_sklearn._arrays.products import (
     ShiftedRows,
     add_transposed_,
     cast,
@@ -19,7 +19,7 @@ from mtrl_sklearn._products import (
     row_sums,
     with_values,
 )
-from mtrl_sklearn._rows import Rows
+from mtrl_sklearn._arrays.rows import Rows
 
 DTYPES = (torch.float32, torch.float64)
 

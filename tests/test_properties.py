@@ -9,20 +9,20 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 
-from mtrl_sklearn._label_columns import is_missing
-from mtrl_sklearn._losses import MultiTaskLoss, log_odds, task_weights
-from mtrl_sklearn._products import csr_tensor
-from mtrl_sklearn._rows import Rows, block_slices
-from mtrl_sklearn._signs import (
+from mtrl_sklearn._arrays.products import csr_tensor
+from mtrl_sklearn._arrays.rows import Rows, block_slices
+from mtrl_sklearn._labels.columns import is_missing
+from mtrl_sklearn._labels.encoding import learn_encoding
+from mtrl_sklearn._labels.signs import (
     count_signs,
     keep_tasks,
     labels_per_row,
     pack_signs,
     pair_roc_auc,
 )
-from mtrl_sklearn._spectral import candidate_ranks, truncate
-from mtrl_sklearn._task_predictions import mean_roc_auc
-from mtrl_sklearn._tasks import learn_encoding
+from mtrl_sklearn._relu.predictions import mean_roc_auc
+from mtrl_sklearn._relu.spectral import candidate_ranks, truncate
+from mtrl_sklearn._training.losses import MultiTaskLoss, log_odds, task_weights
 from mtrl_sklearn.metrics import (
     masked_roc_auc,
     multitask_accuracy_score,

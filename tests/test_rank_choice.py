@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from mtrl_sklearn._rank_choice import choose_rank, set_aside
-from mtrl_sklearn._solution import Heads, Trained, count_labels
-from mtrl_sklearn._spectral import candidate_ranks
+from mtrl_sklearn._relu.rank_choice import choose_rank, set_aside
+from mtrl_sklearn._relu.solution import Heads, Trained, count_labels
+from mtrl_sklearn._relu.spectral import candidate_ranks
 
 N_FEATURES, N_HIDDEN = 12, 256
 RNG = np.random.default_rng(0)

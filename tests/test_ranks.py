@@ -180,7 +180,8 @@ import sys, warnings
 import numpy as np
 from torch import distributed
 from skorch.callbacks import Callback
-from mtrl_sklearn import MultiTaskReLURepresentation, _checkpoint, save
+from mtrl_sklearn import MultiTaskReLURepresentation, save
+from mtrl_sklearn._training import checkpoint as _checkpoint
 
 warnings.simplefilter("ignore")
 _checkpoint.SHARE_OF_WRITING = 1

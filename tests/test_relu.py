@@ -11,7 +11,7 @@ from relu_cases import ALGORITHMS, FITTED_ARRAYS, make, quick, subspace_rows, to
 from sklearn.utils import check_random_state
 
 from mtrl_sklearn import MultiTaskReLURepresentation
-from mtrl_sklearn._rows import to_tensor
+from mtrl_sklearn._arrays.rows import to_tensor
 from mtrl_sklearn.metrics import multitask_roc_auc_score
 
 

@@ -10,14 +10,12 @@ from relu_cases import ALGORITHMS, make, quick, subspace_rows
 from scipy import sparse
 from skorch.callbacks import Callback, GradientNormClipping
 
-from mtrl_sklearn import (
-    MultiTaskReLURepresentation,
-    _lazy_adamw,
-    _precision,
-    _relu_descent,
-    _signs,
-)
-from mtrl_sklearn._modules import input_statistics
+from mtrl_sklearn import MultiTaskReLURepresentation
+from mtrl_sklearn._arrays import precision as _precision
+from mtrl_sklearn._labels import signs as _signs
+from mtrl_sklearn._relu import descent as _relu_descent
+from mtrl_sklearn._relu.input_scale import input_statistics
+from mtrl_sklearn._training import adamw as _lazy_adamw
 
 ARRAYS = ["hidden_weights_", "hidden_biases_", "task_coef_", "task_intercept_"]
 EARLY = {"early_stopping": True, "validation_fraction": 0.3}

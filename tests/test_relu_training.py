@@ -13,7 +13,8 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import train_test_split
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring, EpochTimer
 
-from mtrl_sklearn import MultiTaskReLURepresentation, _relu_descent
+from mtrl_sklearn import MultiTaskReLURepresentation
+from mtrl_sklearn._relu import descent as _relu_descent
 from mtrl_sklearn.datasets import make_subspace_tasks
 
 

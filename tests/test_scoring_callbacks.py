@@ -11,7 +11,8 @@ from skorch.callbacks import (
     EpochScoring,
 )
 
-from mtrl_sklearn import ConvMultiTaskClassifier, MultiTaskReLURepresentation, _signs
+from mtrl_sklearn import ConvMultiTaskClassifier, MultiTaskReLURepresentation
+from mtrl_sklearn._labels import signs as _signs
 from mtrl_sklearn.metrics import (
     multitask_accuracy_score,
     multitask_accuracy_scorer,

@@ -5,8 +5,8 @@ import pytest
 from scipy.sparse import csr_array
 from sklearn.metrics import roc_auc_score
 
-from mtrl_sklearn import _signs
-from mtrl_sklearn._signs import (
+from mtrl_sklearn._labels import signs as _signs
+from mtrl_sklearn._labels.signs import (
     count_signs,
     keep_tasks,
     labels_per_row,
@@ -14,7 +14,7 @@ from mtrl_sklearn._signs import (
     pair_roc_auc,
     place_signs,
 )
-from mtrl_sklearn._task_predictions import mean_roc_auc
+from mtrl_sklearn._relu.predictions import mean_roc_auc
 from mtrl_sklearn.metrics import masked_roc_auc
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mtrl_sklearn._spectral import candidate_ranks, truncate
+from mtrl_sklearn._relu.spectral import candidate_ranks, truncate
 
 
 def first_edge(values):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from mtrl_sklearn._step_rule import AdaptiveGradientDescent
+from mtrl_sklearn._training.step_rule import AdaptiveGradientDescent
 
 QUADRATIC = torch.tensor([1.0, 3.0, 10.0, 0.1], dtype=torch.float64)
 

@@ -8,9 +8,8 @@ import polars as pl
 import pytest
 from scipy.sparse import csr_array
 
-from mtrl_sklearn import _signs
-from mtrl_sklearn._signs import count_signs
-from mtrl_sklearn._tasks import (
+from mtrl_sklearn._labels import signs as _signs
+from mtrl_sklearn._labels.encoding import (
     check_usable_tasks,
     find_classes,
     find_codes,
@@ -18,6 +17,7 @@ from mtrl_sklearn._tasks import (
     read_class_labels,
     read_task_ids,
 )
+from mtrl_sklearn._labels.signs import count_signs
 
 NAN = np.nan
 WIDE = [[0, 1, NAN], [1, NAN, 0], [0, 0, 1]]

@@ -7,8 +7,8 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from mtrl_sklearn._precision import _tf32, has_bfloat16_products, tf32_allowed
-from mtrl_sklearn._threads import (
+from mtrl_sklearn._arrays.precision import _tf32, has_bfloat16_products, tf32_allowed
+from mtrl_sklearn._arrays.threads import (
     ONE_THREAD_OPERATIONS,
     SharedContext,
     blas_threads,

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from mtrl_sklearn._named_arrays import naming_numbers
+from mtrl_sklearn._arrays.validation import naming_numbers
 from mtrl_sklearn.datasets._common import (
     Seed,
     _constraints,

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.isotonic import isotonic_regression
 from sklearn.utils import check_array
 
-from mtrl_sklearn._named_arrays import naming_numbers
+from mtrl_sklearn._arrays.validation import naming_numbers
 from mtrl_sklearn.plotting._common import (
     BLACK,
     BLUE,

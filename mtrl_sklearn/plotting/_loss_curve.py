@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
-from mtrl_sklearn._conv import ConvMultiTaskClassifier
-from mtrl_sklearn._named_arrays import naming_numbers
-from mtrl_sklearn._relu import MultiTaskReLURepresentation
+from mtrl_sklearn._arrays.validation import naming_numbers
+from mtrl_sklearn._conv.estimator import ConvMultiTaskClassifier
+from mtrl_sklearn._relu.estimator import MultiTaskReLURepresentation
 from mtrl_sklearn.plotting._common import (
     BLUE,
     VERMILLION,

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
-from mtrl_sklearn._named_arrays import naming_numbers
-from mtrl_sklearn._relu import MultiTaskReLURepresentation
+from mtrl_sklearn._arrays.validation import naming_numbers
+from mtrl_sklearn._relu.estimator import MultiTaskReLURepresentation
 from mtrl_sklearn.metrics import principal_angles
 from mtrl_sklearn.plotting._common import (
     check_estimator,

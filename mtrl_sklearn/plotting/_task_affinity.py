@@ -9,8 +9,8 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 from sklearn.utils import check_array
 
-from mtrl_sklearn._named_arrays import naming_numbers
-from mtrl_sklearn._relu import MultiTaskReLURepresentation
+from mtrl_sklearn._arrays.validation import naming_numbers
+from mtrl_sklearn._relu.estimator import MultiTaskReLURepresentation
 from mtrl_sklearn.plotting._common import (
     DIVERGING,
     check_estimator,

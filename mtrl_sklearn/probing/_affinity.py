@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import _num_samples
 
-from mtrl_sklearn._conv import ConvMultiTaskClassifier
-from mtrl_sklearn._named_arrays import naming_numbers
-from mtrl_sklearn._relu import MultiTaskReLURepresentation
-from mtrl_sklearn._tasks import learn_encoding
+from mtrl_sklearn._arrays.validation import naming_numbers
+from mtrl_sklearn._conv.estimator import ConvMultiTaskClassifier
+from mtrl_sklearn._labels.encoding import learn_encoding
+from mtrl_sklearn._relu.estimator import MultiTaskReLURepresentation
 from mtrl_sklearn._warnings import warn_user
 from mtrl_sklearn.probing._blocks import open_representation
 

@@ -13,8 +13,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import indexable
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from mtrl_sklearn._array_likes import dense_remedy, read_sparse
-from mtrl_sklearn._named_arrays import naming_numbers
+from mtrl_sklearn._arrays.conversion import dense_remedy, read_sparse
+from mtrl_sklearn._arrays.validation import naming_numbers
 
 BLOCKS = ("hidden", "scores", "inputs")
 

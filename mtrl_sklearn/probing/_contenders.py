@@ -11,8 +11,8 @@ from sklearn.utils import _safe_indexing
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from mtrl_sklearn._conv import ConvMultiTaskClassifier
-from mtrl_sklearn._ranks import alone
+from mtrl_sklearn._conv.estimator import ConvMultiTaskClassifier
+from mtrl_sklearn._group import alone
 from mtrl_sklearn.probing._blocks import (
     Blocks,
     as_rows,

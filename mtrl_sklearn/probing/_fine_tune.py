@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, softplus
 
-from mtrl_sklearn._array_likes import as_numpy
-from mtrl_sklearn._conv import ConvMultiTaskClassifier
-from mtrl_sklearn._gradients import pool_responses
-from mtrl_sklearn._relu import MultiTaskReLURepresentation
+from mtrl_sklearn._arrays.conversion import as_numpy
+from mtrl_sklearn._conv.estimator import ConvMultiTaskClassifier
+from mtrl_sklearn._conv.gradients import pool_responses
+from mtrl_sklearn._relu.estimator import MultiTaskReLURepresentation
 from mtrl_sklearn.probing._ridge_logistic import (
     LinearModel,
     block_scale,

@@ -18,12 +18,12 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from mtrl_sklearn._base import last_good_state, validate_rows
-from mtrl_sklearn._documentation import DocumentationLinkMixin
-from mtrl_sklearn._named_arrays import naming_numbers
-from mtrl_sklearn._rows import map_rows, rows_at_once
-from mtrl_sklearn._tasks import find_classes, find_codes, read_class_labels
-from mtrl_sklearn._threads import blas_threads, fork_safe
+from mtrl_sklearn._arrays.rows import map_rows, rows_at_once
+from mtrl_sklearn._arrays.threads import blas_threads, fork_safe
+from mtrl_sklearn._arrays.validation import naming_numbers, validate_rows
+from mtrl_sklearn._labels.encoding import find_classes, find_codes, read_class_labels
+from mtrl_sklearn._training.estimator import last_good_state
+from mtrl_sklearn._version import DocumentationLinkMixin
 from mtrl_sklearn.probing._blocks import (
     BLOCKS,
     Blocks,

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 
-from mtrl_sklearn._tasks import learn_encoding, warn_of_missing_codes
+from mtrl_sklearn._labels.encoding import learn_encoding, warn_of_missing_codes
 from mtrl_sklearn._warnings import warn_user
 from mtrl_sklearn.probing._blocks import read_inputs
 from mtrl_sklearn.probing._contenders import (

@@ -12,11 +12,11 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _get_feature_names
 
-from mtrl_sklearn._conv import ConvMultiTaskClassifier
-from mtrl_sklearn._inputs import flatten_inputs
-from mtrl_sklearn._named_arrays import naming_numbers
-from mtrl_sklearn._ranks import alone
-from mtrl_sklearn._tasks import (
+from mtrl_sklearn._arrays.validation import naming_numbers
+from mtrl_sklearn._conv.estimator import ConvMultiTaskClassifier
+from mtrl_sklearn._conv.inputs import flatten_inputs
+from mtrl_sklearn._group import alone
+from mtrl_sklearn._labels.encoding import (
     LabelEncoding,
     as_array,
     brief,

@@ -1,0 +1,1 @@
+"""Numbers: any array in, batches out."""

@@ -1,0 +1,455 @@
+"""Descent of the convolutional network: "gd" on all rows, "adam" on mini-batches."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from scipy.special import softmax
+from skorch.callbacks import Callback
+from torch import Tensor
+
+from mtrl_sklearn._arrays.rows import (
+    RowDataset,
+    Rows,
+    map_rows,
+    to_numpy,
+    to_tensor,
+    torch_dtype,
+    working_dtype,
+)
+from mtrl_sklearn._conv.gradients import filter_gradients, pool_responses
+from mtrl_sklearn._conv.input_scale import conv_scale
+from mtrl_sklearn._conv.network import TwoLayerConv
+from mtrl_sklearn._conv.options import ConvOptions
+from mtrl_sklearn._conv.patches import PatchGrid
+from mtrl_sklearn._group import (
+    Shard,
+    Share,
+    from_first,
+    gather,
+    locate_rows,
+    sum_over_ranks,
+)
+from mtrl_sklearn._training.adamw import LazyAdamW
+from mtrl_sklearn._training.callbacks import CosineSchedule, resume
+from mtrl_sklearn._training.checkpoint import Progress
+from mtrl_sklearn._training.gradients import head_gradients
+from mtrl_sklearn._training.losses import ClassLoss
+from mtrl_sklearn._training.net import (
+    Batch,
+    DescentNet,
+    export_state,
+    restore_state,
+    train,
+)
+from mtrl_sklearn._training.state import State, cast_state
+from mtrl_sklearn._training.step_rule import AdaptiveGradientDescent
+
+
+class ClassData(NamedTuple):
+    """Rows of inputs with their class and their task."""
+
+    X: np.ndarray  # (n_inputs, prod(input_shape)), of any numeric dtype
+    codes: np.ndarray  # (n_samples,), int64, from 0 to n_classes - 1
+    tasks: np.ndarray  # (n_samples,), int64, from 0 to n_tasks - 1
+    weights: np.ndarray  # (n_samples,), summing to 1 over all ranks
+    n_classes: int
+    n_tasks: int
+    shard: Shard  # where these rows are among those of all ranks
+    rows: np.ndarray | None = None  # (n_samples,), positions in X; None is all of it
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows, of all ranks."""
+        return self.shard.n_rows
+
+    def take(self, rows: np.ndarray) -> "ClassData":
+        """Some of the rows, whose weights sum to 1 again."""
+        weights = self.weights[rows]
+        return self._replace(
+            rows=rows if self.rows is None else self.rows[rows],
+            codes=self.codes[rows],
+            tasks=self.tasks[rows],
+            weights=weights / (sum(gather(weights.sum())) or 1),
+            shard=locate_rows(len(rows)),
+        )
+
+
+def weigh_rows(
+    data: ClassData, class_weights: np.ndarray, task_weight: str
+) -> ClassData:
+    """Weights of rows, times those of classes and tasks, that sum to 1 over all ranks.
+
+    Parameters
+    ----------
+    data : ClassData
+        Its weights need not sum to 1.
+    class_weights : ndarray of shape (n_classes,)
+    task_weight : {"observed", "equal"}
+        "equal" makes the weights of all tasks that have rows sum to the same.
+    """
+    largest = max(gather(data.weights.max()))
+    weights = data.weights / (largest or 1) * class_weights[data.codes]
+    if task_weight == "equal":
+        totals = sum(gather(np.bincount(data.tasks, weights, minlength=data.n_tasks)))
+        weights = weights / np.where(totals > 0, totals, 1)[data.tasks]
+    total = sum(gather(weights.sum()))
+    if not total > 0:
+        raise ValueError(
+            "All rows have a weight of 0 (sample_weight times class_weight). Give "
+            "some a positive weight."
+        )
+    return data._replace(weights=weights / total)
+
+
+class ConvNetwork(NamedTuple):
+    """A network that acts on inputs divided by ``scale``."""
+
+    filters: np.ndarray  # (n_filters, patch_dim)
+    biases: np.ndarray  # (n_filters,)
+    head_coef: np.ndarray  # (n_heads * n_columns, n_cells * n_filters)
+    head_intercept: np.ndarray  # (n_heads * n_columns,)
+    scale: float
+
+
+class ConvSolution(NamedTuple):
+    """What descent found, and what it needs to go on from there."""
+
+    network: ConvNetwork
+    state: State
+    loss_curve: np.ndarray  # (n_iter,)
+    validation_scores: np.ndarray  # (n_iter,), or empty
+    converged: bool
+    interrupted: bool
+
+
+PARAMETERS = ("filters", "biases", "head_coef", "head_intercept")
+
+
+class Evaluation(NamedTuple):
+    """Loss of a batch, and its gradient in all parameters that are trained."""
+
+    loss: Tensor
+    scores: Tensor
+    gradients: dict[str, Tensor]
+
+
+def evaluate(
+    module: TwoLayerConv,
+    criterion: ClassLoss,
+    patches: Tensor,
+    labels: tuple[Tensor, Tensor, Tensor],
+    dtype: torch.dtype | None = None,
+    share: Share | None = None,
+) -> Evaluation:
+    """Loss and closed-form gradients, summed over the rows of all ranks.
+
+    Parameters
+    ----------
+    module : TwoLayerConv
+    criterion : ClassLoss
+    patches : Tensor of shape (n_samples, n_positions, patch_dim)
+    labels : tuple of Tensors of shape (n_samples,)
+        Codes, tasks and weights of mean 1.
+    dtype : torch.dtype, default=None
+        What products are computed in; None is that of the parameters.
+    share : Share, default=None
+        Which rows of the batch these are; None is all.
+    """
+    dtype = dtype or module.filters.dtype
+    patches, pool = patches.to(dtype), module.pool.to(dtype)
+    filters, biases, head_coef, head_intercept = (
+        getattr(module, name).to(dtype) for name in PARAMETERS
+    )
+    responses, pooled = pool_responses(patches, filters, biases, pool, module.power)
+    scores = torch.addmm(head_intercept, pooled, head_coef.T)
+    n_rows = None if share is None else share.n_rows
+    loss = criterion.with_gradient(scores.to(module.filters.dtype), *labels, n_rows)
+    gradient = loss.gradient.to(dtype)
+    gradients: dict[str, Tensor] = filter_gradients(
+        patches, responses, gradient @ head_coef, pool, module.power
+    )._asdict()
+    if module.head_coef.requires_grad or module.head_intercept.requires_grad:
+        coef, intercept = head_gradients(pooled, gradient)
+        gradients |= {"head_coef": coef, "head_intercept": intercept}
+    trained = {k: g for k, g in gradients.items() if getattr(module, k).requires_grad}
+    value, *summed = sum_over_ranks(loss.value, *trained.values())
+    return Evaluation(value, scores, dict(zip(trained, summed)))
+
+
+class ConvNet(DescentNet):
+    """What scorers among callbacks see of the training of a `TwoLayerConv`."""
+
+    def show_scores(self, batch: Batch, scores: Tensor) -> Tensor:
+        """Scores of each row's own head, (n_samples, n_columns)."""
+        X, _, tasks, _ = batch
+        n_heads = self.criterion_.n_heads
+        if n_heads > 1:
+            own = torch.arange(len(scores), device=scores.device), tasks
+            scores = scores.unflatten(1, (n_heads, -1))[own]
+        return scores.to(X.dtype)
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """A column for each class; one number for the second of two."""
+        scores = super().decision_function(X)
+        return scores[:, 0] if scores.shape[1] == 1 else scores
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Positions of the classes that the scores stand for."""
+        scores = self.decision_function(X)
+        return scores.argmax(1) if scores.ndim == 2 else (scores > 0).astype(int)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities of classes, (n_samples, n_classes)."""
+        scores = self.decision_function(X)
+        if scores.ndim == 1:
+            scores = np.column_stack([np.zeros_like(scores), scores])
+        return softmax(scores, axis=1)
+
+
+class AdamConvNet(ConvNet):
+    """Trains a `TwoLayerConv` with AdamW on mini-batches."""
+
+    def initialize_optimizer(self, triggered_directly: Any = None) -> "AdamConvNet":
+        """AdamW that decays matrices only.
+
+        Adam moves every weight by about the learning rate. Patches have unit norm, so
+        their entries shrink with their number: filters move faster to make up for it.
+        """
+        module = self.module_
+        speed = math.sqrt(module.grid.patch_dim)
+        groups = [
+            ([module.filters], speed, self.weight_decay / speed),
+            ([module.head_coef], 1.0, self.weight_decay),
+            ([module.biases, module.head_intercept], 1.0, 0.0),
+        ]
+        self.optimizer_ = LazyAdamW(
+            [
+                {"params": p, "lr": s * self.learning_rate, "weight_decay": decay}
+                for p, s, decay in groups
+            ]
+        )
+        return self
+
+    @torch.no_grad()
+    def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
+        """Update all that is trained at once."""
+        X, *labels = batch
+        module = self.module_
+        found = evaluate(
+            module,
+            self.criterion_,
+            module.patches(X),
+            tuple(labels),
+            self.product_dtype,
+            batch.share,
+        )
+        parameters = [getattr(module, name) for name in found.gradients]
+        self.update(batch, tuple(parameters), tuple(found.gradients.values()))
+        return {"loss": found.loss, "y_pred": found.scores}
+
+
+class FullBatchConvNet(ConvNet):
+    """The same on all rows, with a penalty ``weight_decay / 2 * ||W||^2``."""
+
+    def initialize_optimizer(
+        self, triggered_directly: Any = None
+    ) -> "FullBatchConvNet":
+        """Steps that find their size; patches are extracted once."""
+        trained = [p for p in self.module_.parameters() if p.requires_grad]
+        self.optimizer_ = AdaptiveGradientDescent(trained, self.learning_rate)
+        self.patches_: Tensor | None = None
+        self.scores_ = torch.empty(0)
+        return self
+
+    @torch.no_grad()
+    def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
+        """One step; the loss that it returns has the penalty in it."""
+        X, *labels = batch
+        module = self.module_
+        if self.patches_ is None:
+            self.patches_ = module.patches(X)
+        patches = self.patches_
+        seen: list[tuple[float, Tensor]] = []
+
+        def closure() -> float:
+            loss, scores, gradients = evaluate(
+                module, self.criterion_, patches, tuple(labels), None, batch.share
+            )
+            for name, gradient in gradients.items():
+                parameter = getattr(module, name)
+                if parameter.ndim == 2:
+                    gradient += self.weight_decay * parameter  # it may be infinite
+                    loss = loss + self.weight_decay / 2 * parameter.square().sum()
+                parameter.grad = gradient
+            self.show_gradients(batch)
+            seen.append((loss.item(), scores))
+            return loss.item()
+
+        loss = self.optimizer_.step(closure)
+        for value, scores in seen:
+            if value == loss:  # not where a step was taken back
+                self.scores_ = scores
+        return {"loss": torch.tensor(loss, dtype=torch.float64), "y_pred": self.scores_}
+
+
+SOLVERS = {"adam": AdamConvNet, "gd": FullBatchConvNet}
+
+
+def descend_conv(
+    data: ClassData,
+    grid: PatchGrid,
+    state: State | None,
+    options: ConvOptions,
+    *,
+    callbacks: list[Callback],
+    progress: Progress | None = None,
+    seed: int,
+    device: str,
+) -> ConvSolution:
+    """Train filters, and heads unless they are fixed.
+
+    Parameters
+    ----------
+    data : ClassData
+    grid : PatchGrid
+    state : dict of ndarrays or None
+        Where an earlier call stopped; None starts from ``seed``.
+    options : ConvOptions
+    callbacks : list of skorch callbacks
+        One whose ``converged_`` is true says that the loss had settled.
+    progress : Progress or None
+        Where this call was when it was interrupted.
+    seed : int
+    device : str
+    """
+    dtype = options.precision.parameters
+    state = cast_state(state, dtype)
+    rows = RowDataset(
+        Rows(data.X, dtype, device, data.rows),
+        Rows(data.codes, None, device),
+        Rows(data.tasks, None, device),
+        Rows(data.weights * data.n_rows, dtype, device),
+        shard=data.shard,
+    )
+    n_heads = data.n_tasks if options.head == "per_task" else 1
+    n_columns = 1 if data.n_classes == 2 else data.n_classes
+    module = TwoLayerConv(
+        grid, options.n_filters, n_heads, n_columns, options.power, dtype
+    )
+    generator = torch.Generator(device).manual_seed(seed)
+    module.to(device)
+    module.reset_parameters(generator, options.init_scale)
+    trained = set(PARAMETERS)
+    if options.power > 1:  # as in the theory
+        trained -= {"biases", "head_intercept"}
+    if options.head == "fixed":
+        module.assign_filters()
+        trained = {"filters"}
+    module.train_only(trained)
+    full_batch = options.solver == "gd"
+    if not full_batch:
+        callbacks = [CosineSchedule(), *callbacks]
+    net = SOLVERS[options.solver](
+        module,
+        ClassLoss(n_heads),
+        learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay / (_count_tasks(data) if full_batch else 1),
+        batch_size=data.n_rows if full_batch else options.batch_size,
+        max_epochs=options.max_epochs,
+        generator=generator,
+        callbacks=callbacks,
+        device=device,
+        product_dtype=options.precision.products,
+    ).initialize()
+    if state is not None:
+        restore_state(net, state)
+    centre = "biases" in trained  # they take up what is subtracted
+    mean, scale, waiting, is_heavy = conv_scale(
+        state, data.X, data.weights, grid, centre, data.rows
+    )
+    module.input_mean.fill_(float(mean))
+    module.input_scale.fill_(scale)
+    module.leave_out(is_heavy)
+    if progress is not None:
+        resume(net, progress)
+    operations = 4 * net.batch_size * grid.n_positions * options.n_filters
+    operations *= grid.patch_dim + grid.n_cells
+    log = train(net, rows, operations, options.precision.allow_tf32)
+    settled = any(getattr(callback, "converged_", False) for callback in callbacks)
+    annealed = not full_batch and len(log.loss_curve) == options.max_epochs
+    return ConvSolution(
+        from_first(finish_conv(module)),
+        export_state(net) | waiting,
+        log.loss_curve,
+        log.validation_scores,
+        settled or annealed,
+        log.interrupted,
+    )
+
+
+def _count_tasks(data: ClassData) -> int:
+    """Tasks with rows of any weight, on all ranks; others count for nothing."""
+    totals = np.bincount(data.tasks, data.weights, minlength=data.n_tasks)
+    return max(int(np.count_nonzero(sum(gather(totals)))), 1)
+
+
+@torch.no_grad()
+def finish_conv(module: TwoLayerConv) -> ConvNetwork:
+    """The network as arrays, with the mean of inputs folded into the biases."""
+    mean, scale = module.input_mean, module.input_scale
+    biases = module.biases - module.filters.sum(1) * (mean / scale)
+    network = ConvNetwork(
+        to_numpy(module.filters),
+        to_numpy(biases),
+        to_numpy(module.head_coef),
+        to_numpy(module.head_intercept),
+        float(scale),
+    )
+    if not all(np.isfinite(array).all() for array in network):
+        raise ValueError(
+            "The trained weights are not finite. Look for extreme values in X, or "
+            "lower learning_rate. Nothing of this fit is kept."
+        )
+    return network
+
+
+@torch.no_grad()
+def pool_rows(
+    rows: np.ndarray,
+    network: ConvNetwork,
+    grid: PatchGrid,
+    power: float,
+    device: str,
+    finish: Callable[[np.ndarray, slice], np.ndarray] | None = None,
+) -> np.ndarray:
+    """Pooled features of rows, of shape (n_samples, n_cells * n_filters).
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_samples, prod(input_shape))
+    network : ConvNetwork
+    grid : PatchGrid
+    power : float
+    device : str
+    finish : callable, default=None
+        Called with features of some rows at a time, and which these are; the result is
+        what it makes of them, a row for each.
+    """
+    inputs = Rows(rows, torch_dtype(working_dtype(rows.dtype)), device)
+    arrays = (network.filters, network.biases, grid.pooling_matrix())
+    filters, biases, pool = (to_tensor(a, device).to(inputs.dtype) for a in arrays)
+    places = to_tensor(grid.places(), device)
+    is_unused = (filters == 0).all(0)
+
+    def pool_block(block: slice) -> np.ndarray:
+        patches = grid.extract(inputs.take(block) / network.scale, places)
+        if is_unused.any():  # however large they are
+            patches = patches.masked_fill(is_unused, 0)
+        pooled = pool_responses(patches, filters, biases, pool, power).pooled
+        features: np.ndarray = pooled.cpu().numpy()
+        return features if finish is None else finish(features, block)
+
+    return map_rows(pool_block, len(inputs), grid.block_rows(len(filters)))

@@ -1,0 +1,97 @@
+"""Settings of the convolutional network, and what "auto" stands for."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mtrl_sklearn._arrays.precision import Precision
+from mtrl_sklearn._conv.patches import PatchGrid
+
+# solver="auto" is "gd" for rows of patches with at most this many patches in all.
+FULL_BATCH_PATCHES = 20_000
+
+# max_iter="auto" is this many steps of "gd", or as many epochs as make about this many
+# updates of "adam"; batch_size="auto" is a tenth of the rows. Both within bounds.
+FULL_BATCH_STEPS = 300
+AUTO_UPDATES = 500
+AUTO_EPOCHS = (10, 200)
+AUTO_BATCH_SIZE = (64, 128)
+
+# "auto" of the parameters that depend on the solver
+LEARNING_RATE = {"gd": 10.0, "adam": 3e-3}
+WEIGHT_DECAY = {"gd": 1e-4, "adam": 1.0}
+
+
+class ConvOptions(NamedTuple):
+    """Settings of `descend_conv`; names and meaning as in the estimator."""
+
+    n_filters: int
+    power: float
+    head: str
+    solver: str
+    learning_rate: float
+    weight_decay: float
+    init_scale: float
+    max_epochs: int
+    batch_size: int
+    precision: Precision
+
+
+def resolve_power(power: float | str, grid: PatchGrid) -> float:
+    """Exponent of the responses: that of the theory for rows of patches."""
+    if isinstance(power, str):
+        return 3.0 if grid.is_row else 1.0
+    return float(power)
+
+
+def resolve_solver(solver: str, grid: PatchGrid, n_samples: int) -> str:
+    """All rows at once where they are few and are rows of patches."""
+    if solver != "auto":
+        return solver
+    is_small = n_samples * grid.n_positions <= FULL_BATCH_PATCHES
+    return "gd" if grid.is_row and is_small else "adam"
+
+
+def resolve_options(
+    parameters: Mapping[str, Any],
+    power: float,
+    solver: str,
+    n_samples: int,
+    precision: Precision,
+) -> ConvOptions:
+    """Settings of a fit to rows of a number.
+
+    Parameters
+    ----------
+    parameters : mapping
+        Parameters of the estimator.
+    power : float
+    solver : {"gd", "adam"}
+    n_samples : int
+    precision : Precision
+    """
+    auto = {
+        "learning_rate": LEARNING_RATE[solver],
+        "weight_decay": WEIGHT_DECAY[solver],
+        "init_scale": 0.03 if power > 1 else 1 / math.sqrt(3),
+        "batch_size": int(np.clip(n_samples // 10, *AUTO_BATCH_SIZE)),
+    }
+    given = {name: parameters[name] for name in auto}
+    chosen = auto | {name: v for name, v in given.items() if v != "auto"}
+    chosen["batch_size"] = min(chosen["batch_size"], n_samples)
+    max_epochs = parameters["max_iter"]
+    if max_epochs == "auto":
+        updates_per_epoch = -(-n_samples // chosen["batch_size"])
+        epochs = int(np.clip(-(-AUTO_UPDATES // updates_per_epoch), *AUTO_EPOCHS))
+        max_epochs = FULL_BATCH_STEPS if solver == "gd" else epochs
+    return ConvOptions(
+        n_filters=parameters["n_filters"],
+        head=parameters["head"],
+        power=power,
+        solver=solver,
+        max_epochs=max_epochs,
+        precision=precision,
+        **chosen,
+    )

@@ -1,0 +1,274 @@
+"""Classes and tasks of rows as fitted attributes, and predictions of classes."""
+
+from collections.abc import Callable
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, softmax
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from mtrl_sklearn._arrays.validation import check_scored, naming_numbers, read_weights
+from mtrl_sklearn._group import gather, together
+from mtrl_sklearn._labels.encoding import (
+    brief,
+    check_same_classes,
+    find_classes,
+    find_codes,
+    read_class_labels,
+    read_task_ids,
+)
+from mtrl_sklearn._labels.shared import join_values
+from mtrl_sklearn._labels.values import concatenate_values
+
+
+class ClassPredictionsMixin:
+    """One label space for all tasks, and predictions in the caller's encoding.
+
+    A subclass provides ``_head_scores(X)``, which validates X and returns scores of
+    shape (n_samples, n_heads, n_columns), or what ``choose`` makes of the scores of
+    some rows at a time; the parameter ``class_weight``; and in ``_head_`` the kind of
+    head that was fitted. A single column is the score of the second of two classes.
+    """
+
+    class_weight: dict | str | None
+    _head_: str
+
+    def _head_scores(
+        self, X: Any, choose: Callable[[np.ndarray, slice], np.ndarray] | None = None
+    ) -> np.ndarray:
+        raise NotImplementedError
+
+    def _learn_classes(self, labels: Any, classes: Any = None) -> None:
+        """Set ``classes_``, to those given if there are any."""
+        name, given = ("y", labels) if classes is None else ("classes", classes)
+        with together():
+            values = read_class_labels(given, name)
+        self.classes_ = find_classes(join_values(values, name), name)
+
+    def _check_classes(self, classes: Any) -> None:
+        """Refuse other classes than those of the first `partial_fit`."""
+        check_same_classes(classes, [self.classes_])
+
+    def _encode_labels(self, labels: np.ndarray) -> np.ndarray:
+        """Position of each label in ``classes_``."""
+        codes = find_codes(labels, self.classes_)
+        if (codes < 0).any():
+            raise ValueError(
+                f"y holds the label {labels[codes < 0].tolist()[0]!r}, which is not "
+                f"among the classes of fit: {self.classes_.tolist()}. Fit on data that "
+                "show all labels; for partial_fit, pass classes= in the first call."
+            )
+        return codes
+
+    def _learn_tasks(self, ids: np.ndarray | None, reset: bool) -> None:
+        """Set ``tasks_``, or check and extend it by the ids of further rows."""
+        if not reset and self._head_ == "per_task":
+            with together():
+                self._find_heads(ids)
+            return
+        if ids is not None:
+            ids = join_values(ids, "tasks")
+        if reset:
+            self.tasks_ = np.array([0]) if ids is None else np.unique(ids)
+        elif ids is not None:
+            if (ids.dtype.kind in "UT") != (self.tasks_.dtype.kind in "UT"):
+                raise ValueError(
+                    f"tasks holds ids such as {ids.tolist()[0]!r}, but the ids of fit "
+                    f"were {brief(self.tasks_.tolist())}. Use strings or numbers "
+                    "throughout, from the first batch on."
+                )
+            self.tasks_ = np.unique(concatenate_values([self.tasks_, ids], "tasks"))
+
+    def _find_heads(self, ids: np.ndarray | None) -> np.ndarray | int:
+        """Position in ``tasks_`` of the ids of rows, where each task has its head."""
+        known = brief(self.tasks_.tolist(), 50)
+        if ids is None:
+            if len(self.tasks_) == 1:
+                return 0
+            raise ValueError(
+                "head='per_task' needs tasks, the source of each row, to choose heads. "
+                f"Pass tasks=; fitted on {known}."
+            )
+        positions = find_codes(ids, self.tasks_)
+        if (positions < 0).any():
+            unknown = np.unique(ids[positions < 0]).tolist()
+            raise ValueError(
+                f"tasks holds ids without a head: {brief(unknown)}; fitted on {known}. "
+                "Pass known ids, or use head='shared', which predicts for any source."
+            )
+        return positions
+
+    def _class_weights(self, codes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Weight of each class, of shape (n_classes,)."""
+        n_classes = len(self.classes_)
+        if self.class_weight is None:
+            return np.ones(n_classes)
+        if isinstance(self.class_weight, str):  # "balanced"
+            counts = sum(gather(np.bincount(codes, weights, minlength=n_classes)))
+            shown = counts > 0
+            return np.divide(1, counts, out=np.zeros(n_classes), where=shown)
+        keys = list(self.class_weight)
+        codes = find_codes(read_class_labels(keys, "class_weight"), self.classes_)
+        if (codes < 0).any():
+            raise ValueError(
+                f"class_weight has the keys {keys}, which are not all among the "
+                f"classes {self.classes_.tolist()}. Remove the others."
+            )
+        values: list[Any] = list(self.class_weight.values())
+        if not all(isinstance(w, Real) for w in values) or not all(
+            0 <= w < np.inf for w in values
+        ):
+            raise ValueError(
+                f"class_weight={self.class_weight} holds weights that are negative or "
+                "not finite numbers. Pass weights of at least 0."
+            )
+        of_class = np.ones(n_classes)
+        of_class[codes] = values
+        return of_class
+
+    def _scores(self, X: Any, tasks: Any) -> np.ndarray:
+        """Scores of shape (n_samples, n_columns) by the head of each row."""
+        check_is_fitted(self)
+        heads: np.ndarray | int = 0
+        if tasks is not None:
+            ids = read_task_ids(tasks)
+            with naming_numbers(X, "X") as rows:
+                check_consistent_length(rows, ids)
+        if self._head_ == "per_task":
+            heads = self._find_heads(None if tasks is None else ids)
+
+        def choose(scores: np.ndarray, rows: slice) -> np.ndarray:
+            of_rows = heads if isinstance(heads, int) else heads[rows]
+            return scores[np.arange(len(scores)), of_rows]
+
+        return self._head_scores(X, choose)
+
+    def decision_function(self, X, tasks=None):
+        """Scores of the classes.
+
+        Parameters
+        ----------
+        X : array-like
+            Inputs, as in `fit`.
+        tasks : array-like of shape (n_samples,), default=None
+            Source of each row; only ``head="per_task"`` asks for it.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+            For two classes, positive means the second one.
+        """
+        scores = self._scores(X, tasks)
+        return scores[:, 0] if scores.shape[1] == 1 else scores
+
+    def predict_proba(self, X, tasks=None):
+        """Probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like
+            Inputs, as in `fit`.
+        tasks : array-like of shape (n_samples,), default=None
+            Source of each row; only ``head="per_task"`` asks for it.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            In the order of ``classes_``.
+
+        Raises
+        ------
+        ValueError
+            If scores are not finite.
+        """
+        scores = _check_scores(self._scores(X, tasks))
+        return softmax(class_scores(scores), axis=1)
+
+    def _source_probabilities(self, X: Any) -> np.ndarray:
+        """Features for a probe: (n_samples, n_heads * n_classes), or one for two."""
+        scores = self._head_scores(X)
+        if scores.shape[2] == 1:
+            return expit(scores[:, :, 0])
+        n_rows, n_heads, n_classes = scores.shape
+        return softmax(scores, axis=2).reshape(n_rows, n_heads * n_classes)
+
+    def predict(self, X, tasks=None):
+        """Labels of rows.
+
+        Parameters
+        ----------
+        X : array-like
+            Inputs, as in `fit`.
+        tasks : array-like of shape (n_samples,), default=None
+            Source of each row; only ``head="per_task"`` asks for it.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+
+        Raises
+        ------
+        ValueError
+            If scores are not finite, or ids of tasks are not known.
+        """
+        scores = _check_scores(self._scores(X, tasks))
+        return self.classes_[class_scores(scores).argmax(axis=1)]
+
+    def score(self, X, y, tasks=None, sample_weight=None):
+        """Accuracy; a row whose scores are not finite counts as wrong.
+
+        Parameters
+        ----------
+        X : array-like
+            Inputs, as in `fit`.
+        y : array-like of shape (n_samples,)
+            Labels. One that fit did not see is never predicted.
+        tasks : array-like of shape (n_samples,), default=None
+            Source of each row; only ``head="per_task"`` asks for it.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of rows.
+
+        Returns
+        -------
+        float
+            In [0, 1].
+
+        Raises
+        ------
+        ValueError
+            If labels, ids of tasks or weights cannot be read, or lengths differ.
+        """
+        check_scored(X)
+        scores = self._scores(X, tasks)
+        labels = read_class_labels(y)
+        check_consistent_length(scores, labels)
+        if sample_weight is not None:
+            sample_weight = read_weights(sample_weight, scores)
+        predicted = class_scores(scores).argmax(axis=1)
+        right = predicted == find_codes(labels, self.classes_)
+        right &= np.isfinite(scores).all(axis=1)
+        return float(np.average(right, weights=sample_weight))
+
+
+def class_scores(scores: np.ndarray) -> np.ndarray:
+    """A column for each class, where a single one stands for the second of two.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_samples, n_columns)
+    """
+    if scores.shape[1] > 1:
+        return scores
+    return np.hstack([np.zeros_like(scores), scores])
+
+
+def _check_scores(scores: np.ndarray) -> np.ndarray:
+    finite = np.isfinite(scores).all(axis=1)
+    if not finite.all():
+        raise ValueError(
+            f"The scores of {int((~finite).sum())} of {len(scores)} rows are not "
+            "finite, so nothing can be predicted for them. Look for extreme values in "
+            "X, or fit again with a lower learning_rate."
+        )
+    return scores

@@ -1,0 +1,1 @@
+"""Labels: anything in, signs and codes out."""

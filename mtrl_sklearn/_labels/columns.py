@@ -1,0 +1,241 @@
+"""Labels of any form taken apart: the observed values of each output, and where."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from sklearn.utils._missing import is_pandas_na, is_scalar_nan
+from sklearn.utils.validation import check_consistent_length
+
+from mtrl_sklearn._arrays.conversion import as_numpy, dense_remedy, is_sparse_frame
+
+Form = Literal["single", "wide", "long"]
+
+# Columns of an array that are copied together, as many as share a line of the cache.
+COPIED_COLUMNS = 16
+
+
+class Column(NamedTuple):
+    """Labels of one output: the values that were observed, and where."""
+
+    values: np.ndarray  # (n_observed,)
+    rows: np.ndarray  # (n_observed,), ascending
+
+
+class Labels(NamedTuple):
+    """Labels of any form, taken apart."""
+
+    form: Form
+    names: np.ndarray | None  # (n_outputs,), of outputs that have any
+    n_samples: int
+    n_outputs: int
+    columns: Iterator[Column]  # of each output, read when its turn comes
+    # All labels where they are of one type, NaN where missing: (n_samples, n_outputs).
+    # In the long form the observed ones: (n_observed,).
+    values: np.ndarray | None = None
+    # The row and the output of each label of the long form: (n_observed,) each.
+    places: tuple[np.ndarray, np.ndarray] | None = None
+
+
+def read_labels(y: Any, tasks: Any) -> Labels:
+    """Take labels of any accepted form apart."""
+    if y is None:
+        raise ValueError(
+            "This estimator requires y to be passed, but the target y is None."
+        )
+    if not is_sparse_frame(y) and (remedy := dense_remedy(y, "y")):
+        raise TypeError(
+            "y is a sparse matrix, in which a missing label cannot be told from class "
+            f"0. Pass {remedy}, or the long form: one label per row and tasks=."
+        )
+    if tasks is not None:
+        return _read_long(y, tasks)
+    if hasattr(y, "columns"):
+        of_arrow = hasattr(type(y), "column_names")  # whose columns are arrays
+        given = y.column_names if of_arrow else y.columns
+        flat = ["_".join(map(str, n)) if isinstance(n, tuple) else n for n in given]
+        names = np.asarray(flat)
+        if not _is_one_table(y):
+            distinct = dict.fromkeys(given)
+            columns = _read_columns((as_array(y[name]) for name in distinct), flat)
+            return Labels("wide", names, len(y), len(distinct), columns)
+        return _read_table("wide", as_array(y), names)
+    array = as_array(y)
+    if array.ndim == 1:
+        name = getattr(y, "name", None) or "y"
+        return _read_table("single", array[:, None], np.asarray([name]))
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise ValueError(
+            "y should be of shape (n_samples,) or (n_samples, n_tasks), got an array "
+            f"of shape {array.shape}."
+        )
+    return _read_table("wide", array)
+
+
+def _is_one_table(y: Any) -> bool:
+    """Whether the columns of a data frame are arrays of numbers, all of one dtype."""
+    dtypes = set(getattr(y, "dtypes", ()))
+    return len(dtypes) == 1 and all(
+        isinstance(dtype, np.dtype) and dtype.kind in "biuf" for dtype in dtypes
+    )
+
+
+def _read_table(
+    form: Form, array: np.ndarray, names: np.ndarray | None = None
+) -> Labels:
+    n_samples, n_outputs = array.shape
+    columns = _read_columns(
+        _transpose(array), number_names(n_outputs) if names is None else names.tolist()
+    )
+    values = array if array.dtype.kind in "biufU" else None
+    return Labels(form, names, n_samples, n_outputs, columns, values)
+
+
+def _transpose(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Columns as contiguous arrays, copied a few at a time."""
+    for start in range(0, array.shape[1], COPIED_COLUMNS):
+        yield from np.ascontiguousarray(array[:, start : start + COPIED_COLUMNS].T)
+
+
+def _read_columns(values: Iterator[np.ndarray], names: list[Any]) -> Iterator[Column]:
+    return (read_column(v, name) for v, name in zip(values, names))
+
+
+def number_names(n_tasks: int) -> list[str]:
+    """Names of columns that have none."""
+    return [f"task{k}" for k in range(n_tasks)]
+
+
+def _read_long(y: Any, tasks: Any) -> Labels:
+    labels, ids = _read_vector(y, "y"), read_task_ids(tasks)
+    check_consistent_length(labels, ids)
+    names, outputs = np.unique(ids, return_inverse=True)
+    values, rows = column = read_column(labels, "y")
+    outputs = outputs[rows]
+    columns = _split_column(column, outputs, len(names))
+    places = rows, outputs
+    return Labels("long", names, len(labels), len(names), columns, values, places)
+
+
+def _split_column(
+    column: Column, outputs: np.ndarray, n_outputs: int
+) -> Iterator[Column]:
+    """Labels of each output in turn."""
+    order = np.argsort(outputs, kind="stable")
+    values, rows = column.values[order], column.rows[order]
+    stops = np.cumsum(np.bincount(outputs, minlength=n_outputs)).tolist()
+    for start, stop in pairwise([0, *stops]):
+        yield Column(values[start:stop], rows[start:stop])
+
+
+def _read_vector(values: Any, argument: str) -> np.ndarray:
+    array = as_array(values)
+    if array.ndim != 1:
+        raise ValueError(
+            f"With tasks, {argument} should be a 1d array with one entry per row, got "
+            f"an array of shape {array.shape}."
+        )
+    return array
+
+
+def read_task_ids(tasks: Any) -> np.ndarray:
+    """Task ids of rows, of shape (n_samples,) and a proper dtype; none is missing."""
+    array = _read_vector(tasks, "tasks")
+    ids = read_column(array, "tasks", "ids").values
+    if len(ids) < len(array):
+        raise ValueError(
+            f"tasks holds {len(array) - len(ids)} missing ids. Drop these rows "
+            "or name their task."
+        )
+    return ids
+
+
+def as_array(values: Any) -> np.ndarray:
+    """An array of labels as given: [1, None] and ["a", nan] survive."""
+    values = as_numpy(values, "the array of labels")
+    if isinstance(values, np.ma.MaskedArray):
+        array = np.array(values.data, dtype=object)
+        array[np.ma.getmaskarray(values)] = None
+        return array
+    if hasattr(values, "__array__"):
+        return np.asarray(values)
+    return np.array(values, dtype=object)
+
+
+def read_column(values: np.ndarray, name: Any, what: str = "labels") -> Column:
+    """Split one output into observed values, of a proper dtype, and their rows."""
+    rows = np.arange(len(values))
+    if values.dtype.kind == "f":
+        observed = ~np.isnan(values)
+        if not observed.all():
+            values, rows = values[observed], rows[observed]
+    elif values.dtype.kind == "O":
+        observed = np.fromiter((not is_missing(v) for v in values), bool, len(values))
+        values, rows = _infer_dtype(values[observed], name, what), rows[observed]
+    if values.dtype.kind not in "biufUT":
+        reason = "Complex data not supported. " if values.dtype.kind == "c" else ""
+        raise ValueError(
+            f"{reason}The {what} of {name!r} should be numbers, booleans or strings, "
+            f"got {values.dtype}. Convert them, for instance to strings."
+        )
+    if values.dtype.kind == "f" and np.isinf(values).any():
+        source = "y" if what == "labels" else name
+        raise ValueError(
+            f"Input {source} contains infinity: in {name!r}. Only NaN, None and NA "
+            "stand for a label that was not observed."
+        )
+    return Column(values, rows)
+
+
+def is_missing(value: Any) -> bool:
+    if isinstance(value, (str, int)):
+        return False
+    return value is None or is_scalar_nan(value) or is_pandas_na(value)
+
+
+def _infer_dtype(values: np.ndarray, name: Any, what: str) -> np.ndarray:
+    """The numeric or string array that an object array holds."""
+    if len(values) == 0:
+        return np.empty(0)
+    is_string = {isinstance(v, str) for v in values}
+    if len(is_string) > 1:
+        raise ValueError(
+            f"The {what} of {name!r} mix strings and numbers. Use one type per task."
+        )
+    try:
+        inferred = np.array(values.tolist())
+        if inferred.dtype.kind == "f" and _are_unsigned(values):
+            inferred = np.array(values.tolist(), dtype=np.uint64)
+    except ValueError:  # sequences of unequal length
+        inferred = values
+    if inferred.ndim != 1 or inferred.dtype.kind == "O":
+        others = [v for v in values if not isinstance(v, (int, float, np.generic))]
+        got = "integers beyond 64 bits"
+        if others:
+            got = f"{type(others[0]).__name__} objects"
+        raise ValueError(
+            f"The {what} of {name!r} should be numbers, booleans or strings, got {got}."
+        )
+    if inferred.dtype.kind in "biufU":
+        _check_lossless(values, inferred, name, what)
+    return inferred
+
+
+def _are_unsigned(values: np.ndarray) -> bool:
+    """Whether objects are integers of 64 bits, which numpy takes for floats."""
+    return all(isinstance(v, (int, np.integer)) and 0 <= v < 2**64 for v in values)
+
+
+def _check_lossless(
+    values: np.ndarray, inferred: np.ndarray, name: Any, what: str
+) -> None:
+    """Refuse values that an array of one type holds as others."""
+    for value, held in zip(values.tolist(), inferred.tolist()):
+        exact = int(value) if isinstance(value, np.integer) else value
+        if exact != held:
+            raise ValueError(
+                f"The {what} of {name!r} hold {value!r}, which beside the others is "
+                f"kept as {held!r} in an array of one type, {inferred.dtype}. Integers "
+                "beyond 2**53 need integers beside them, strings another end than NUL."
+            )

@@ -1,0 +1,346 @@
+"""Mini-batch descent of the two-layer ReLU network: "alternating" and "joint"."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from scipy.special import expit
+from skorch.callbacks import Callback
+from torch import Tensor
+
+from mtrl_sklearn._arrays.precision import Precision
+from mtrl_sklearn._arrays.products import as_dtype, cast, is_sparse, with_values
+from mtrl_sklearn._arrays.rows import to_numpy
+from mtrl_sklearn._group import sum_over_ranks
+from mtrl_sklearn._relu.gradients import (
+    dropout_,
+    hidden_layer,
+    representation_gradients,
+    task_scores,
+)
+from mtrl_sklearn._relu.heads import select_heads
+from mtrl_sklearn._relu.input_scale import relu_scale
+from mtrl_sklearn._relu.network import TwoLayerReLU, find_full_columns
+from mtrl_sklearn._relu.rank_choice import choose_rank
+from mtrl_sklearn._relu.solution import Heads, Solution, TaskData, Trained
+from mtrl_sklearn._training.adamw import LazyAdamW
+from mtrl_sklearn._training.callbacks import resume
+from mtrl_sklearn._training.checkpoint import Progress
+from mtrl_sklearn._training.gradients import head_gradients
+from mtrl_sklearn._training.losses import MultiTaskLoss, log_odds
+from mtrl_sklearn._training.net import (
+    Batch,
+    DescentNet,
+    TrainingLog,
+    export_state,
+    restore_state,
+    train,
+)
+from mtrl_sklearn._training.state import State, cast_state
+
+
+class MultiTaskNet(DescentNet):
+    """skorch net that trains a `TwoLayerReLU` with closed-form gradients.
+
+    Parameters
+    ----------
+    module : TwoLayerReLU
+    criterion : MultiTaskLoss
+    algorithm : {"alternating", "joint"}
+        Heads first and the representation against the updated heads, or both at once.
+    head_steps : int
+        Updates of the heads before each update of the representation.
+    learning_rate, weight_decay, dropout : float
+    batch_size, max_epochs : int
+    generator : torch.Generator
+        Source of row order and dropout.
+    callbacks : list of skorch callbacks
+    device : str
+    product_dtype : torch.dtype or None, default=None
+        What matrix products are computed in, if not in the dtype of the parameters.
+    """
+
+    def __init__(
+        self,
+        module: TwoLayerReLU,
+        criterion: MultiTaskLoss,
+        *,
+        algorithm: str,
+        head_steps: int,
+        learning_rate: float,
+        weight_decay: float,
+        dropout: float,
+        batch_size: int,
+        max_epochs: int,
+        generator: torch.Generator,
+        callbacks: list[Callback],
+        device: str,
+        product_dtype: torch.dtype | None = None,
+    ):
+        self.algorithm = algorithm
+        self.head_steps = head_steps
+        self.dropout = dropout
+        super().__init__(
+            module,
+            criterion,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            batch_size=batch_size,
+            max_epochs=max_epochs,
+            generator=generator,
+            callbacks=callbacks,
+            device=device,
+            product_dtype=product_dtype,
+        )
+
+    def initialize_optimizer(self, triggered_directly: Any = None) -> "MultiTaskNet":
+        """AdamW that decays matrices only: intercepts are to absorb base rates."""
+        module = self.module_
+        matrices = [module.hidden_weights, module.task_coef]
+        biases = [module.hidden_biases, module.task_intercept]
+        self.optimizer_ = LazyAdamW(
+            [
+                {"params": matrices, "weight_decay": self.weight_decay},
+                {"params": biases, "weight_decay": 0.0},
+            ],
+            lr=self.learning_rate,
+        )
+        return self
+
+    @torch.no_grad()
+    def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
+        """Update heads and representation on one batch, in the order of `algorithm`."""
+        X, signs = batch
+        module, dtype = self.module_, self.product_dtype or X.dtype
+        layer = (module.hidden_weights, module.hidden_biases)
+        heads = select_heads(module, self.optimizer_, signs, self.is_watched)
+
+        inputs = cast(module.normalize(X), dtype)
+        hidden = hidden_layer(inputs, *(as_dtype(p, dtype) for p in layer))
+        hidden = dropout_(hidden, self.dropout, self.generator, batch.share)
+        labels = self.criterion_.read(heads.signs, heads.tasks, batch.share.n_rows)
+
+        def evaluate() -> tuple[Tensor, Tensor, Tensor]:
+            coef, intercept = (as_dtype(p, dtype) for p in heads.current())
+            scores = task_scores(hidden, coef, intercept, heads.signs)
+            return coef, scores, cast(self.criterion_.gradient(scores, labels), dtype)
+
+        coef, scores, gradient = evaluate()
+        if self.algorithm == "alternating":
+            for _ in range(self.head_steps):
+                of_heads = sum_over_ranks(*head_gradients(hidden, gradient))
+                self.update(batch, heads.whole, heads.expand(of_heads))
+                coef, scores, gradient = evaluate()
+        loss = self.criterion_.value(scores, labels)
+        of_layer = representation_gradients(
+            inputs, hidden, gradient, coef, 1 - self.dropout
+        )
+        if self.algorithm == "alternating":
+            loss, *gradients = sum_over_ranks(loss, *of_layer)
+            self.update(batch, layer, tuple(gradients))
+        else:
+            of_heads = head_gradients(hidden, gradient)
+            loss, *gradients = sum_over_ranks(loss, *of_heads, *of_layer)
+            whole = heads.expand(tuple(gradients[:2])) + tuple(gradients[2:])
+            self.update(batch, heads.whole + layer, whole)
+        return {"loss": loss, "y_pred": scores}
+
+    def show_batch(self, batch: Batch) -> Batch:
+        """Signs as labels: 0 and 1, or NaN where nothing was observed."""
+        X, signs = batch
+        signs = signs.to_dense() if is_sparse(signs) else signs
+        labels = torch.where(signs == 0, torch.nan, (signs > 0).to(signs.dtype))
+        return Batch((X, labels), batch.share)
+
+    def show_scores(self, batch: Batch, scores: Tensor) -> Tensor:
+        """Scores (n_samples, n_tasks), 0 for missing labels that none was found for."""
+        signs = batch[1]
+        if is_sparse(signs):
+            scores = with_values(signs, scores).to_dense()
+        return scores.to(signs.dtype)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Labels of 0 and 1 that the scores stand for."""
+        return (self.decision_function(X) > 0).astype(float)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probability of label 1 of each task."""
+        return expit(self.decision_function(X))
+
+    def on_epoch_end(self, net: "MultiTaskNet", **kwargs: Any) -> None:
+        """Bring heads up to date that were without labels, before anyone reads them."""
+        for parameter in (self.module_.task_coef, self.module_.task_intercept):
+            self.optimizer_.refresh(parameter)
+
+    on_train_end = on_epoch_end  # an interrupted epoch has no end of its own
+
+
+class DescentOptions(NamedTuple):
+    """Settings of `descend`; names and meaning as in the estimator, resolved."""
+
+    n_hidden: int
+    algorithm: str
+    loss: str
+    head_steps: int
+    learning_rate: float
+    weight_decay: float
+    dropout: float
+    max_epochs: int
+    batch_size: int
+    precision: Precision
+
+
+def descend(
+    data: TaskData,
+    state: State | None,
+    options: DescentOptions,
+    *,
+    n_components: int | str | None,
+    callbacks: list[Callback],
+    accumulate: bool,
+    progress: Progress | None = None,
+    seed: int,
+    device: str,
+) -> Solution:
+    """Train both layers on mini-batches.
+
+    Parameters
+    ----------
+    data : TaskData
+    state : dict of ndarrays or None
+        Where an earlier call stopped; None starts from ``seed``.
+    options : DescentOptions
+    n_components : int, "auto" or None
+        See `_rank_choice.choose_rank`.
+    callbacks : list of skorch callbacks
+        One whose ``converged_`` is true says that the loss had settled.
+    accumulate : bool
+        Remember the rows behind ``state`` where heads are solved for in the end.
+    progress : Progress or None
+        Where this call was when it was interrupted.
+    seed : int
+    device : str
+    """
+    state = cast_state(state, options.precision.parameters)
+    net, log, waiting = _train(data, state, options, callbacks, progress, seed, device)
+    is_cut_short = False
+
+    def retrain(part: TaskData) -> Trained | None:
+        nonlocal is_cut_short
+        again, log_again, _ = _train(part, None, options, [], None, seed, device)
+        is_cut_short = log_again.interrupted
+        return None if is_cut_short else take_network(again.module_, part)
+
+    can_retrain = not (accumulate or log.interrupted)
+    first_layer, heads, moments = choose_rank(
+        take_network(net.module_, data),
+        data,
+        n_components,
+        state if accumulate else None,
+        retrain if can_retrain else None,
+    )
+    return Solution(
+        first_layer,
+        heads,
+        export_state(net) | moments | waiting,
+        log.loss_curve,
+        log.validation_scores,
+        any(getattr(callback, "converged_", False) for callback in callbacks),
+        log.interrupted or is_cut_short,
+    )
+
+
+def _train(
+    data: TaskData,
+    state: State | None,
+    options: DescentOptions,
+    callbacks: list[Callback],
+    progress: Progress | None,
+    seed: int,
+    device: str,
+) -> tuple[MultiTaskNet, TrainingLog, State]:
+    """Run a net for its epochs; parameters as of `descend`."""
+    precision = options.precision
+    rows = data.on_device(device, precision.parameters)
+    module = TwoLayerReLU(
+        data.X.shape[1],
+        options.n_hidden,
+        data.signs.shape[1],
+        precision.parameters,
+    ).to(device)
+    weights = torch.from_numpy(data.weights * data.n_rows)
+    weights = weights.to(device, precision.parameters)
+    generator = torch.Generator(device).manual_seed(seed)
+    net = MultiTaskNet(
+        module,
+        MultiTaskLoss(options.loss, weights),
+        algorithm=options.algorithm,
+        head_steps=options.head_steps,
+        learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay,
+        dropout=options.dropout,
+        product_dtype=precision.products,
+        batch_size=options.batch_size,
+        max_epochs=options.max_epochs,
+        generator=generator,
+        callbacks=callbacks,
+        device=device,
+    ).initialize()
+    if state is None:
+        _start(module, data, options.loss, generator)
+    else:
+        restore_state(net, state)
+    mean, scale, waiting, is_heavy = relu_scale(state, data)
+    module.input_mean.copy_(torch.as_tensor(mean))
+    module.input_scale.fill_(scale)
+    with torch.no_grad():
+        module.hidden_weights[:, torch.as_tensor(is_heavy)] = 0
+    if progress is not None:
+        resume(net, progress)
+    module.full_columns = find_full_columns(data.X, device)
+    log = train(net, rows, _operations(data, options), precision.allow_tf32)
+    return net, log, waiting
+
+
+def _operations(data: TaskData, options: DescentOptions) -> float:
+    """Number of operations of an update on one batch."""
+    X, signs = (
+        matrix.shape[1]
+        if isinstance(matrix, np.ndarray)
+        else matrix.nnz / matrix.shape[0]
+        for matrix in (data.X, data.signs)
+    )
+    return 2 * options.batch_size * options.n_hidden * (2 * X + 4 * signs)
+
+
+@torch.no_grad()
+def _start(
+    module: TwoLayerReLU, data: TaskData, loss: str, generator: torch.Generator
+) -> None:
+    """Random first layer, heads at the base rates.
+
+    Intercepts at the log-odds are the many-step form of centring the labels: the first
+    layer sees what is left of the labels once base rates are explained. A task that
+    lacks a class so far has no base rate to start from. The hinge loss has no use for
+    scores beyond its margin: cut to [-1, 1].
+    """
+    module.reset_parameters(generator)
+    intercepts = np.where(data.weights, log_odds(data.n_positive, data.n_negative), 0)
+    if loss == "hinge":
+        intercepts = np.clip(intercepts, -1, 1)
+    module.task_intercept.copy_(torch.from_numpy(intercepts))
+
+
+@torch.no_grad()
+def take_network(module: TwoLayerReLU, data: TaskData) -> Trained:
+    """Both layers of a module; tasks that lack a class score their log-odds."""
+    odds = log_odds(data.n_positive, data.n_negative)
+    intercept = to_numpy(module.task_intercept)
+    intercept = np.where(data.weights, intercept, odds).astype(intercept.dtype)
+    return Trained(
+        module.hidden_weights,
+        module.hidden_biases,
+        module.input_mean,
+        module.input_scale,
+        Heads(to_numpy(module.task_coef), intercept),
+    )

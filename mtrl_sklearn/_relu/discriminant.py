@@ -1,0 +1,98 @@
+"""Linear discriminants of all tasks on shared hidden features, in closed form."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mtrl_sklearn._arrays.products import (
+    add_transposed_,
+    column_sums,
+    entries,
+    row_sums,
+    with_values,
+)
+
+# Share of the identity in the covariance of the hidden features.
+SHRINKAGE = 0.05
+
+
+class ClassMoments(NamedTuple):
+    """Sums over labels from which the heads of every task follow."""
+
+    second: Tensor  # (n_hidden, n_hidden), products of features over all labels
+    positive: Tensor  # (n_tasks, n_hidden), features over labels of the positive class
+    negative: Tensor  # (n_tasks, n_hidden)
+    n_positive: Tensor  # (n_tasks,)
+    n_negative: Tensor  # (n_tasks,)
+
+
+def no_moments(n_tasks: int, n_hidden: int, device: torch.device | str) -> ClassMoments:
+    """Moments of no label: in float64, since heads are differences of large sums."""
+    of_class, counts = (n_tasks, n_hidden), (n_tasks,)
+    shapes = ((n_hidden, n_hidden), of_class, of_class, counts, counts)
+    nothing = torch.zeros(0, dtype=torch.float64, device=device)
+    return ClassMoments(*(nothing.new_zeros(shape) for shape in shapes))
+
+
+def add_labels(moments: ClassMoments, hidden: Tensor, signs: Tensor) -> None:
+    """Add labels to moments, in place.
+
+    Parameters
+    ----------
+    moments : ClassMoments
+    hidden : Tensor of shape (n, n_hidden)
+    signs : Tensor of shape (n, n_tasks)
+        Dense or CSR.
+    """
+    hidden = hidden.to(moments.second.dtype)
+    for sign, total, count in (
+        (1, moments.positive, moments.n_positive),
+        (-1, moments.negative, moments.n_negative),
+    ):
+        of_class = with_values(signs, (entries(signs) == sign).to(hidden.dtype))
+        add_transposed_(total, of_class, hidden)
+        count += column_sums(of_class)
+    n_labels = row_sums(with_values(signs, entries(signs).abs().to(hidden.dtype)))
+    moments.second.addmm_(hidden.T, hidden * n_labels[:, None])
+
+
+def discriminant_heads(
+    moments: ClassMoments, log_odds: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Discriminant ``A_t = C^-1 (mu_t+ - mu_t-)`` of every task.
+
+    C is the covariance of the hidden features within classes, pooled over all tasks and
+    shrunk towards a multiple of the identity. The intercept puts the threshold half-way
+    between the classes and adds the log-odds of the labels. A task that lacks a class
+    gets coefficients of 0.
+
+    Parameters
+    ----------
+    moments : ClassMoments
+    log_odds : Tensor of shape (n_tasks,)
+        Of the dtype that hidden features were computed in, and heads get.
+
+    Returns
+    -------
+    task_coef : Tensor of shape (n_tasks, n_hidden)
+    task_intercept : Tensor of shape (n_tasks,)
+    """
+    n_positive, n_negative = moments.n_positive, moments.n_negative
+    centre_positive = moments.positive / n_positive.clamp(min=1)[:, None]
+    centre_negative = moments.negative / n_negative.clamp(min=1)[:, None]
+    between = centre_positive.T @ moments.positive
+    between += centre_negative.T @ moments.negative
+    n_labels = (n_positive.sum() + n_negative.sum()).clamp(min=1)
+    covariance = (moments.second - between) / n_labels
+    floor = torch.finfo(log_odds.dtype).eps * (1 + moments.second.abs().max())
+    ridge = SHRINKAGE * covariance.diagonal().mean().clamp(min=0) + floor / n_labels
+    covariance *= 1 - SHRINKAGE
+    covariance.diagonal().add_(ridge)
+
+    usable = (n_positive > 0) & (n_negative > 0)
+    gap = torch.where(usable[:, None], centre_positive - centre_negative, 0)
+    task_coef = torch.linalg.solve(covariance, gap.T).T.contiguous()
+    midpoint = (centre_positive + centre_negative) / 2
+    intercept = log_odds - (midpoint * task_coef).sum(1)
+    return task_coef.to(log_odds.dtype), intercept.to(log_odds.dtype)

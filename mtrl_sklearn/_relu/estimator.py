@@ -1,0 +1,764 @@
+"""MultiTaskReLURepresentation: parameters, validation, documentation."""
+
+import os
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array, issparse, vstack
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.utils import ClassifierTags
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import (
+    check_consistent_length,
+    check_is_fitted,
+)
+
+from mtrl_sklearn._arrays.precision import PRECISIONS, resolve_device, resolve_precision
+from mtrl_sklearn._arrays.rows import Rows
+from mtrl_sklearn._arrays.threads import fork_safe
+from mtrl_sklearn._arrays.validation import validate_rows
+from mtrl_sklearn._group import gather, locate_rows, together
+from mtrl_sklearn._labels.encoding import check_usable_tasks
+from mtrl_sklearn._relu.descent import DescentOptions, descend, take_network
+from mtrl_sklearn._relu.features import (
+    hidden_features,
+    project,
+    score_all,
+    score_labels,
+)
+from mtrl_sklearn._relu.network import ReLUNetwork
+from mtrl_sklearn._relu.one_step import solve_one_step
+from mtrl_sklearn._relu.predictions import TaskPredictionsMixin, mean_roc_auc
+from mtrl_sklearn._relu.rank_choice import choose_rank
+from mtrl_sklearn._relu.solution import (
+    FirstLayer,
+    Heads,
+    count_all_signs,
+    count_labels,
+)
+from mtrl_sklearn._training.callbacks import StepCallbacks
+from mtrl_sklearn._training.checkpoint import Checkpoint
+from mtrl_sklearn._training.estimator import DescentMixin, last_good_state, unite_rows
+from mtrl_sklearn._version import DocumentationLinkMixin
+from mtrl_sklearn._warnings import is_within_another_call, warn_user
+
+# batch_size="auto" is a tenth of the rows within the first bounds, and a hundredth of
+# them where that is more; max_iter="auto" makes about this many updates, in a number of
+# epochs within these bounds.
+AUTO_BATCH_SIZE = (8, 128)
+LARGEST_AUTO_BATCH = 8192
+AUTO_UPDATES = 1000
+AUTO_EPOCHS = (10, 200)
+
+
+class MultiTaskReLURepresentation(
+    TaskPredictionsMixin,
+    DescentMixin,
+    CallbackSupportMixin,
+    DocumentationLinkMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
+):
+    r"""Representation learned from many binary tasks by a two-layer ReLU network.
+
+    The network scores all tasks on shared hidden features,
+
+    .. math:: F = H A^T + c, \qquad H = \max(0, X W^T + b),
+
+    and minimises a loss averaged over the labels that were observed. The heads A serve
+    training only: what `transform` returns is H, on which a linear model solves a new
+    task from few labels.
+
+    Setting and algorithm are reconstructed from the abstract of Collins et al. [1]_:
+    when the labels of all tasks depend on one projection of the inputs, gradient
+    descent that updates the heads first and then the first layer aligns points that
+    share labels, and W recovers the projection. Centring inputs and labels, choosing
+    the rank and truncating W to it, and the discriminant heads after truncation are
+    additions of this package.
+
+    Parameters
+    ----------
+    n_hidden : int, default=512
+        Number of hidden units.
+
+    n_components : int, "auto" or None, default="auto"
+        Rank of the first layer. An int replaces the trained W by its best
+        approximation of that rank; weight outside the shared subspace is noise for a
+        probe. None keeps W. "auto" truncates only where it does no harm. The singular
+        values of W have to show an edge: a drop after value r by a factor of at least
+        1.25 that, in logarithm, is 1.5 times the drop over the next ``max(r, 5)``
+        values together (four times for r = 1). And the truncated network has to predict
+        the source tasks as well as the whole one, up to .005 in mean ROC-AUC: on the
+        rows that ``early_stopping`` holds out, else on the training rows, or, since the
+        whole network has adapted to these more closely, on a quarter of them after
+        training another network on the others. That second training happens only where
+        there is an edge and the training rows speak against it; `partial_fit` does
+        without.
+
+    algorithm : {"alternating", "joint", "one_step"}, default="alternating"
+        "alternating" updates the heads first, ``head_steps`` times, then the first
+        layer at the updated heads; "joint" updates both at once. Both use AdamW on
+        mini-batches. "one_step" takes one gradient step of the heads and then one of
+        the first layer in closed form, on labels centred per task, and repeats it
+        ``max_iter`` times.
+
+    loss : {"logistic", "hinge"}, default="logistic"
+        Loss of one label, averaged over observed labels. At a score of 0 both have the
+        same gradient up to scale, so "one_step" does not depend on it.
+
+    head_steps : int, default=1
+        Updates of the heads per update of the first layer, for "alternating".
+
+    learning_rate : float, default=1e-3
+        Step size of AdamW.
+
+    weight_decay : float, default=1.0
+        Decoupled decay of W and A per unit of learning rate; biases do not decay.
+
+    dropout : float, default=0.5
+        Probability with which a hidden unit is dropped for a row in training.
+
+    max_iter : int or "auto", default="auto"
+        Epochs, or repetitions of "one_step". "auto" is 1 for "one_step", else as many
+        epochs as make about 1000 updates, between 10 and 200: a budget that was best
+        on synthetic and on real data alike, without a claim of convergence.
+
+    batch_size : int or "auto", default="auto"
+        Rows of a mini-batch, at most the number of rows. "auto" is a tenth of the rows,
+        between 8 and 128, and a hundredth of them from 12800 rows on, up to 8192.
+
+    tol : float, default=1e-2
+        Training has converged, and stops, when the loss (with ``early_stopping``: 1 -
+        validation score) fell by less than this share in ``n_iter_no_change`` epochs.
+
+    early_stopping : bool, default=False
+        Hold out a share ``validation_fraction`` of the rows, score the source tasks on
+        them after each epoch by mean ROC-AUC of the network in training, that is before
+        truncation, and return to the best epoch. `partial_fit` holds nothing out.
+
+    validation_fraction : float, default=0.1
+        Share of rows held out by ``early_stopping``.
+
+    n_iter_no_change : int, default=10
+        Epochs over which ``tol`` is measured.
+
+    output : {"hidden", "projection", "scores"}, default="hidden"
+        What `transform` returns: hidden features, coordinates in the recovered subspace
+        (``X @ components_.T``), or scores of the source tasks.
+
+    task_weight : {"observed", "equal"}, default="observed"
+        Weight of a task's mean loss in the objective: its share of all observed labels,
+        so that every label counts once, or the same for all tasks.
+
+    warm_start : bool, default=False
+        Continue from the previous fit: weights, optimiser and random stream. The tasks
+        must be the same.
+
+    callbacks : list of skorch callbacks, default=None
+        Called during training by "alternating" and "joint". The history has
+        "train_loss", and with ``early_stopping`` "validation_score" and, for monitors
+        of skorch, 1 minus it as "valid_loss". Scorers get labels of 0 and 1, NaN where
+        none was observed. A parameter of the torch
+        module that they freeze (`skorch.callbacks.Freezer`: "hidden_weights",
+        "hidden_biases", "task_coef", "task_intercept") stays as it is until it is
+        unfrozen; ``n_components``, and the heads after a cut, are found once training
+        is over. For scikit-learn's own callbacks see `set_callbacks`.
+
+    checkpoint : path-like, default=None
+        File in which `fit` saves, after epochs or steps, all that it needs to go on: a
+        fit that was killed, and is started again by the same call with the same data,
+        ends bit for bit where it would have ended. In a folder each call has a file of
+        its own. At most a tenth of the time goes into writing. A file of another call
+        is refused; one of a fit that had ended gives its result at once, so remove it
+        to start anew. A call is told by its parameters, data and callbacks, and by
+        ``random_state``, of a RandomState by the state it is in. None tells no calls
+        apart: a file goes on with the seed it has, and warns where its fit had ended;
+        a folder is refused. ``callbacks`` start anew where a fit goes on: one that
+        counts epochs may then act elsewhere. `partial_fit` does without.
+
+    precision : {"auto", "float32", "tf32", "bfloat16"}, default="auto"
+        What training computes in. "auto" is float64 for inputs of float64 and float32
+        for all others. "bfloat16" multiplies matrices of 8 significant bits and keeps
+        weights, optimiser and loss in float32. Where the processor or GPU has such
+        products (it warns and uses float32 elsewhere), descent is 1.5 to 2 times faster
+        from some hundred features, units and rows per batch on; small networks lose.
+        "tf32" lets products of float32 on a GPU round to 11 bits; elsewhere it is
+        "float32".
+
+    device : str, default="auto"
+        Torch device; "auto" is "cuda" where available, else "cpu".
+
+    random_state : int, RandomState instance or None, default=None
+        Initial weights, order of rows, dropout, held-out rows. An int repeats a fit bit
+        for bit on the same machine with the same number of threads.
+
+    verbose : bool, default=False
+        Show a progress bar with the loss.
+
+    Attributes
+    ----------
+    hidden_weights_ : ndarray of shape (n_hidden, n_features)
+        W after truncation, for raw inputs: the centring and scaling of inputs that
+        training uses is folded into W and b.
+    hidden_biases_ : ndarray of shape (n_hidden,)
+        b.
+    task_coef_ : ndarray of shape (n_tasks, n_hidden)
+        A. Discriminants on the truncated features where W was truncated.
+    task_intercept_ : ndarray of shape (n_tasks,)
+        c.
+    components_ : ndarray of shape (n_components_, n_features)
+        Orthonormal basis of the row space of W, leading direction first.
+    singular_values_ : ndarray of shape (min(n_hidden, n_features),)
+        All singular values of W before truncation, descending.
+    n_components_ : int
+        Rank of W.
+    n_tasks_ : int
+        Number of binary tasks.
+    task_names_ : ndarray of shape (n_tasks,)
+        Column names of ``y`` or task ids; "name=class" where a column with more than
+        two classes became one-vs-rest tasks.
+    output_names_ : ndarray of shape (n_outputs,)
+        The same before such columns are taken apart.
+    classes_ : ndarray of shape (n_classes,) or list of n_outputs such arrays
+        Labels in the caller's encoding; a list where ``y`` had columns or ``tasks``.
+    label_form_ : {"single", "wide", "long"}
+        Form of ``y`` in fit.
+    n_positive_, n_negative_ : ndarray of shape (n_tasks,)
+        Labels of each class in the rows of `fit`, or of all calls of `partial_fit`.
+    loss_curve_ : ndarray of shape (n_iter_,)
+        Training loss per epoch, under dropout and, for "alternating", at the updated
+        heads; for "one_step" the pseudo-contrastive loss at the start of each step.
+    validation_scores_ : ndarray of shape (n_iter_,)
+        Mean ROC-AUC on held-out rows per epoch. Only with ``early_stopping``.
+    n_iter_ : int
+        Epochs or repetitions that were run, those before a warm start included.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+
+    Notes
+    -----
+    Sparse inputs are never densified, and their centring happens inside the products.
+    Arrays of other numbers than ``precision`` asks for are converted batch by batch:
+    memory maps (`numpy.memmap`) are not copied, and may be larger than memory. Arrays
+    in memory are copied if not C-ordered, and all of unsigned integers beyond 8 bits.
+    No rows have no predictions: a block of a larger array may be empty.
+    Of many tasks with few labels per row only heads with labels in a batch are touched;
+    the result is the same.
+
+    Inside a `torch.distributed` group `fit` and `partial_fit` take the rows of one
+    process each. All end with the network of one process with the rows of all, in the
+    order of ranks: tasks and classes are those of all rows, batches are spread over
+    them, and sums of gradients are exchanged. Parameters and callbacks have to be the
+    same everywhere, `predict` and `score` stay local, and worker processes (``n_jobs``)
+    are no part of the group.
+
+    "one_step" has no use for ``loss``, ``head_steps``, ``learning_rate``,
+    ``weight_decay``, ``dropout``, ``batch_size``, ``callbacks`` and the parameters of
+    early stopping, and takes "bfloat16" and "tf32" for "float32".
+
+    References
+    ----------
+    .. [1] Collins, Hassani, Soltanolkotabi, Mokhtari, Shakkottai, "Provable Multi-Task
+       Representation Learning by Two-Layer ReLU Neural Networks", ICML 2024.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from mtrl_sklearn import MultiTaskReLURepresentation
+    >>> from mtrl_sklearn.datasets import make_subspace_tasks
+    >>> X, Y, components, problem = make_subspace_tasks(random_state=0)
+    >>> representation = MultiTaskReLURepresentation(128, random_state=0).fit(X, Y)
+    >>> representation.n_components_
+    4
+    >>> new_task = problem.new_tasks(1, random_state=1)
+    >>> X_few, y_few = new_task.sample(100, random_state=2)
+    >>> probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1))
+    >>> probe = probe.fit(representation.transform(X_few), y_few.ravel())
+    >>> X_test, y_test = new_task.sample(1000, random_state=3)
+    >>> bool(probe.score(representation.transform(X_test), y_test.ravel()) > 0.7)
+    True
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "n_hidden": [Interval(Integral, 1, None, closed="left")],
+        "n_components": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+            None,
+        ],
+        "algorithm": [StrOptions({"alternating", "joint", "one_step"})],
+        "loss": [StrOptions({"logistic", "hinge"})],
+        "head_steps": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "batch_size": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "output": [StrOptions({"hidden", "projection", "scores"})],
+        "task_weight": [StrOptions({"observed", "equal"})],
+        "warm_start": ["boolean"],
+        "callbacks": [list, tuple, None],
+        "checkpoint": [str, os.PathLike, None],
+        "precision": [StrOptions(PRECISIONS)],
+        "device": [str],
+        "random_state": ["random_state"],
+        "verbose": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        n_hidden=512,
+        *,
+        n_components="auto",
+        algorithm="alternating",
+        loss="logistic",
+        head_steps=1,
+        learning_rate=1e-3,
+        weight_decay=1.0,
+        dropout=0.5,
+        max_iter="auto",
+        batch_size="auto",
+        tol=1e-2,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        output="hidden",
+        task_weight="observed",
+        warm_start=False,
+        callbacks=None,
+        checkpoint=None,
+        precision="auto",
+        device="auto",
+        random_state=None,
+        verbose=False,
+    ):
+        self.n_hidden = n_hidden
+        self.n_components = n_components
+        self.algorithm = algorithm
+        self.loss = loss
+        self.head_steps = head_steps
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.dropout = dropout
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.tol = tol
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.output = output
+        self.task_weight = task_weight
+        self.warm_start = warm_start
+        self.callbacks = callbacks
+        self.checkpoint = checkpoint
+        self.precision = precision
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    @fork_safe()
+    def fit(self, X, y, tasks=None):
+        """Learn the representation.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Inputs. Arrays and tensors of integers, booleans or float16 count as
+            float32; lists, and frames that are not float32 throughout, as float64. See
+            ``precision``. Frames of sparse columns and sparse tensors are read as CSR.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels in any encoding (bool, int, float, string); NaN, None and NA stand
+            for "not observed". A column with two values is one task, a column with k >
+            2 values is k one-vs-rest tasks. A DataFrame names its tasks.
+        tasks : array-like of shape (n_samples,), default=None
+            The long form: ``y`` holds one label per row, and ``tasks`` the id of the
+            task it belongs to. The objective is that of the wide form, and where
+            nothing is drawn per row or batch ("one_step", or one batch with
+            ``dropout=0``) the result is the same.
+
+        Returns
+        -------
+        self : MultiTaskReLURepresentation
+
+        Raises
+        ------
+        ValueError
+            If no task has observed labels of both classes, labels cannot be read, X is
+            not finite, or the loss becomes infinite or NaN. An estimator that was
+            fitted before stays as it was.
+
+        Warns
+        -----
+        UserWarning
+            If some tasks lack a class: they are named and have no influence. If
+            "one_step" is given ``callbacks``, or one of these scores validation
+            batches, of which there are none. If Ctrl-C interrupts descent: the state so
+            far is kept. Inside another call, as that of a search or a pipeline,
+            KeyboardInterrupt is raised instead.
+        ConvergenceWarning
+            If ``max_iter`` was given and the loss was still falling at the end, if the
+            loss ended far above that of guessing, or if no hidden unit tells training
+            rows apart.
+        """
+        resume = self._begin(self.warm_start, self.early_stopping)
+        with last_good_state(self):
+            self._warn_of_ignored_options()
+            X_valid, signs = self._read_training_data(X, y, tasks, not resume)
+            shard = locate_rows(signs.shape[0])
+            counts = count_all_signs(signs)
+            check_usable_tasks(*counts, self.task_names_, shard.n_rows)
+            checkpoint = self._open_checkpoint(resume, X=X_valid, y=signs)
+            train, held_out = self._split_rows(signs, shard, checkpoint.seed)
+            data = count_labels(
+                X_valid, signs, self.task_weight, rows=train, held_out=held_out
+            )
+            n_iter = self._resolve_max_iter(data.n_rows)
+
+            root = self._init_callback_context(max_subtasks=n_iter)
+            metadata = None if tasks is None else {"tasks": tasks}
+            given = {"X": X, "y": y, "metadata": metadata}
+            root.call_on_fit_task_begin(estimator=self, **given)
+            if self.algorithm == "one_step":
+                steps = StepCallbacks(root, self, given, n_iter, _network_attributes)
+                solution = self._take_steps(
+                    data, resume, n_iter, steps, False, checkpoint
+                )
+            else:
+                score = self._validation_score(X_valid, signs, held_out)
+                callbacks = self._list_callbacks(data, score, root, given, checkpoint)
+                solution = self._descend(
+                    data, resume, n_iter, callbacks, False, checkpoint
+                )
+            if solution.interrupted and is_within_another_call():
+                raise KeyboardInterrupt
+            self._store(solution, data, resume, checkpoint.seed)
+            root.call_on_fit_task_end(
+                estimator=self, **given, reconstruction_attributes={}
+            )
+            self._warn_of_early_end(solution, n_iter)
+            self._warn_of_failure(X_valid)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    @fork_safe()
+    def partial_fit(self, X, y, tasks=None, classes=None):
+        """Train on one more batch of rows: one epoch, or more rows of the one step.
+
+        For "one_step" the heads of the rows so far are used, so early rows count with
+        less exact heads than in `fit`.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Inputs. Their centre and scale are those of the rows up to the first batch
+            in which some differ.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels, as in `fit`. The first batch sets the tasks.
+        tasks : array-like of shape (n_samples,), default=None
+            Task ids of the long form.
+        classes : array-like of shape (n_classes,), default=None
+            All label values. Needed in the first call where that batch may not show
+            both classes of a task.
+
+        Returns
+        -------
+        self : MultiTaskReLURepresentation
+
+        Raises
+        ------
+        ValueError
+            As in `fit`, and for labels or tasks that the first batch did not have.
+        KeyboardInterrupt
+            If Ctrl-C interrupts the epoch. As after any error, the estimator is as it
+            was before the call.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the loss ended far above that of guessing, or if no hidden unit tells
+            these rows apart.
+        """
+        resume = self._begin(True)
+        with last_good_state(self):
+            self._warn_of_ignored_options()
+            X, signs = self._read_training_data(X, y, tasks, not resume, classes)
+            once, callbacks = Checkpoint(seed=self._draw_seed(resume)), self.callbacks
+            earlier = (self.n_positive_, self.n_negative_) if resume else None
+            data = count_labels(X, signs, self.task_weight, earlier)
+            if self.algorithm == "one_step":
+                solution = self._take_steps(data, resume, 1, None, True, once)
+            else:
+                callbacks = list(callbacks or [])
+                solution = self._descend(data, resume, 1, callbacks, True, once)
+            if solution.interrupted:
+                raise KeyboardInterrupt
+            self._store(solution, data, resume, once.seed)
+            self._warn_of_failure(X)
+        return self
+
+    def _warn_of_ignored_options(self):
+        if self.algorithm == "one_step" and self.callbacks:
+            warn_user(
+                "algorithm='one_step' ignores callbacks=: it trains without epochs of "
+                "batches. Leave them out, or set another algorithm. Callbacks of "
+                "scikit-learn go to set_callbacks."
+            )
+
+    def _read_training_data(self, X, y, tasks, reset, classes=None):
+        """Validated inputs and signs; sets what describes features and labels."""
+        with together():
+            X = validate_rows(self, X, reset, sparse=True)
+            if not reset:
+                self._check_resumable()
+        X = unite_rows(self, X)
+        if reset:
+            self._learn_labels(y, tasks, classes)
+        else:
+            self._check_classes(classes)
+        with together():
+            signs = self._label_encoding().encode(y, tasks, sparse=True)
+            check_consistent_length(X, signs)
+        if any(gather(issparse(signs))):
+            signs = csr_array(signs)
+        most = min(self.n_hidden, X.shape[1])
+        if isinstance(self.n_components, Integral) and self.n_components > most:
+            raise ValueError(
+                f"n_components={self.n_components} exceeds min(n_hidden, n_features)="
+                f"{most}. Lower n_components, or pass 'auto' or None."
+            )
+        return X, signs
+
+    def _check_resumable(self):
+        if self.hidden_weights_.shape[0] != self.n_hidden:
+            raise ValueError(
+                f"n_hidden={self.n_hidden} differs from the fit to continue, which has "
+                f"{len(self.hidden_weights_)} hidden units. Set it back, or clone the "
+                "estimator to start anew."
+            )
+        if ("start" in self._state_) != (self.algorithm == "one_step"):
+            raise ValueError(
+                f"algorithm={self.algorithm!r} cannot continue a fit of another kind: "
+                "'one_step' has no optimiser state. Clone the estimator to start anew."
+            )
+
+    def _split_rows(self, signs, shard, seed):
+        """Positions of the rows to train on, None for all, and of those to hold out."""
+        if not self.early_stopping or self.algorithm == "one_step":
+            return None, None
+        parts = self._hold_out(shard, seed)
+        for rows, what in zip(parts, ("training", "held-out")):
+            n_positive, n_negative = count_all_signs(signs[rows])
+            if not ((n_positive > 0) & (n_negative > 0)).any():
+                n_rows = locate_rows(len(rows)).n_rows
+                raise ValueError(
+                    f"early_stopping=True with validation_fraction="
+                    f"{self.validation_fraction} leaves {n_rows} {what} rows, in "
+                    "which no task shows both classes. Change validation_fraction, or "
+                    "set early_stopping=False."
+                )
+        return parts
+
+    def _resolve_max_iter(self, n_samples):
+        if self.max_iter != "auto":
+            return self.max_iter
+        if self.algorithm == "one_step":
+            return 1
+        updates_per_epoch = -(-n_samples // self._resolve_batch_size(n_samples))
+        return int(np.clip(-(-AUTO_UPDATES // updates_per_epoch), *AUTO_EPOCHS))
+
+    def _resolve_batch_size(self, n_samples):
+        if self.batch_size != "auto":
+            return min(self.batch_size, n_samples)
+        small = int(np.clip(n_samples // 10, *AUTO_BATCH_SIZE))
+        return min(max(small, min(n_samples // 100, LARGEST_AUTO_BATCH)), n_samples)
+
+    def _take_steps(self, data, resume, n_iter, callbacks, accumulate, checkpoint):
+        return solve_one_step(
+            data,
+            self._state_ if resume else None,
+            n_hidden=self.n_hidden,
+            n_components=self.n_components,
+            n_iter=n_iter,
+            callbacks=callbacks,
+            accumulate=accumulate,
+            checkpoint=checkpoint,
+            seed=checkpoint.seed,
+            device=resolve_device(self.device),
+            dtype=self._resolve_precision(data, resume).parameters,
+        )
+
+    def _descend(self, data, resume, n_iter, callbacks, accumulate, checkpoint):
+        options = DescentOptions(
+            n_hidden=self.n_hidden,
+            algorithm=self.algorithm,
+            loss=self.loss,
+            head_steps=self.head_steps,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            dropout=self.dropout,
+            max_epochs=n_iter,
+            batch_size=self._resolve_batch_size(data.n_rows),
+            precision=self._resolve_precision(data, resume),
+        )
+        return descend(
+            data,
+            self._state_ if resume else None,
+            options,
+            n_components=self.n_components,
+            callbacks=callbacks,
+            accumulate=accumulate,
+            progress=checkpoint.progress,
+            seed=checkpoint.seed,
+            device=resolve_device(self.device),
+        )
+
+    def _resolve_precision(self, data, resume):
+        """Dtypes to compute in; a fit that goes on keeps that of its weights."""
+        dtype = self.hidden_weights_.dtype if resume else data.X.dtype
+        precision = self.precision
+        if precision == "bfloat16" and self.algorithm == "one_step":
+            precision = "float32"
+        return resolve_precision(precision, dtype, resolve_device(self.device))
+
+    def _validation_score(self, X, signs, held_out):
+        """Function of the torch module: mean ROC-AUC on the rows held out."""
+        if held_out is None:
+            return None
+        signs = signs[held_out]
+        stack = vstack if issparse(signs) else np.concatenate
+        all_signs = stack(gather(signs))
+
+        def score(module):
+            rows = Rows(X, module.hidden_weights.dtype, positions=held_out)
+            scores = gather(module.score_rows(rows, signs))
+            return mean_roc_auc(all_signs, np.concatenate(scores))
+
+        return score
+
+    def _list_callbacks(self, data, validation_score, root, given, checkpoint):
+        def fitted_attributes(net):
+            trained = take_network(net.module_, data)
+            return _network_attributes(*choose_rank(trained, data, self.n_components))
+
+        return self._make_callbacks(
+            root, given, validation_score, fitted_attributes, checkpoint
+        )
+
+    def _store(self, solution, data, resume, seed):
+        """Set the fitted attributes."""
+        self._store_progress(solution, resume, seed)
+        vars(self).update(_network_attributes(solution.first_layer, solution.heads))
+        self.n_positive_, self.n_negative_ = data.n_positive, data.n_negative
+
+    def _warn_of_failure(self, X):
+        """Warn of a loss that exploded, and of a network that is dead on these rows."""
+        if self.algorithm != "one_step":  # whose loss has another scale
+            self._warn_of_explosion(np.log(2) if self.loss == "logistic" else 1.0)
+        network = self._network()
+        self._warn_of_dead_network(X, lambda rows: hidden_features(rows, network))
+
+    @fork_safe()
+    def transform(self, X):
+        """Map inputs to the learned representation.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features_out)
+            ``n_hidden``, ``n_components_`` or ``n_tasks_`` columns for ``output``
+            "hidden", "projection" and "scores"; of the dtype of X.
+        """
+        check_is_fitted(self)
+        if self.output == "scores":
+            return self._task_scores(X)
+        if self.output == "projection":
+            return project(self._validate_rows(X), self.components_)
+        return hidden_features(self._validate_rows(X), self._network())
+
+    @fork_safe()
+    def _task_scores(self, X, signs=None, finish=None):
+        """Scores of all tasks; with CSR signs, of the labels that these store."""
+        X = self._validate_rows(X)
+        if issparse(signs):
+            return score_labels(X, self._network(), signs)
+        return score_all(X, self._network(), finish)
+
+    def _validate_rows(self, X):
+        return validate_rows(self, X, reset=False, sparse=True, empty=True)
+
+    def _network(self):
+        return ReLUNetwork(
+            self.hidden_weights_,
+            self.hidden_biases_,
+            self.task_coef_,
+            self.task_intercept_,
+        )
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the columns of `transform`.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of str objects
+            Task names for ``output="scores"``, else the class name and a number.
+        """
+        if self.output == "scores":
+            check_is_fitted(self)
+            return np.array([str(name) for name in self.task_names_], dtype=object)
+        return super().get_feature_names_out(input_features)
+
+    @property
+    def _n_features_out(self):
+        by_output = {"projection": self.components_, "scores": self.task_coef_}
+        return len(by_output.get(self.output, self.hidden_weights_))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.classifier_tags = ClassifierTags()  # it has predict_proba
+        tags.target_tags.required = True
+        tags.target_tags.multi_output = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _network_attributes(
+    first_layer: FirstLayer, heads: Heads, moments: Any = None
+) -> dict[str, Any]:
+    """Fitted attributes that hold the network; moments are no part of it."""
+    return {
+        "hidden_weights_": first_layer.hidden_weights,
+        "hidden_biases_": first_layer.hidden_biases,
+        "components_": first_layer.components,
+        "n_components_": len(first_layer.components),
+        "singular_values_": first_layer.singular_values,
+        "task_coef_": heads.task_coef,
+        "task_intercept_": heads.task_intercept,
+    }

@@ -1,0 +1,244 @@
+"""Predictions for the source tasks, in the caller's encoding, from their scores."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, log_expit, softmax
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import (
+    check_consistent_length,
+    check_is_fitted,
+)
+
+from mtrl_sklearn._arrays.validation import check_scored, read_weights
+from mtrl_sklearn._labels.encoding import (
+    LabelEncoding,
+    as_array,
+    check_same_classes,
+    find_codes,
+    find_encoding,
+    read_task_ids,
+    warn_of_missing_codes,
+)
+from mtrl_sklearn._labels.shared import read_shared_labels
+from mtrl_sklearn._labels.signs import (
+    Signs,
+    labels_per_row,
+    pair_roc_auc,
+    table_roc_auc,
+)
+
+
+def _has_probabilities(estimator: Any) -> bool:
+    if estimator.loss != "logistic":
+        raise AttributeError(
+            f"predict_proba needs loss='logistic'; loss={estimator.loss!r} gives "
+            "scores that are no log-odds. Use decision_function."
+        )
+    return True
+
+
+class ClassesOfOutputs(list):
+    """Classes of each output; told apart from an array of the classes of one."""
+
+    @property
+    def shape(self):
+        """Refused: scikit-learn's `cross_val_predict` looks for it, and for no list."""
+        raise AttributeError(
+            "cross_val_predict of scikit-learn takes a missing label for a class, and "
+            "expects one array of classes for all tasks. Use "
+            "mtrl_sklearn.model_selection.cross_val_predict."
+        )
+
+
+class _FittedClasses:
+    """The attribute ``classes_``, an array or a list of arrays, where it is read."""
+
+    def __get__(self, estimator, owner=None):
+        if estimator is None:
+            return self
+        if "classes_" not in vars(estimator):
+            name = type(estimator).__name__
+            raise AttributeError(f"{name!r} object has no attribute 'classes_'")
+        classes = vars(estimator)["classes_"]
+        return ClassesOfOutputs(classes) if isinstance(classes, list) else classes
+
+    def __set__(self, estimator, classes):
+        vars(estimator)["classes_"] = classes
+
+    def __delete__(self, estimator):
+        del vars(estimator)["classes_"]
+
+
+class TaskPredictionsMixin:
+    """Labels of many tasks as fitted attributes, and predictions of them.
+
+    A subclass provides ``_task_scores(X)``, which validates X and returns scores of
+    shape (n_samples, n_tasks), or with CSR ``signs`` those of their labels, or what
+    ``finish`` makes of the scores of some rows at a time; and the parameter ``loss``.
+    """
+
+    classes_ = _FittedClasses()
+
+    def _task_scores(
+        self,
+        X: Any,
+        signs: Signs | None = None,
+        finish: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> np.ndarray:
+        raise NotImplementedError
+
+    def _learn_labels(self, y: Any, tasks: Any, classes: Any) -> None:
+        """Set the fitted attributes that describe the labels of all ranks."""
+        encoding = find_encoding(read_shared_labels(y, tasks), classes)
+        if classes is None:
+            warn_of_missing_codes(encoding)
+        single = encoding.form == "single"
+        self.label_form_ = encoding.form
+        self.output_names_ = encoding.outputs
+        self.classes_ = encoding.classes[0] if single else list(encoding.classes)
+        self.task_names_ = encoding.task_names
+        self.n_tasks_ = encoding.n_tasks
+
+    def _check_classes(self, classes: Any) -> None:
+        """Refuse other classes than those of the first `partial_fit`."""
+        check_same_classes(classes, self._label_encoding().classes)
+
+    def _label_encoding(self) -> LabelEncoding:
+        """The encoding that the fitted attributes describe."""
+        classes: Any = self.classes_
+        if self.label_form_ == "single":
+            classes = [classes]
+        return LabelEncoding(self.label_form_, self.output_names_, classes)
+
+    def decision_function(self, X):
+        """Scores of the source tasks; positive means the last of a task's classes.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_tasks), or (n_samples,)
+            One dimension where ``y`` was a single binary task of shape (n_samples,).
+        """
+        check_is_fitted(self)
+        scores = self._task_scores(X)
+        single = self.label_form_ == "single" and self.n_tasks_ == 1
+        return scores[:, 0] if single else scores
+
+    @available_if(_has_probabilities)
+    def predict_proba(self, X):
+        """Probabilities of the source tasks' classes.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_tasks), or (n_samples, n_classes)
+            Probability of each task's positive class, as scikit-learn's multi-label
+            classifiers return it. Where ``y`` had shape (n_samples,): probabilities
+            of its classes, in the order of ``classes_``, summing to 1.
+        """
+        check_is_fitted(self)
+        return self._task_scores(X, finish=self._probabilities)
+
+    def _probabilities(self, scores: np.ndarray) -> np.ndarray:
+        if self.label_form_ != "single":
+            return expit(scores)
+        if self.n_tasks_ == 1:
+            return expit(np.hstack([-scores, scores]))
+        return softmax(log_expit(scores), axis=1)  # one-vs-rest, normalised
+
+    def _source_probabilities(self, X: Any) -> np.ndarray:
+        """Features for a probe, of shape (n_samples, n_tasks)."""
+        return self._task_scores(X, finish=expit)
+
+    def predict(self, X):
+        """Labels of the source tasks in the encoding of ``y``.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Shaped as ``y`` was in fit; a column per task id for the long form.
+        """
+        check_is_fitted(self)
+        return self._task_scores(X, finish=self._label_encoding().decode)
+
+    def score(self, X, y, tasks=None, sample_weight=None):
+        """Mean ROC-AUC over source tasks, each on its observed labels.
+
+        Tasks that do not show both classes are left out, and so are rows of the long
+        form whose task was not part of fit. A label that fit did not see belongs to
+        none of a column's classes, and is left out of a binary task.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            In the form and encoding of fit.
+        tasks : array-like of shape (n_samples,), default=None
+            Task ids of the long form.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of rows in the ROC-AUC.
+
+        Returns
+        -------
+        float
+            In [0, 1]; 0.5 is chance. NaN if no task shows both classes.
+
+        Raises
+        ------
+        ValueError
+            If labels, ids of tasks or weights cannot be read, or lengths differ.
+        """
+        check_is_fitted(self)
+        check_scored(X)
+        if tasks is not None and self.label_form_ == "long":
+            y, tasks = as_array(y), read_task_ids(tasks)
+            check_consistent_length(X, y, tasks)
+            known = find_codes(tasks, self.output_names_) >= 0
+            if not known.any():
+                return float("nan")
+            if not known.all():  # a label that is missing counts for no task
+                y, tasks = (
+                    np.where(known, y, None),
+                    np.where(known, tasks, tasks[known][0]),
+                )
+        signs = self._label_encoding().encode(y, tasks, strict=False, sparse=True)
+        check_consistent_length(X, signs)
+        if sample_weight is not None:
+            sample_weight = read_weights(sample_weight, X)
+        return mean_roc_auc(signs, self._task_scores(X, signs), sample_weight)
+
+
+def mean_roc_auc(
+    signs: Signs, scores: np.ndarray, sample_weight: np.ndarray | None = None
+) -> float:
+    """Mean over the tasks of which both classes are observed; NaN without any.
+
+    Parameters
+    ----------
+    signs : Signs of shape (n_samples, n_tasks)
+    scores : ndarray of shape (n_samples, n_tasks), or (n_observed,)
+        For a CSR array those of its labels, in their order.
+    sample_weight : ndarray of shape (n_samples,), default=None
+    """
+    if isinstance(signs, np.ndarray):
+        of_task = table_roc_auc(signs, scores, sample_weight)
+    else:
+        weights = sample_weight
+        if weights is not None:
+            weights = np.repeat(weights, labels_per_row(signs))
+        tasks, n_tasks = signs.indices, signs.shape[1]
+        of_task = pair_roc_auc(tasks, signs.data, scores, n_tasks, weights)
+    defined = ~np.isnan(of_task)
+    return float(of_task[defined].mean()) if defined.any() else float("nan")

@@ -1,0 +1,274 @@
+"""What goes into a solver and what comes out of it.
+
+A solver (`_relu_descent.descend`, `_onestep.solve_one_step`) takes a `TaskData`, the
+state it left in an earlier call or None, and its own settings, and returns a
+`Solution`. It knows nothing of estimators. This module holds the two ends that all
+solvers share.
+"""
+
+from typing import Any, NamedTuple, TypeGuard
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mtrl_sklearn._arrays.products import by_feature
+from mtrl_sklearn._arrays.rows import (
+    RowDataset,
+    Rows,
+    block_slices,
+    to_numpy,
+    to_tensor,
+    torch_dtype,
+)
+from mtrl_sklearn._group import (
+    Shard,
+    from_first,
+    gather,
+    locate_rows,
+    sum_over_ranks,
+)
+from mtrl_sklearn._labels.signs import Signs, count_signs, keep_tasks
+from mtrl_sklearn._relu.discriminant import (
+    ClassMoments,
+    add_labels,
+    discriminant_heads,
+    no_moments,
+)
+from mtrl_sklearn._relu.gradients import hidden_layer
+from mtrl_sklearn._relu.spectral import truncate
+from mtrl_sklearn._training.losses import log_odds, task_weights
+from mtrl_sklearn._training.state import MOMENTS, State
+
+# Weight of an earlier batch of rows in the heads, per batch since.
+FADING = 0.9
+
+
+class TaskData(NamedTuple):
+    """Training rows with their signs, and what was counted in those of all ranks.
+
+    Tasks that lack a class have a weight and signs of 0.
+    """
+
+    X: Any  # (n_samples, n_features), ndarray of any numeric dtype or CSR array
+    signs: Signs  # (n_samples, n_tasks): +1, -1, 0 = not observed
+    rows: np.ndarray | None  # positions of the rows to train on; None is all of them
+    n_positive: np.ndarray  # (n_tasks,), observed labels, earlier batches included
+    n_negative: np.ndarray  # (n_tasks,)
+    weights: np.ndarray  # (n_tasks,), weight of one label of these rows
+    n_observed: int  # labels of usable tasks in these rows
+    shard: Shard  # where the rows to train on are among those of all ranks
+    task_weight: str  # what `weights` were made by
+    held_out: np.ndarray | None  # positions of rows that nothing is trained on
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows to train on, of all ranks."""
+        return self.shard.n_rows
+
+    def on_device(self, device: str, dtype: torch.dtype) -> RowDataset:
+        """Inputs and signs of the rows to train on, as batches of tensors."""
+        X = Rows(self.X, dtype, device, self.rows)
+        signs = Rows(self.signs, dtype, device, self.rows)
+        return RowDataset(X, signs, shard=self.shard)
+
+
+def count_labels(
+    X: Any,
+    signs: Signs,
+    task_weight: str,
+    earlier: tuple[np.ndarray, np.ndarray] | None = None,
+    rows: np.ndarray | None = None,
+    held_out: np.ndarray | None = None,
+) -> TaskData:
+    """Count labels, on top of those of earlier batches, and weigh tasks."""
+    counts = count_all_signs(signs if rows is None else signs[rows])
+    n_positive, n_negative = n_here = counts
+    if earlier is not None:
+        n_positive, n_negative = n_positive + earlier[0], n_negative + earlier[1]
+    usable = (n_positive > 0) & (n_negative > 0)
+    n_observed = int(np.add(*n_here)[usable].sum())
+    # they sum to 1 over all labels so far: make it the labels of these rows
+    weights = task_weights(n_positive, n_negative, task_weight)
+    weights = weights * (n_positive + n_negative)[usable].sum() / max(n_observed, 1)
+    return TaskData(
+        X,
+        keep_tasks(signs, usable),
+        rows,
+        n_positive,
+        n_negative,
+        weights,
+        n_observed,
+        locate_rows(X.shape[0] if rows is None else len(rows)),
+        task_weight,
+        held_out,
+    )
+
+
+def count_all_signs(signs: Signs) -> tuple[np.ndarray, np.ndarray]:
+    """Positive and negative labels per task, as `count_signs`, on all ranks."""
+    of_positive, of_negative = zip(*gather(count_signs(signs)))
+    return np.sum(of_positive, axis=0), np.sum(of_negative, axis=0)
+
+
+class FirstLayer(NamedTuple):
+    """A first layer that acts on raw inputs, cut to its rank."""
+
+    hidden_weights: np.ndarray  # (n_hidden, n_features)
+    hidden_biases: np.ndarray  # (n_hidden,)
+    components: np.ndarray  # (n_components, n_features), orthonormal rows
+    singular_values: np.ndarray  # all of them, descending, before the cut
+
+    @property
+    def is_truncated(self) -> bool:
+        return len(self.components) < len(self.singular_values)
+
+
+class Heads(NamedTuple):
+    """Linear heads of all tasks on the hidden features."""
+
+    task_coef: np.ndarray  # (n_tasks, n_hidden)
+    task_intercept: np.ndarray  # (n_tasks,)
+
+
+class Solution(NamedTuple):
+    """What a solver found, and what it needs to go on from there."""
+
+    first_layer: FirstLayer
+    heads: Heads
+    state: State
+    loss_curve: np.ndarray  # (n_iter,)
+    validation_scores: np.ndarray  # (n_iter,), or empty
+    converged: bool
+    interrupted: bool
+
+
+def finish_first_layer(
+    weights: Tensor,
+    biases: Tensor,
+    input_mean: Tensor,
+    input_scale: Tensor,
+    rank: int | None,
+) -> FirstLayer:
+    """Cut trained weights to their rank and fold the scaling of inputs into them.
+
+    Parameters
+    ----------
+    weights : Tensor of shape (n_hidden, n_features)
+        They act on ``(x - input_mean) / input_scale``.
+    biases : Tensor of shape (n_hidden,)
+    input_mean : Tensor of shape (n_features,)
+    input_scale : Tensor, scalar
+    rank : int or None
+        None keeps all weights.
+
+    Raises
+    ------
+    ValueError
+        If a weight is not finite.
+    """
+    if not (weights.isfinite().all() and biases.isfinite().all()):
+        raise ValueError(
+            "The trained weights are not finite. Look for extreme values in X, or "
+            "lower learning_rate. Nothing of this fit is kept."
+        )
+    scale = to_numpy(input_scale)
+    cut = truncate(to_numpy(weights), rank)
+    folded = cut.weights / scale
+    shift = folded @ to_numpy(input_mean).astype(np.float64)
+    return FirstLayer(
+        folded,
+        (to_numpy(biases) - shift).astype(folded.dtype),
+        cut.components,
+        cut.singular_values / scale,
+    )
+
+
+def update_moments(
+    state: State | None, layer: FirstLayer, data: TaskData, device: torch.device | str
+) -> ClassMoments:
+    """Class moments of the hidden features of all labels.
+
+    Those of an earlier batch of rows, if ``state`` has any, were taken with an earlier
+    first layer: they fade by a factor with each batch.
+    """
+    weights, biases = (to_tensor(array, device) for array in layer[:2])
+    weights, n_hidden = by_feature(weights), len(weights)
+    moments = no_moments(data.signs.shape[1], n_hidden, device)
+    rows = data.on_device(str(device), weights.dtype)
+    width = sum(column.width for column in rows.columns) + n_hidden
+    for block in block_slices(len(rows), width):
+        X, signs = rows.take(block)
+        add_labels(moments, hidden_layer(X, weights, biases), signs)
+    moments = ClassMoments(*sum_over_ranks(*moments))
+    if has_moments(state):
+        kept = (to_tensor(state[f"{MOMENTS}{k}"], device) for k in ClassMoments._fields)
+        pairs = zip(moments, kept)
+        moments = ClassMoments(*(new.add_(old, alpha=FADING) for new, old in pairs))
+    return moments
+
+
+def has_moments(state: State | None) -> TypeGuard[State]:
+    """Whether a state remembers earlier rows."""
+    return state is not None and f"{MOMENTS}{ClassMoments._fields[0]}" in state
+
+
+def export_moments(moments: ClassMoments) -> State:
+    """Moments as part of a state, for `update_moments`."""
+    return {f"{MOMENTS}{name}": to_numpy(t) for name, t in moments._asdict().items()}
+
+
+def solve_heads(moments: ClassMoments, data: TaskData, like: np.ndarray) -> Heads:
+    """Discriminant heads as arrays, of the dtype of the first layer's weights."""
+    odds = torch.as_tensor(log_odds(data.n_positive, data.n_negative))
+    odds = odds.to(moments.second.device, torch_dtype(like.dtype))
+    heads = discriminant_heads(moments, odds)
+    return Heads(*map(to_numpy, heads))
+
+
+class Trained(NamedTuple):
+    """What training ends with, before the first layer is cut."""
+
+    weights: Tensor  # (n_hidden, n_features), for inputs that are centred and scaled
+    biases: Tensor  # (n_hidden,)
+    input_mean: Tensor  # (n_features,)
+    input_scale: Tensor  # scalar
+    heads: Heads | None  # None: discriminants are solved for
+
+
+class Finished(NamedTuple):
+    """A network that acts on raw inputs, and the moments behind its heads."""
+
+    first_layer: FirstLayer
+    heads: Heads
+    moments: State
+
+
+def finish(
+    trained: Trained, data: TaskData, rank: int | None, state: State | None = None
+) -> Finished:
+    """Cut the first layer to a rank, and give it heads that fit.
+
+    Heads that were trained on the whole first layer do not fit a truncated one: they
+    are then replaced by discriminants on its features, of the given rows and, with less
+    weight, of those that ``state`` remembers.
+
+    Parameters
+    ----------
+    trained : Trained
+    data : TaskData
+    rank : int or None
+        None keeps the whole first layer.
+    state : dict of ndarrays or None
+        Of an earlier call, whose moments count.
+    """
+    weights, biases, mean, scale, heads = trained
+    layer = finish_first_layer(weights, biases, mean, scale, rank)
+    # ranks on machines that differ may round differently
+    layer, heads = from_first((layer, heads))
+    if heads is not None and not (layer.is_truncated or has_moments(state)):
+        return Finished(layer, heads, {})
+    moments = update_moments(state, layer, data, weights.device)
+    if heads is None or layer.is_truncated:
+        heads = from_first(solve_heads(moments, data, layer.hidden_weights))
+    return Finished(layer, heads, export_moments(moments))

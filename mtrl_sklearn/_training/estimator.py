@@ -1,0 +1,322 @@
+"""What every estimator of the package shares, whatever network it trains."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from numbers import Integral
+from typing import Any, Protocol
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator
+from sklearn.callback import CallbackContext
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from skorch import NeuralNet
+from skorch.callbacks import Callback, LRScheduler
+
+from mtrl_sklearn._arrays.precision import resolve_device
+from mtrl_sklearn._arrays.rows import working_dtype
+from mtrl_sklearn._group import (
+    Shard,
+    check_same,
+    from_first,
+    gather,
+    is_first,
+    n_ranks,
+    show,
+    together,
+)
+from mtrl_sklearn._training.callbacks import (
+    EpochProgress,
+    SaveProgress,
+    ScikitLearnCallbacks,
+    StopOnPlateau,
+    ValidationScore,
+)
+from mtrl_sklearn._training.checkpoint import (
+    Checkpoint,
+    describe_callbacks,
+    digest,
+    digest_text,
+)
+from mtrl_sklearn._training.net import kind_of_callback
+from mtrl_sklearn._warnings import warn_user
+
+# A final loss that is so many times that of guessing is told.
+EXPLODED = 10.0
+
+# Training rows that a network which responds to none of them is called dead for.
+N_LOOKED_AT = 256
+
+# Parameters in which ranks may differ: the seed is that of the first one.
+OWN_OF_RANKS = {"callbacks", "device", "random_state", "verbose"}
+
+# Parameters that do not tell a call of fit from another one.
+NOT_OF_A_CALL = OWN_OF_RANKS | {"checkpoint", "output"}
+
+
+class Outcome(Protocol):
+    """What the solutions of all solvers have in common."""
+
+    @property
+    def state(self) -> dict[str, np.ndarray]: ...
+    @property
+    def loss_curve(self) -> np.ndarray: ...
+    @property
+    def validation_scores(self) -> np.ndarray: ...
+    @property
+    def converged(self) -> bool: ...
+    @property
+    def interrupted(self) -> bool: ...
+
+
+class DescentMixin:
+    """Seed, callbacks, checkpoint and progress of a fit that takes many steps."""
+
+    get_params: Callable[..., dict[str, Any]]  # of BaseEstimator
+
+    # parameters of a subclass
+    max_iter: int | str
+    tol: float
+    n_iter_no_change: int
+    early_stopping: bool
+    validation_fraction: float
+    callbacks: list[Callback] | None
+    checkpoint: str | os.PathLike[str] | None
+    device: str
+    random_state: int | np.random.RandomState | None
+    verbose: bool
+
+    loss_curve_: np.ndarray
+    _seed_: int
+    _state_: dict[str, np.ndarray]
+
+    def _validate_params(self) -> None:
+        """Left to `_begin`: scikit-learn skips it in later calls of partial_fit."""
+
+    def _begin(self, goes_on: bool, validates: bool = False) -> bool:
+        """Check the parameters, for a fit that scores held-out rows or not.
+
+        All ranks have to have the same.
+
+        Returns whether there is an earlier fit, which this one then goes on from.
+        """
+        with together():
+            BaseEstimator._validate_params(self)
+            _check_callbacks(self.callbacks or [], validates)
+            resolve_device(self.device)
+        resume = goes_on and hasattr(self, "n_iter_")
+        if n_ranks() > 1:
+            parameters = self.get_params(deep=False)
+            earlier = {"the earlier fit": self._digest_state() if resume else None}
+            check_same({"the estimator": type(self).__name__})
+            check_same({k: v for k, v in parameters.items() if k not in OWN_OF_RANKS})
+            check_same(earlier)
+        return resume
+
+    def _digest_state(self) -> str:
+        """Checksum of all that a fit would go on from."""
+        return digest_text(repr({k: digest(v) for k, v in self._state_.items()}))
+
+    def _draw_seed(self, resume: bool) -> int:
+        """Seed of a fit; a fit that goes on keeps it, and so its held-out rows."""
+        if resume:
+            return self._seed_
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        return from_first(seed)
+
+    def _open_checkpoint(self, resume: bool, **data: Any) -> Checkpoint:
+        """Where a fit to these arrays is saved, and its seed."""
+        seed = self._draw_seed(resume)
+        if self.checkpoint is None:
+            return Checkpoint(seed=seed)
+        if not os.fspath(self.checkpoint):
+            raise ValueError("checkpoint='' is no path. Pass that of a file, or None.")
+        kinds = map(kind_of_callback, self.callbacks or [])
+        if any(issubclass(kind, LRScheduler) for kind in kinds):
+            raise ValueError(
+                "checkpoint= does not keep the state of the LRScheduler among "
+                "callbacks. Remove one of them."
+            )
+        parameters = self.get_params(deep=False)
+        call = {k: show(v) for k, v in parameters.items() if k not in NOT_OF_A_CALL}
+        call["class"] = type(self).__qualname__
+        if resume:
+            call["the earlier fit"] = self._digest_state()
+        if self.callbacks:
+            call["callbacks"] = describe_callbacks(self.callbacks)
+        call |= {name: digest(array) for name, array in data.items()}
+        call |= from_first(self._show_start(resume, seed))
+        return Checkpoint(self.checkpoint, call, seed)
+
+    def _show_start(self, resume: bool, seed: int) -> dict[str, str]:
+        """What random_state adds to a call; nothing where another call draws anew.
+
+        A RandomState acts by the seed that was drawn from it, and by nothing else.
+        """
+        if isinstance(self.random_state, Integral):
+            return {"random_state": str(int(self.random_state))}
+        if resume or self.random_state is not None:
+            return {"random_state": f"seed {seed}"}
+        return {}
+
+    def _hold_out(self, shard: Shard, seed: int) -> list[np.ndarray]:
+        """Positions of the rows that are here to train on, and of those to hold out."""
+        parts = train_test_split(
+            np.arange(shard.n_rows),
+            test_size=self.validation_fraction,
+            random_state=seed,
+        )
+        stop = shard.start + shard.n_here
+        here = (part[(part >= shard.start) & (part < stop)] for part in parts)
+        return [np.sort(part) - shard.start for part in here]
+
+    def _make_callbacks(
+        self,
+        root: CallbackContext,
+        given: dict[str, Any],
+        validation_score: Callable[[Any], float],
+        fitted_attributes: Callable[[NeuralNet], dict[str, Any]],
+        checkpoint: Checkpoint,
+        min_fall: float = 0.0,
+    ) -> list[Callback]:
+        """List the skorch callbacks of a fit, in the order in which they are called."""
+        plateau = StopOnPlateau("train_loss", self.tol, self.n_iter_no_change, min_fall)
+        callbacks = [ScikitLearnCallbacks(root, self, given, fitted_attributes)]
+        validation = None
+        if self.early_stopping:
+            plateau.monitor = "validation_error"
+            validation = ValidationScore(validation_score)
+            callbacks.insert(0, validation)
+        if self.verbose and is_first():
+            callbacks.append(EpochProgress())
+        callbacks += [*(self.callbacks or []), plateau]
+        if self.checkpoint is not None:
+            callbacks.append(SaveProgress(checkpoint, validation))
+        return callbacks
+
+    def _store_progress(self, solution: Outcome, resume: bool, seed: int) -> None:
+        """Set the fitted attributes that tell of training and let it go on."""
+        for array in solution.state.values():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise ValueError(
+                    "The state of the optimizer is not finite: gradients were too "
+                    "large for their squares. Look for extreme values in X, or lower "
+                    "learning_rate or weight_decay. Nothing of this fit is kept."
+                )
+        curves = {
+            "loss_curve_": solution.loss_curve,
+            "validation_scores_": solution.validation_scores,
+        }
+        for name, curve in curves.items():
+            earlier = vars(self).pop(name, curve[:0])
+            whole = np.concatenate([earlier, curve]) if resume else curve
+            if len(whole) or name == "loss_curve_":
+                setattr(self, name, whole)
+        self.n_iter_ = len(self.loss_curve_)
+        self._state_, self._seed_ = solution.state, seed
+
+    def _warn_of_early_end(self, solution: Outcome, n_iter: int) -> None:
+        if solution.interrupted:
+            warn_user(
+                f"Training was interrupted in epoch {len(solution.loss_curve) + 1} of "
+                f"{n_iter}. The state so far is kept; warm_start=True goes on from it.",
+            )
+        elif (
+            self.max_iter != "auto"
+            and len(solution.loss_curve) == n_iter
+            and not solution.converged
+        ):
+            warn_user(
+                f"Training ended at max_iter={self.max_iter} while the loss was still "
+                f"falling by more than tol={self.tol} in n_iter_no_change="
+                f"{self.n_iter_no_change} epochs. Raise max_iter or tol, or set "
+                "max_iter='auto'.",
+                ConvergenceWarning,
+            )
+
+    def _warn_of_explosion(self, loss_of_guessing: float) -> None:
+        if (self.loss_curve_[-1:] > EXPLODED * loss_of_guessing).any():
+            warn_user(
+                f"The loss has exploded: it ended at {self.loss_curve_[-1]:.3g}, where "
+                f"guessing would give {loss_of_guessing:.3g}. Lower learning_rate or "
+                "weight_decay.",
+                ConvergenceWarning,
+            )
+
+    def _warn_of_dead_network(self, X: Any, get_features: Callable) -> None:
+        """Warn if hidden features, of the training rows, do not depend on the row."""
+        rows = X[:N_LOOKED_AT]
+        is_dead = _vary(rows) and not _vary(get_features(rows))
+        if all(gather(is_dead)):
+            warn_user(
+                "The network is dead: its features are the same for all rows, because "
+                "no hidden unit responds to any, or all weights have decayed to 0. "
+                "Lower learning_rate or weight_decay.",
+                ConvergenceWarning,
+            )
+
+
+def _check_callbacks(callbacks: Sequence[Any], validates: bool) -> None:
+    names: set[Any] = set()  # under which earlier ones record scores
+    for given in callbacks:
+        if not issubclass(kind_of_callback(given), Callback):
+            raise TypeError(
+                "callbacks should be a list of skorch callbacks, got one with "
+                f"{given!r}. Pass callbacks, or tuples of a name and a callback; those "
+                "of scikit-learn go to set_callbacks."
+            )
+        callback = given[-1] if isinstance(given, tuple) else given
+        callback = callback() if isinstance(callback, type) else callback
+        names |= {getattr(callback, "name", None)}
+        monitor = getattr(callback, "monitor", None)
+        is_there = validates or "valid_loss" in names
+        if monitor in ("valid_loss", "valid_loss_best") and not is_there:
+            raise ValueError(
+                f"callbacks: {kind_of_callback(given).__name__} monitors {monitor!r}, "
+                "which only fit with early_stopping=True records. Use these, or pass "
+                f"monitor={monitor.replace('valid', 'train')!r}."
+            )
+        if getattr(callback, "on_train", True) is False:
+            warn_user(
+                f"callbacks: {kind_of_callback(given).__name__} with on_train=False "
+                "scores validation batches, of which there are none, and records "
+                "nothing. Pass on_train=True; early_stopping=True scores held-out rows."
+            )
+
+
+def _vary(rows: Any) -> bool:
+    """Whether some rows differ from others."""
+    differ = rows.max(axis=0) != rows.min(axis=0)
+    return bool(differ.nnz if issparse(differ) else differ.any())
+
+
+@contextmanager
+def last_good_state(estimator: BaseEstimator) -> Iterator[None]:
+    """Give an estimator its fitted attributes back if the block raises.
+
+    Fitted attributes are replaced, never changed in place, so a shallow copy is enough.
+    """
+    before = {name: v for name, v in vars(estimator).items() if name[-1] == "_"}
+    try:
+        yield
+    except BaseException:
+        rest = {name: v for name, v in vars(estimator).items() if name[-1] != "_"}
+        estimator.__dict__ = rest | before  # all at once: Ctrl-C may come again
+        raise
+
+
+def unite_rows(estimator: BaseEstimator, rows: Any) -> Any:
+    """Rows in the dtype that all ranks compute in, of the same features on all."""
+    names = getattr(estimator, "feature_names_in_", None)
+    check_same(
+        {
+            "the number of features of X": rows.shape[1],
+            "the feature names of X": None if names is None else names.tolist(),
+        }
+    )
+    own = working_dtype(rows.dtype)
+    common = np.result_type(*gather(own))
+    return rows if own == common else rows.astype(common)
