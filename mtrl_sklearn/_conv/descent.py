@@ -25,12 +25,10 @@ from mtrl_sklearn._conv.network import TwoLayerConv
 from mtrl_sklearn._conv.options import ConvOptions
 from mtrl_sklearn._conv.patches import PatchGrid
 from mtrl_sklearn._group import (
+    ALONE,
+    BatchPart,
+    Group,
     Shard,
-    Share,
-    from_first,
-    gather,
-    locate_rows,
-    sum_over_ranks,
 )
 from mtrl_sklearn._training.adamw import LazyAdamW
 from mtrl_sklearn._training.callbacks import CosineSchedule, resume
@@ -58,6 +56,7 @@ class ClassData(NamedTuple):
     n_classes: int
     n_tasks: int
     shard: Shard  # where these rows are among those of all ranks
+    group: Group  # of the processes that have the rows
     rows: np.ndarray | None = None  # (n_samples,), positions in X; None is all of it
 
     @property
@@ -72,8 +71,8 @@ class ClassData(NamedTuple):
             rows=rows if self.rows is None else self.rows[rows],
             codes=self.codes[rows],
             tasks=self.tasks[rows],
-            weights=weights / (sum(gather(weights.sum())) or 1),
-            shard=locate_rows(len(rows)),
+            weights=weights / (sum(self.group.gather(weights.sum())) or 1),
+            shard=self.group.locate_rows(len(rows)),
         )
 
 
@@ -90,12 +89,14 @@ def weigh_rows(
     task_weight : {"observed", "equal"}
         "equal" makes the weights of all tasks that have rows sum to the same.
     """
-    largest = max(gather(data.weights.max()))
+    largest = max(data.group.gather(data.weights.max()))
     weights = data.weights / (largest or 1) * class_weights[data.codes]
     if task_weight == "equal":
-        totals = sum(gather(np.bincount(data.tasks, weights, minlength=data.n_tasks)))
+        totals = sum(
+            data.group.gather(np.bincount(data.tasks, weights, minlength=data.n_tasks))
+        )
         weights = weights / np.where(totals > 0, totals, 1)[data.tasks]
-    total = sum(gather(weights.sum()))
+    total = sum(data.group.gather(weights.sum()))
     if not total > 0:
         raise ValueError(
             "All rows have a weight of 0 (sample_weight times class_weight). Give "
@@ -141,8 +142,9 @@ def evaluate(
     criterion: ClassLoss,
     patches: Tensor,
     labels: tuple[Tensor, Tensor, Tensor],
+    group: Group = ALONE,
     dtype: torch.dtype | None = None,
-    share: Share | None = None,
+    part: BatchPart | None = None,
 ) -> Evaluation:
     """Loss and closed-form gradients, summed over the rows of all ranks.
 
@@ -155,7 +157,7 @@ def evaluate(
         Codes, tasks and weights of mean 1.
     dtype : torch.dtype, default=None
         What products are computed in; None is that of the parameters.
-    share : Share, default=None
+    part : BatchPart, default=None
         Which rows of the batch these are; None is all.
     """
     dtype = dtype or module.filters.dtype
@@ -165,7 +167,7 @@ def evaluate(
     )
     responses, pooled = pool_responses(patches, filters, biases, pool, module.power)
     scores = torch.addmm(head_intercept, pooled, head_coef.T)
-    n_rows = None if share is None else share.n_rows
+    n_rows = None if part is None else part.n_rows
     loss = criterion.with_gradient(scores.to(module.filters.dtype), *labels, n_rows)
     gradient = loss.gradient.to(dtype)
     gradients: dict[str, Tensor] = filter_gradients(
@@ -175,7 +177,7 @@ def evaluate(
         coef, intercept = head_gradients(pooled, gradient)
         gradients |= {"head_coef": coef, "head_intercept": intercept}
     trained = {k: g for k, g in gradients.items() if getattr(module, k).requires_grad}
-    value, *summed = sum_over_ranks(loss.value, *trained.values())
+    value, *summed = group.sum(loss.value, *trained.values())
     return Evaluation(value, scores, dict(zip(trained, summed)))
 
 
@@ -243,8 +245,9 @@ class AdamConvNet(ConvNet):
             self.criterion_,
             module.patches(X),
             tuple(labels),
+            self.group,
             self.product_dtype,
-            batch.share,
+            batch.part,
         )
         parameters = [getattr(module, name) for name in found.gradients]
         self.update(batch, tuple(parameters), tuple(found.gradients.values()))
@@ -276,7 +279,13 @@ class FullBatchConvNet(ConvNet):
 
         def closure() -> float:
             loss, scores, gradients = evaluate(
-                module, self.criterion_, patches, tuple(labels), None, batch.share
+                module,
+                self.criterion_,
+                patches,
+                tuple(labels),
+                self.group,
+                None,
+                batch.part,
             )
             for name, gradient in gradients.items():
                 parameter = getattr(module, name)
@@ -362,13 +371,14 @@ def descend_conv(
         generator=generator,
         callbacks=callbacks,
         device=device,
+        group=data.group,
         product_dtype=options.precision.products,
     ).initialize()
     if state is not None:
         restore_state(net, state)
     centre = "biases" in trained  # they take up what is subtracted
     mean, scale, waiting, is_heavy = conv_scale(
-        state, data.X, data.weights, grid, centre, data.rows
+        state, data.X, data.weights, grid, centre, data.rows, data.group
     )
     module.input_mean.fill_(float(mean))
     module.input_scale.fill_(scale)
@@ -381,7 +391,7 @@ def descend_conv(
     settled = any(getattr(callback, "converged_", False) for callback in callbacks)
     annealed = not full_batch and len(log.loss_curve) == options.max_epochs
     return ConvSolution(
-        from_first(finish_conv(module)),
+        data.group.from_first(finish_conv(module)),
         export_state(net) | waiting,
         log.loss_curve,
         log.validation_scores,
@@ -393,7 +403,7 @@ def descend_conv(
 def _count_tasks(data: ClassData) -> int:
     """Tasks with rows of any weight, on all ranks; others count for nothing."""
     totals = np.bincount(data.tasks, data.weights, minlength=data.n_tasks)
-    return max(int(np.count_nonzero(sum(gather(totals)))), 1)
+    return max(int(np.count_nonzero(sum(data.group.gather(totals)))), 1)
 
 
 @torch.no_grad()

@@ -43,7 +43,7 @@ from mtrl_sklearn._conv.inputs import (
 from mtrl_sklearn._conv.options import resolve_options, resolve_power, resolve_solver
 from mtrl_sklearn._conv.patches import PatchGrid, make_patch_grid
 from mtrl_sklearn._conv.predictions import ClassPredictionsMixin, class_scores
-from mtrl_sklearn._group import check_same, gather, locate_rows, together
+from mtrl_sklearn._group import current_group
 from mtrl_sklearn._labels.encoding import (
     find_codes,
     read_class_labels,
@@ -435,12 +435,13 @@ class ConvMultiTaskClassifier(
             if it never left its start, if it ended far above that of guessing, or if no
             filter tells training rows apart.
         """
-        resume = self._begin(self.warm_start, self.early_stopping)
+        group = current_group()
+        resume = self._begin(group, self.warm_start, self.early_stopping)
         with last_good_state(self):
-            data = self._read_data(X, y, tasks, None, sample_weight, not resume)
+            data = self._read_data(X, y, tasks, None, sample_weight, group, not resume)
             arrays = {"y": data.codes, "tasks": data.tasks, "weights": data.weights}
             arrays["input_shape"] = np.array(self.input_shape_)
-            checkpoint = self._open_checkpoint(resume, X=data.X, **arrays)
+            checkpoint = self._open_checkpoint(resume, group, X=data.X, **arrays)
             train, held_out = self._split_rows(data, checkpoint.seed)
             options = self._resolve_options(train, resume)
 
@@ -459,7 +460,7 @@ class ConvMultiTaskClassifier(
             )
             self._warn_of_early_end(solution, options.max_epochs)
             self._warn_of_standstill(solution, options)
-            self._warn_of_failure(data.X)
+            self._warn_of_failure(data)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -500,27 +501,30 @@ class ConvMultiTaskClassifier(
             If the loss ended far above that of guessing, or if no filter tells these
             rows apart.
         """
-        resume = self._begin(True)
+        group = current_group()
+        resume = self._begin(group, True)
         if self.class_weight == "balanced":
             raise ValueError(
                 "class_weight='balanced' cannot be used with partial_fit, which does "
                 "not know how often classes occur. Pass a dict of weights."
             )
         with last_good_state(self):
-            data = self._read_data(X, y, tasks, classes, sample_weight, not resume)
+            data = self._read_data(
+                X, y, tasks, classes, sample_weight, group, not resume
+            )
             options = self._resolve_options(data, resume)._replace(max_epochs=1)
-            once = Checkpoint(seed=self._draw_seed(resume))
+            once = Checkpoint(seed=self._draw_seed(resume, group), group=group)
             callbacks = list(self.callbacks or [])
             solution = self._descend(data, resume, options, callbacks, once)
             if solution.interrupted:
                 raise KeyboardInterrupt
             self._store(solution, resume, once.seed)
-            self._warn_of_failure(data.X)
+            self._warn_of_failure(data)
         return self
 
-    def _read_data(self, X, y, tasks, classes, sample_weight, reset):
+    def _read_data(self, X, y, tasks, classes, sample_weight, group, reset):
         """Validated rows; sets what describes inputs, labels and tasks."""
-        with together():
+        with group.together():
             rows = self._read_rows(X, reset)
             labels = read_class_labels(y)
             ids = None if tasks is None else read_task_ids(tasks)
@@ -531,16 +535,18 @@ class ConvMultiTaskClassifier(
                 dtype=np.float64,
                 ensure_non_negative=True,
             )
-        rows, shard = unite_rows(self, rows), locate_rows(len(rows))
-        check_same({"the shape of X": self.input_shape_, "tasks=None": ids is None})
+        rows, shard = unite_rows(self, rows, group), group.locate_rows(len(rows))
+        group.check_same(
+            {"the shape of X": self.input_shape_, "tasks=None": ids is None}
+        )
         self._resolve_network(shard.n_rows, reset)
         if reset:
-            self._learn_classes(labels, classes)
+            self._learn_classes(labels, classes, group)
             self._check_shares()
         else:
             self._check_classes(classes)
-        self._learn_tasks(ids, reset)
-        with together():
+        self._learn_tasks(ids, reset, group)
+        with group.together():
             codes = self._encode_labels(labels)
         positions = np.zeros(len(rows), dtype=np.int64)
         if ids is not None:
@@ -554,8 +560,9 @@ class ConvMultiTaskClassifier(
                 len(self.classes_),
                 len(self.tasks_),
                 shard,
+                group,
             ),
-            self._class_weights(codes, weights),
+            self._class_weights(codes, weights, group),
             self.task_weight,
         )
 
@@ -615,10 +622,12 @@ class ConvMultiTaskClassifier(
             return data, None
         parts = self._hold_out(data.shard, seed)
         for rows, what in zip(parts, ("training", "held-out")):
-            codes = gather(np.unique(data.codes[rows[data.weights[rows] > 0]]))
+            codes = data.group.gather(
+                np.unique(data.codes[rows[data.weights[rows] > 0]])
+            )
             n_classes = len(np.unique(np.concatenate(codes)))
             if n_classes < 2:
-                n_rows = locate_rows(len(rows)).n_rows
+                n_rows = data.group.locate_rows(len(rows)).n_rows
                 raise ValueError(
                     f"early_stopping=True with validation_fraction="
                     f"{self.validation_fraction} leaves {n_rows} {what} rows, which "
@@ -654,7 +663,7 @@ class ConvMultiTaskClassifier(
             scores = scores.reshape(len(rows), n_heads, module.n_columns)
             log_probability = log_softmax(class_scores(scores[rows, heads]), axis=1)
             score = float(held_out.weights @ log_probability[rows, held_out.codes])
-            return sum(gather(score))
+            return sum(held_out.group.gather(score))
 
         def fitted_attributes(net):
             return self._network_attributes(finish_conv(net.module_))
@@ -714,10 +723,10 @@ class ConvMultiTaskClassifier(
             self.scale_,
         )
 
-    def _warn_of_failure(self, X):
+    def _warn_of_failure(self, data):
         """Warn of a loss that exploded, and of a network that is dead on these rows."""
         self._warn_of_explosion(np.log(len(self.classes_)))
-        self._warn_of_dead_network(X, self._pool_rows)
+        self._warn_of_dead_network(data.X, self._pool_rows, data.group)
 
     def _warn_of_standstill(self, solution, options):
         curve = solution.loss_curve

@@ -7,7 +7,7 @@ import numpy as np
 
 from mtrl_sklearn._arrays.rows import Rows, torch_dtype, working_dtype
 from mtrl_sklearn._conv.patches import PatchGrid
-from mtrl_sklearn._group import gather
+from mtrl_sklearn._group import Group
 from mtrl_sklearn._training.input_scale import WAITING, InputScale, settle, settled
 from mtrl_sklearn._training.moments import dense_moments, power_of_two_bound
 from mtrl_sklearn._training.state import State
@@ -20,6 +20,7 @@ def conv_scale(
     grid: PatchGrid,
     centre: bool,
     rows: np.ndarray | None,
+    group: Group,
 ) -> InputScale:
     """Centre and scale of patches, see `patch_statistics` for the parameters.
 
@@ -30,10 +31,10 @@ def conv_scale(
         is_unused = (state["filters"] == 0).all(axis=0)
         if not is_unused.any():
             return kept
-        _, _, is_heavy = patch_statistics(X, weights, grid, centre, rows)
+        _, _, is_heavy = patch_statistics(X, weights, grid, centre, group, rows)
         return kept._replace(is_heavy=is_heavy & is_unused)
-    mean, scale, is_heavy = patch_statistics(X, weights, grid, centre, rows)
-    found = settle(state, mean, scale, sum(gather(len(weights))), grid.patch_dim)
+    mean, scale, is_heavy = patch_statistics(X, weights, grid, centre, group, rows)
+    found = settle(state, mean, scale, sum(group.gather(len(weights))), grid.patch_dim)
     return found._replace(is_heavy=is_heavy)
 
 
@@ -50,6 +51,7 @@ def patch_statistics(
     weights: np.ndarray,
     grid: PatchGrid,
     centre: bool,
+    group: Group,
     rows: np.ndarray | None = None,
 ) -> PatchStatistics:
     """Mean of all entries of patches, and the root of the mean squared norm of a patch.
@@ -65,6 +67,7 @@ def patch_statistics(
     grid : PatchGrid
     centre : bool
         Whether the mean is subtracted before norms are taken; it is 0 otherwise.
+    group : Group
     rows : ndarray of shape (n_rows,), default=None
         Positions of the rows to take; None takes all.
 
@@ -76,12 +79,12 @@ def patch_statistics(
     dtype = working_dtype(X.dtype)
     places = grid.places()
     nowhere = np.zeros(grid.patch_dim, dtype=bool)
-    bound = max(gather(power_of_two_bound(X)))
+    bound = max(group.gather(power_of_two_bound(X)))
     if bound == 0:
         return PatchStatistics(0.0, 0.0, nowhere)
     data = Rows(X, torch_dtype(dtype), "cpu", rows)
     means, variances, is_constant = (
-        moment.numpy() for moment in dense_moments(data, weights, bound)
+        moment.numpy() for moment in dense_moments(data, weights, bound, group)
     )
     of_places = means[places]  # (n_positions, patch_dim)
     is_heavy = is_constant[places].all(axis=0) & (of_places == of_places[0]).all(axis=0)

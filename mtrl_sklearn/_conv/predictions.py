@@ -9,7 +9,7 @@ from scipy.special import expit, softmax
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from mtrl_sklearn._arrays.validation import check_scored, naming_numbers, read_weights
-from mtrl_sklearn._group import gather, together
+from mtrl_sklearn._group import Group
 from mtrl_sklearn._labels.encoding import (
     brief,
     check_same_classes,
@@ -39,12 +39,12 @@ class ClassPredictionsMixin:
     ) -> np.ndarray:
         raise NotImplementedError
 
-    def _learn_classes(self, labels: Any, classes: Any = None) -> None:
+    def _learn_classes(self, labels: Any, classes: Any, group: Group) -> None:
         """Set ``classes_``, to those given if there are any."""
         name, given = ("y", labels) if classes is None else ("classes", classes)
-        with together():
+        with group.together():
             values = read_class_labels(given, name)
-        self.classes_ = find_classes(join_values(values, name), name)
+        self.classes_ = find_classes(join_values(values, name, group), name)
 
     def _check_classes(self, classes: Any) -> None:
         """Refuse other classes than those of the first `partial_fit`."""
@@ -61,14 +61,14 @@ class ClassPredictionsMixin:
             )
         return codes
 
-    def _learn_tasks(self, ids: np.ndarray | None, reset: bool) -> None:
+    def _learn_tasks(self, ids: np.ndarray | None, reset: bool, group: Group) -> None:
         """Set ``tasks_``, or check and extend it by the ids of further rows."""
         if not reset and self._head_ == "per_task":
-            with together():
+            with group.together():
                 self._find_heads(ids)
             return
         if ids is not None:
-            ids = join_values(ids, "tasks")
+            ids = join_values(ids, "tasks", group)
         if reset:
             self.tasks_ = np.array([0]) if ids is None else np.unique(ids)
         elif ids is not None:
@@ -99,13 +99,15 @@ class ClassPredictionsMixin:
             )
         return positions
 
-    def _class_weights(self, codes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    def _class_weights(
+        self, codes: np.ndarray, weights: np.ndarray, group: Group
+    ) -> np.ndarray:
         """Weight of each class, of shape (n_classes,)."""
         n_classes = len(self.classes_)
         if self.class_weight is None:
             return np.ones(n_classes)
         if isinstance(self.class_weight, str):  # "balanced"
-            counts = sum(gather(np.bincount(codes, weights, minlength=n_classes)))
+            counts = sum(group.gather(np.bincount(codes, weights, minlength=n_classes)))
             shown = counts > 0
             return np.divide(1, counts, out=np.zeros(n_classes), where=shown)
         keys = list(self.class_weight)

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from mtrl_sklearn._group import check_same, from_first, gather, n_ranks, together
+from mtrl_sklearn._group import Group
 from mtrl_sklearn._labels.columns import Column, Labels, number_names, read_labels
 from mtrl_sklearn._labels.values import concatenate_values
 
 
-def read_shared_labels(y: Any, tasks: Any) -> Labels:
+def read_shared_labels(y: Any, tasks: Any, group: Group) -> Labels:
     """Labels that show what those of all ranks show: for a fit, which all ranks call.
 
     On a single rank they are its own. Otherwise only their form, names and columns say
@@ -23,34 +23,34 @@ def read_shared_labels(y: Any, tasks: Any) -> Labels:
     ValueError
         If forms, columns or types of labels differ between ranks.
     """
-    with together():
+    with group.together():
         labels = read_labels(y, tasks)
-    if n_ranks() == 1:
+    if group.n_ranks == 1:
         return labels
-    with together():
+    with group.together():
         shown = [np.unique(column.values) for column in labels.columns]
     names: list[Any] = number_names(labels.n_outputs)
     if labels.names is not None:
         names = labels.names.tolist()
     is_long = labels.form == "long"
     columns = None if is_long else sorted(map(str, names))
-    check_same({"the form of y": labels.form, "the columns of y": columns})
+    group.check_same({"the form of y": labels.form, "the columns of y": columns})
     found: dict[Any, list[np.ndarray]] = {}
-    for of_rank in gather(dict(zip(names, shown))):
+    for of_rank in group.gather(dict(zip(names, shown))):
         for name, values in of_rank.items():
             found.setdefault(name, []).append(values)
     parts = {name: _concatenate(values, name) for name, values in found.items()}
     ids: np.ndarray | None
     if is_long:
-        ids = join_values(np.asarray(labels.names), "tasks")
+        ids = join_values(np.asarray(labels.names), "tasks", group)
         parts = {name: parts[name] for name in ids.tolist()}
     else:
-        ids = from_first(labels.names)  # others may have them in another order
+        ids = group.from_first(labels.names)  # others may have them in another order
     joined = (Column(values, np.arange(len(values))) for values in parts.values())
     return Labels(labels.form, ids, labels.n_samples, len(parts), joined)
 
 
-def join_values(values: np.ndarray, name: str) -> np.ndarray:
+def join_values(values: np.ndarray, name: str, group: Group) -> np.ndarray:
     """Sorted distinct values of all ranks; on a single rank all of its own, unsorted.
 
     Parameters
@@ -58,15 +58,16 @@ def join_values(values: np.ndarray, name: str) -> np.ndarray:
     values : ndarray of shape (n_values,)
     name : str
         What they are, for the message of an error.
+    group : Group
 
     Raises
     ------
     ValueError
         If some are strings and others are not.
     """
-    if n_ranks() == 1:
+    if group.n_ranks == 1:
         return values
-    return np.unique(_concatenate(gather(np.unique(values)), name))
+    return np.unique(_concatenate(group.gather(np.unique(values)), name))
 
 
 def _concatenate(parts: list[np.ndarray], name: Any) -> np.ndarray:

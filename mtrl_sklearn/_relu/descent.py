@@ -11,7 +11,7 @@ from torch import Tensor
 from mtrl_sklearn._arrays.precision import Precision
 from mtrl_sklearn._arrays.products import as_dtype, cast, is_sparse, with_values
 from mtrl_sklearn._arrays.rows import to_numpy
-from mtrl_sklearn._group import sum_over_ranks
+from mtrl_sklearn._group import Group
 from mtrl_sklearn._relu.gradients import (
     dropout_,
     hidden_layer,
@@ -56,6 +56,7 @@ class MultiTaskNet(DescentNet):
         Source of row order and dropout.
     callbacks : list of skorch callbacks
     device : str
+    group : Group
     product_dtype : torch.dtype or None, default=None
         What matrix products are computed in, if not in the dtype of the parameters.
     """
@@ -75,6 +76,7 @@ class MultiTaskNet(DescentNet):
         generator: torch.Generator,
         callbacks: list[Callback],
         device: str,
+        group: Group,
         product_dtype: torch.dtype | None = None,
     ):
         self.algorithm = algorithm
@@ -90,6 +92,7 @@ class MultiTaskNet(DescentNet):
             generator=generator,
             callbacks=callbacks,
             device=device,
+            group=group,
             product_dtype=product_dtype,
         )
 
@@ -113,12 +116,14 @@ class MultiTaskNet(DescentNet):
         X, signs = batch
         module, dtype = self.module_, self.product_dtype or X.dtype
         layer = (module.hidden_weights, module.hidden_biases)
-        heads = select_heads(module, self.optimizer_, signs, self.is_watched)
+        heads = select_heads(
+            module, self.optimizer_, signs, self.group, self.is_watched
+        )
 
         inputs = cast(module.normalize(X), dtype)
         hidden = hidden_layer(inputs, *(as_dtype(p, dtype) for p in layer))
-        hidden = dropout_(hidden, self.dropout, self.generator, batch.share)
-        labels = self.criterion_.read(heads.signs, heads.tasks, batch.share.n_rows)
+        hidden = dropout_(hidden, self.dropout, self.generator, batch.part)
+        labels = self.criterion_.read(heads.signs, heads.tasks, batch.part.n_rows)
 
         def evaluate() -> tuple[Tensor, Tensor, Tensor]:
             coef, intercept = (as_dtype(p, dtype) for p in heads.current())
@@ -128,7 +133,7 @@ class MultiTaskNet(DescentNet):
         coef, scores, gradient = evaluate()
         if self.algorithm == "alternating":
             for _ in range(self.head_steps):
-                of_heads = sum_over_ranks(*head_gradients(hidden, gradient))
+                of_heads = self.group.sum(*head_gradients(hidden, gradient))
                 self.update(batch, heads.whole, heads.expand(of_heads))
                 coef, scores, gradient = evaluate()
         loss = self.criterion_.value(scores, labels)
@@ -136,11 +141,11 @@ class MultiTaskNet(DescentNet):
             inputs, hidden, gradient, coef, 1 - self.dropout
         )
         if self.algorithm == "alternating":
-            loss, *gradients = sum_over_ranks(loss, *of_layer)
+            loss, *gradients = self.group.sum(loss, *of_layer)
             self.update(batch, layer, tuple(gradients))
         else:
             of_heads = head_gradients(hidden, gradient)
-            loss, *gradients = sum_over_ranks(loss, *of_heads, *of_layer)
+            loss, *gradients = self.group.sum(loss, *of_heads, *of_layer)
             whole = heads.expand(tuple(gradients[:2])) + tuple(gradients[2:])
             self.update(batch, heads.whole + layer, whole)
         return {"loss": loss, "y_pred": scores}
@@ -150,7 +155,7 @@ class MultiTaskNet(DescentNet):
         X, signs = batch
         signs = signs.to_dense() if is_sparse(signs) else signs
         labels = torch.where(signs == 0, torch.nan, (signs > 0).to(signs.dtype))
-        return Batch((X, labels), batch.share)
+        return Batch((X, labels), batch.part)
 
     def show_scores(self, batch: Batch, scores: Tensor) -> Tensor:
         """Scores (n_samples, n_tasks), 0 for missing labels that none was found for."""
@@ -285,6 +290,7 @@ def _train(
         generator=generator,
         callbacks=callbacks,
         device=device,
+        group=data.group,
     ).initialize()
     if state is None:
         _start(module, data, options.loss, generator)

@@ -24,7 +24,7 @@ from mtrl_sklearn._arrays.precision import PRECISIONS, resolve_device, resolve_p
 from mtrl_sklearn._arrays.rows import Rows
 from mtrl_sklearn._arrays.threads import fork_safe
 from mtrl_sklearn._arrays.validation import validate_rows
-from mtrl_sklearn._group import gather, locate_rows, together
+from mtrl_sklearn._group import current_group
 from mtrl_sklearn._labels.encoding import check_usable_tasks
 from mtrl_sklearn._relu.descent import DescentOptions, descend, take_network
 from mtrl_sklearn._relu.features import (
@@ -419,17 +419,18 @@ class MultiTaskReLURepresentation(
             loss ended far above that of guessing, or if no hidden unit tells training
             rows apart.
         """
-        resume = self._begin(self.warm_start, self.early_stopping)
+        group = current_group()
+        resume = self._begin(group, self.warm_start, self.early_stopping)
         with last_good_state(self):
             self._warn_of_ignored_options()
-            X_valid, signs = self._read_training_data(X, y, tasks, not resume)
-            shard = locate_rows(signs.shape[0])
-            counts = count_all_signs(signs)
+            X_valid, signs = self._read_training_data(X, y, tasks, group, not resume)
+            shard = group.locate_rows(signs.shape[0])
+            counts = count_all_signs(signs, group)
             check_usable_tasks(*counts, self.task_names_, shard.n_rows)
-            checkpoint = self._open_checkpoint(resume, X=X_valid, y=signs)
-            train, held_out = self._split_rows(signs, shard, checkpoint.seed)
+            checkpoint = self._open_checkpoint(resume, group, X=X_valid, y=signs)
+            train, held_out = self._split_rows(signs, shard, checkpoint)
             data = count_labels(
-                X_valid, signs, self.task_weight, rows=train, held_out=held_out
+                X_valid, signs, self.task_weight, group, rows=train, held_out=held_out
             )
             n_iter = self._resolve_max_iter(data.n_rows)
 
@@ -438,12 +439,14 @@ class MultiTaskReLURepresentation(
             given = {"X": X, "y": y, "metadata": metadata}
             root.call_on_fit_task_begin(estimator=self, **given)
             if self.algorithm == "one_step":
-                steps = StepCallbacks(root, self, given, n_iter, _network_attributes)
+                steps = StepCallbacks(
+                    root, self, given, n_iter, group.is_first, _network_attributes
+                )
                 solution = self._take_steps(
                     data, resume, n_iter, steps, False, checkpoint
                 )
             else:
-                score = self._validation_score(X_valid, signs, held_out)
+                score = self._validation_score(X_valid, signs, held_out, group)
                 callbacks = self._list_callbacks(data, score, root, given, checkpoint)
                 solution = self._descend(
                     data, resume, n_iter, callbacks, False, checkpoint
@@ -455,7 +458,7 @@ class MultiTaskReLURepresentation(
                 estimator=self, **given, reconstruction_attributes={}
             )
             self._warn_of_early_end(solution, n_iter)
-            self._warn_of_failure(X_valid)
+            self._warn_of_failure(X_valid, group)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -497,22 +500,23 @@ class MultiTaskReLURepresentation(
             If the loss ended far above that of guessing, or if no hidden unit tells
             these rows apart.
         """
-        resume = self._begin(True)
+        group = current_group()
+        resume = self._begin(group, True)
         with last_good_state(self):
             self._warn_of_ignored_options()
-            X, signs = self._read_training_data(X, y, tasks, not resume, classes)
-            once, callbacks = Checkpoint(seed=self._draw_seed(resume)), self.callbacks
+            X, signs = self._read_training_data(X, y, tasks, group, not resume, classes)
+            once = Checkpoint(seed=self._draw_seed(resume, group), group=group)
             earlier = (self.n_positive_, self.n_negative_) if resume else None
-            data = count_labels(X, signs, self.task_weight, earlier)
+            data = count_labels(X, signs, self.task_weight, group, earlier)
             if self.algorithm == "one_step":
                 solution = self._take_steps(data, resume, 1, None, True, once)
             else:
-                callbacks = list(callbacks or [])
+                callbacks = list(self.callbacks or [])
                 solution = self._descend(data, resume, 1, callbacks, True, once)
             if solution.interrupted:
                 raise KeyboardInterrupt
             self._store(solution, data, resume, once.seed)
-            self._warn_of_failure(X)
+            self._warn_of_failure(X, group)
         return self
 
     def _warn_of_ignored_options(self):
@@ -523,21 +527,21 @@ class MultiTaskReLURepresentation(
                 "scikit-learn go to set_callbacks."
             )
 
-    def _read_training_data(self, X, y, tasks, reset, classes=None):
+    def _read_training_data(self, X, y, tasks, group, reset, classes=None):
         """Validated inputs and signs; sets what describes features and labels."""
-        with together():
+        with group.together():
             X = validate_rows(self, X, reset, sparse=True)
             if not reset:
                 self._check_resumable()
-        X = unite_rows(self, X)
+        X = unite_rows(self, X, group)
         if reset:
-            self._learn_labels(y, tasks, classes)
+            self._learn_labels(y, tasks, classes, group)
         else:
             self._check_classes(classes)
-        with together():
+        with group.together():
             signs = self._label_encoding().encode(y, tasks, sparse=True)
             check_consistent_length(X, signs)
-        if any(gather(issparse(signs))):
+        if any(group.gather(issparse(signs))):
             signs = csr_array(signs)
         most = min(self.n_hidden, X.shape[1])
         if isinstance(self.n_components, Integral) and self.n_components > most:
@@ -560,15 +564,16 @@ class MultiTaskReLURepresentation(
                 "'one_step' has no optimiser state. Clone the estimator to start anew."
             )
 
-    def _split_rows(self, signs, shard, seed):
+    def _split_rows(self, signs, shard, checkpoint):
         """Positions of the rows to train on, None for all, and of those to hold out."""
         if not self.early_stopping or self.algorithm == "one_step":
             return None, None
-        parts = self._hold_out(shard, seed)
+        group = checkpoint.group
+        parts = self._hold_out(shard, checkpoint.seed)
         for rows, what in zip(parts, ("training", "held-out")):
-            n_positive, n_negative = count_all_signs(signs[rows])
+            n_positive, n_negative = count_all_signs(signs[rows], group)
             if not ((n_positive > 0) & (n_negative > 0)).any():
-                n_rows = locate_rows(len(rows)).n_rows
+                n_rows = group.locate_rows(len(rows)).n_rows
                 raise ValueError(
                     f"early_stopping=True with validation_fraction="
                     f"{self.validation_fraction} leaves {n_rows} {what} rows, in "
@@ -639,17 +644,17 @@ class MultiTaskReLURepresentation(
             precision = "float32"
         return resolve_precision(precision, dtype, resolve_device(self.device))
 
-    def _validation_score(self, X, signs, held_out):
+    def _validation_score(self, X, signs, held_out, group):
         """Function of the torch module: mean ROC-AUC on the rows held out."""
         if held_out is None:
             return None
         signs = signs[held_out]
         stack = vstack if issparse(signs) else np.concatenate
-        all_signs = stack(gather(signs))
+        all_signs = stack(group.gather(signs))
 
         def score(module):
             rows = Rows(X, module.hidden_weights.dtype, positions=held_out)
-            scores = gather(module.score_rows(rows, signs))
+            scores = group.gather(module.score_rows(rows, signs))
             return mean_roc_auc(all_signs, np.concatenate(scores))
 
         return score
@@ -669,12 +674,14 @@ class MultiTaskReLURepresentation(
         vars(self).update(_network_attributes(solution.first_layer, solution.heads))
         self.n_positive_, self.n_negative_ = data.n_positive, data.n_negative
 
-    def _warn_of_failure(self, X):
+    def _warn_of_failure(self, X, group):
         """Warn of a loss that exploded, and of a network that is dead on these rows."""
         if self.algorithm != "one_step":  # whose loss has another scale
             self._warn_of_explosion(np.log(2) if self.loss == "logistic" else 1.0)
         network = self._network()
-        self._warn_of_dead_network(X, lambda rows: hidden_features(rows, network))
+        self._warn_of_dead_network(
+            X, lambda rows: hidden_features(rows, network), group
+        )
 
     @fork_safe()
     def transform(self, X):

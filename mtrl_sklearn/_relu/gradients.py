@@ -36,7 +36,7 @@ from mtrl_sklearn._arrays.products import (
     multiply_transposed,
     with_values,
 )
-from mtrl_sklearn._group import Share
+from mtrl_sklearn._group import BatchPart
 
 
 class RepresentationGradients(NamedTuple):
@@ -109,11 +109,14 @@ def pull_back(gated: Tensor, inputs: Factor) -> Tensor:
 
 
 def dropout_(
-    hidden: Tensor, rate: float, generator: torch.Generator, share: Share | None = None
+    hidden: Tensor,
+    rate: float,
+    generator: torch.Generator,
+    part: BatchPart | None = None,
 ) -> Tensor:
     """Set entries to 0 with probability ``rate``, in place, and scale the others.
 
-    Draws are made for the rows of all ranks, of which ``share`` says which are here:
+    Draws are made for the rows of all ranks, of which ``part`` says which are here:
     results do not depend on how rows are spread.
 
     Eight draws come out of each random integer, which makes this several times faster
@@ -124,12 +127,12 @@ def dropout_(
         return hidden
     dtype = torch.int8 if (256 * rate).is_integer() else torch.int16
     bits = torch.iinfo(dtype).bits
-    share = share or Share(len(hidden))
-    n_draws = share.n_rows * hidden.shape[1]
+    part = part or BatchPart(len(hidden))
+    n_draws = part.n_rows * hidden.shape[1]
     n_words = -(-n_draws * bits // 64)
     words = torch.empty(n_words, dtype=torch.int64, device=hidden.device)
     words.random_(-(2**63), None, generator=generator)
-    draws = words.view(dtype)[:n_draws].view(share.n_rows, -1)[share.places]
+    draws = words.view(dtype)[:n_draws].view(part.n_rows, -1)[part.places]
     draws = draws.to(hidden.dtype)
     threshold = round(rate * 2**bits) - 2 ** (bits - 1) - 0.5
     hidden.mul_(1 / (1 - rate))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mtrl_sklearn._arrays.products import csr_tensor, is_sparse
-from mtrl_sklearn._group import n_ranks, sum_over_ranks
+from mtrl_sklearn._group import Group
 from mtrl_sklearn._relu.network import TwoLayerReLU
 from mtrl_sklearn._training.adamw import LazyAdamW
 
@@ -47,7 +47,11 @@ class BatchHeads(NamedTuple):
 
 
 def select_heads(
-    module: TwoLayerReLU, optimizer: LazyAdamW, signs: Tensor, take_all: bool = False
+    module: TwoLayerReLU,
+    optimizer: LazyAdamW,
+    signs: Tensor,
+    group: Group,
+    take_all: bool = False,
 ) -> BatchHeads:
     """Find the heads that signs (n_samples, n_tasks) ask for, or take all of them.
 
@@ -58,11 +62,11 @@ def select_heads(
     if is_sparse(signs) and not take_all:
         columns, crow = signs.col_indices(), signs.crow_indices()
         n_tasks, n_labels = signs.shape[1], len(columns)
-        if n_ranks() > 1:
-            (counts,) = sum_over_ranks(columns.bincount(minlength=n_tasks))
+        if group.n_ranks > 1:
+            (counts,) = group.sum(columns.bincount(minlength=n_tasks))
             n_labels = int(counts.sum())
         if n_labels <= MAX_SHARE * n_tasks:
-            if n_ranks() > 1:
+            if group.n_ranks > 1:
                 tasks = counts.nonzero()[:, 0]
                 places = torch.searchsorted(tasks, columns)
             else:

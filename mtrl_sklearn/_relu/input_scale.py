@@ -7,7 +7,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from mtrl_sklearn._arrays.rows import Rows, torch_dtype, working_dtype
-from mtrl_sklearn._group import gather
+from mtrl_sklearn._group import Group
 from mtrl_sklearn._labels.signs import Signs, labels_per_row
 from mtrl_sklearn._relu.solution import TaskData
 from mtrl_sklearn._training.input_scale import (
@@ -37,7 +37,9 @@ def relu_scale(state: State | None, data: TaskData) -> InputScale:
     n_features = data.X.shape[1]
     if state is not None and WAITING not in state:
         return settled(state, n_features)
-    mean, scale, is_constant = input_statistics(data.X, data.signs, data.rows)
+    mean, scale, is_constant = input_statistics(
+        data.X, data.signs, data.group, data.rows
+    )
     found = settle(
         state, mean, scale, data.n_observed or data.n_rows, 1 / INPUT_SQUARED_NORM
     )
@@ -63,7 +65,7 @@ class InputStatistics(NamedTuple):
 
 
 def input_statistics(
-    X: Any, signs: Signs, rows: np.ndarray | None = None
+    X: Any, signs: Signs, group: Group, rows: np.ndarray | None = None
 ) -> InputStatistics:
     """Mean of each feature, and the global scale that `TwoLayerReLU` divides by.
 
@@ -79,6 +81,7 @@ def input_statistics(
     ----------
     X : ndarray or CSR array of shape (n_samples, n_features)
     signs : ndarray or CSR array of shape (n_samples, n_tasks)
+    group : Group
     rows : ndarray of shape (n_rows,), default=None
         Positions of the rows to take; None takes all.
 
@@ -89,11 +92,11 @@ def input_statistics(
     """
     dtype = working_dtype(X.dtype)
     share = labels_per_row(signs if rows is None else signs[rows]).astype(np.float64)
-    n_labels = sum(gather(share.sum()))
+    n_labels = sum(group.gather(share.sum()))
     if n_labels == 0:
         share = np.ones_like(share)
-        n_labels = sum(gather(share.sum()))
-    bound = max(gather(power_of_two_bound(X)))
+        n_labels = sum(group.gather(share.sum()))
+    bound = max(group.gather(power_of_two_bound(X)))
     if bound == 0:
         n_features = X.shape[1]
         return InputStatistics(
@@ -101,7 +104,7 @@ def input_statistics(
         )
     data = Rows(X, torch_dtype(dtype), "cpu", rows)
     moments = sparse_moments if issparse(X) else dense_moments
-    mean, variance, is_constant = moments(data, share / n_labels, bound)
+    mean, variance, is_constant = moments(data, share / n_labels, bound, group)
     scale = math.sqrt(float(variance.sum()) / INPUT_SQUARED_NORM)
     rounding = np.finfo(dtype).eps * float(mean[~is_constant].norm())
     return InputStatistics(

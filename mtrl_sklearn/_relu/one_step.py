@@ -42,7 +42,7 @@ from mtrl_sklearn._arrays.rows import (
     to_numpy,
     to_tensor,
 )
-from mtrl_sklearn._group import gather, n_ranks, sum_over_ranks
+from mtrl_sklearn._group import Group
 from mtrl_sklearn._relu.gradients import gate, hidden_layer, pull_back
 from mtrl_sklearn._relu.input_scale import relu_scale
 from mtrl_sklearn._relu.network import find_full_columns, normalize_rows
@@ -94,6 +94,7 @@ def add_rows(
     rows: RowDataset,
     label_mean: Tensor,
     weights: Tensor,
+    group: Group,
     transform: Callable[[Tensor], Factor],
 ) -> StepSums:
     """Sums with more rows, of all ranks: a pass for the heads, one for the first layer.
@@ -107,6 +108,7 @@ def add_rows(
         Inputs (n_samples, n_features), and signs (n_samples, n_tasks).
     label_mean, weights : Tensor of shape (n_tasks,)
         Mean sign of each task over its observed labels, and the weight of one label.
+    group : Group
     transform : callable
         Applied to each block of inputs: centring and scaling.
     """
@@ -121,7 +123,7 @@ def add_rows(
         X, signs = rows.take(block)
         hidden = hidden_layer(transform(X), start, no_biases)
         add_transposed_(task_coef, centred_labels(signs, label_mean, weights), hidden)
-    task_coef = sums.task_coef + sum_over_ranks(task_coef)[0]
+    task_coef = sums.task_coef + group.sum(task_coef)[0]
     heads = task_coef.to(start.dtype)
     for block in blocks:
         X, signs = rows.take(block)
@@ -129,7 +131,7 @@ def add_rows(
         hidden = hidden_layer(inputs, start, no_biases)
         residuals = centred_labels(signs, label_mean, weights)
         step += representation_step(inputs, hidden, residuals, heads)
-    step = sums.step + sum_over_ranks(step)[0]
+    step = sums.step + group.sum(step)[0]
     return StepSums(sums.start, task_coef, step)
 
 
@@ -177,7 +179,9 @@ def solve_one_step(
 
     def take_steps(sums: StepSums, labels: LabelledRows, n_steps: int) -> StepSums:
         for k in range(n_steps):
-            sums = add_rows(next_step(sums) if k else sums, *labels, centre.apply)
+            sums = add_rows(
+                next_step(sums) if k else sums, *labels, data.group, centre.apply
+            )
         return sums
 
     def retrain(part: TaskData) -> Trained:
@@ -230,16 +234,18 @@ def solve_one_step(
         if callbacks is not None:
             callbacks.on_step_begin()
         try:
-            sums = add_rows(next_step(sums) if losses else sums, *labels, centre.apply)
+            sums = add_rows(
+                next_step(sums) if losses else sums, *labels, data.group, centre.apply
+            )
         except KeyboardInterrupt:
-            if not losses or n_ranks() > 1:
+            if not losses or data.group.n_ranks > 1:
                 raise
             interrupted = True
             break
         n_labels = max((data.n_positive + data.n_negative).sum(), 1)
         losses.append(pseudo_contrastive_loss(sums) / n_labels**2)
         stop = callbacks is not None and callbacks.on_step_end(losses[-1], finish)
-        is_over = len(losses) == n_iter or any(gather(stop))
+        is_over = len(losses) == n_iter or any(data.group.gather(stop))
         checkpoint.save(export, np.array(losses), np.empty(0), is_over)
 
     if callbacks is not None:

@@ -12,6 +12,7 @@ from sklearn.utils.validation import (
 )
 
 from mtrl_sklearn._arrays.validation import check_scored, read_weights
+from mtrl_sklearn._group import Group
 from mtrl_sklearn._labels.encoding import (
     LabelEncoding,
     as_array,
@@ -89,9 +90,9 @@ class TaskPredictionsMixin:
     ) -> np.ndarray:
         raise NotImplementedError
 
-    def _learn_labels(self, y: Any, tasks: Any, classes: Any) -> None:
+    def _learn_labels(self, y: Any, tasks: Any, classes: Any, group: Group) -> None:
         """Set the fitted attributes that describe the labels of all ranks."""
-        encoding = find_encoding(read_shared_labels(y, tasks), classes)
+        encoding = find_encoding(read_shared_labels(y, tasks, group), classes)
         if classes is None:
             warn_of_missing_codes(encoding)
         single = encoding.form == "single"

@@ -13,7 +13,6 @@ from collections.abc import Callable
 import numpy as np
 from scipy.sparse import issparse
 
-from mtrl_sklearn._group import gather
 from mtrl_sklearn._labels.signs import pair_roc_auc
 from mtrl_sklearn._relu.features import score_all, score_labels
 from mtrl_sklearn._relu.network import ReLUNetwork
@@ -93,6 +92,7 @@ def set_aside(data: TaskData) -> TaskData:
         data.X,
         data.signs,
         data.task_weight,
+        data.group,
         rows=rows[~is_aside],
         held_out=rows[is_aside],
     )
@@ -127,6 +127,7 @@ def _task_roc_auc(network: Finished, data: TaskData, rows: np.ndarray) -> np.nda
     else:
         labels, scores = signs[places, tasks], score_all(X, layers)[places, tasks]
     tasks, labels, scores = (
-        np.concatenate(parts) for parts in zip(*gather((tasks, labels, scores)))
+        np.concatenate(parts)
+        for parts in zip(*data.group.gather((tasks, labels, scores)))
     )
     return pair_roc_auc(tasks, labels, scores, signs.shape[1])

@@ -22,11 +22,8 @@ from mtrl_sklearn._arrays.rows import (
     torch_dtype,
 )
 from mtrl_sklearn._group import (
+    Group,
     Shard,
-    from_first,
-    gather,
-    locate_rows,
-    sum_over_ranks,
 )
 from mtrl_sklearn._labels.signs import Signs, count_signs, keep_tasks
 from mtrl_sklearn._relu.discriminant import (
@@ -60,6 +57,7 @@ class TaskData(NamedTuple):
     shard: Shard  # where the rows to train on are among those of all ranks
     task_weight: str  # what `weights` were made by
     held_out: np.ndarray | None  # positions of rows that nothing is trained on
+    group: Group  # of the processes that have the rows
 
     @property
     def n_rows(self) -> int:
@@ -77,12 +75,13 @@ def count_labels(
     X: Any,
     signs: Signs,
     task_weight: str,
+    group: Group,
     earlier: tuple[np.ndarray, np.ndarray] | None = None,
     rows: np.ndarray | None = None,
     held_out: np.ndarray | None = None,
 ) -> TaskData:
     """Count labels, on top of those of earlier batches, and weigh tasks."""
-    counts = count_all_signs(signs if rows is None else signs[rows])
+    counts = count_all_signs(signs if rows is None else signs[rows], group)
     n_positive, n_negative = n_here = counts
     if earlier is not None:
         n_positive, n_negative = n_positive + earlier[0], n_negative + earlier[1]
@@ -99,15 +98,16 @@ def count_labels(
         n_negative,
         weights,
         n_observed,
-        locate_rows(X.shape[0] if rows is None else len(rows)),
+        group.locate_rows(X.shape[0] if rows is None else len(rows)),
         task_weight,
         held_out,
+        group,
     )
 
 
-def count_all_signs(signs: Signs) -> tuple[np.ndarray, np.ndarray]:
+def count_all_signs(signs: Signs, group: Group) -> tuple[np.ndarray, np.ndarray]:
     """Positive and negative labels per task, as `count_signs`, on all ranks."""
-    of_positive, of_negative = zip(*gather(count_signs(signs)))
+    of_positive, of_negative = zip(*group.gather(count_signs(signs)))
     return np.sum(of_positive, axis=0), np.sum(of_negative, axis=0)
 
 
@@ -200,7 +200,7 @@ def update_moments(
     for block in block_slices(len(rows), width):
         X, signs = rows.take(block)
         add_labels(moments, hidden_layer(X, weights, biases), signs)
-    moments = ClassMoments(*sum_over_ranks(*moments))
+    moments = ClassMoments(*data.group.sum(*moments))
     if has_moments(state):
         kept = (to_tensor(state[f"{MOMENTS}{k}"], device) for k in ClassMoments._fields)
         pairs = zip(moments, kept)
@@ -265,10 +265,10 @@ def finish(
     weights, biases, mean, scale, heads = trained
     layer = finish_first_layer(weights, biases, mean, scale, rank)
     # ranks on machines that differ may round differently
-    layer, heads = from_first((layer, heads))
+    layer, heads = data.group.from_first((layer, heads))
     if heads is not None and not (layer.is_truncated or has_moments(state)):
         return Finished(layer, heads, {})
     moments = update_moments(state, layer, data, weights.device)
     if heads is None or layer.is_truncated:
-        heads = from_first(solve_heads(moments, data, layer.hidden_weights))
+        heads = data.group.from_first(solve_heads(moments, data, layer.hidden_weights))
     return Finished(layer, heads, export_moments(moments))

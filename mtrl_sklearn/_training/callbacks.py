@@ -15,7 +15,6 @@ from sklearn.callback import CallbackContext
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 
-from mtrl_sklearn._group import is_first
 from mtrl_sklearn._training.checkpoint import Checkpoint, Progress
 from mtrl_sklearn._training.net import (
     DescentNet,
@@ -259,6 +258,8 @@ class StepCallbacks:
     root, estimator, given
         See `ScikitLearnCallbacks`.
     n_iter : int
+    is_first : bool
+        Whether this process shows progress.
     fitted_attributes : callable
         Called with what the solver finds, returns fitted attributes.
     """
@@ -269,13 +270,14 @@ class StepCallbacks:
         estimator: BaseEstimator,
         given: dict[str, Any],
         n_iter: int,
+        is_first: bool,
         fitted_attributes: Callable[..., dict[str, Any]],
     ):
         self.root = root
         self.estimator = estimator
         self.given = given
         self.fitted_attributes = fitted_attributes
-        is_hidden = not (estimator.verbose and is_first())
+        is_hidden = not (estimator.verbose and is_first)
         self.bar = tqdm.tqdm(total=n_iter, unit="step", disable=is_hidden)
 
     def on_train_begin(self, n_done: int) -> None:

@@ -25,7 +25,11 @@ from mtrl_sklearn._files.arrays import (
     write_arrays,
 )
 from mtrl_sklearn._files.atomic import reserve_space
-from mtrl_sklearn._group import from_first, gather, is_first, show, together
+from mtrl_sklearn._group import (
+    ALONE,
+    Group,
+    show,
+)
 from mtrl_sklearn._labels.signs import row_blocks
 from mtrl_sklearn._warnings import warn_user
 
@@ -58,6 +62,8 @@ class Checkpoint:
         call draws a seed of its own: a fit goes on with that of its first start.
     seed : int
         Seed of the fit, if it is a new one.
+    group : Group
+        Processes that share the fit; the first one reads and writes.
 
     Attributes
     ----------
@@ -85,16 +91,18 @@ class Checkpoint:
         path: str | os.PathLike[str] | None = None,
         call: Mapping[str, str] | None = None,
         seed: int = 0,
+        group: Group = ALONE,
     ):
+        self.group = group
         self.seed = seed
         self.progress: Progress | None = None
         self.path: Path | None = None
         self._next_time = 0.0  # of time.monotonic
         if path is None:
             return
-        self.call = _of_all_ranks(call or {})
+        self.call = _of_all_ranks(call or {}, group)
         self.path = Path(path)
-        is_folder = from_first(self.path.is_dir())
+        is_folder = group.from_first(self.path.is_dir())
         if os.fspath(path).endswith(os.sep) and not is_folder:
             raise FileNotFoundError(
                 errno.ENOENT, "checkpoint is no folder: make it", os.fspath(path)
@@ -109,9 +117,9 @@ class Checkpoint:
             )
         if is_folder:
             self.path /= f"{digest_text(repr(self.call))}.safetensors"
-        with together():
-            found = self._read() if is_first() else None
-        found = from_first(found)
+        with group.together():
+            found = self._read() if group.is_first else None
+        found = group.from_first(found)
         if found is not None:
             self.seed, self.progress = found
         if self.progress is not None and self.progress.is_over and not is_repeatable:
@@ -152,8 +160,10 @@ class Checkpoint:
         """
         if self.path is None or self.progress is not None:
             return
-        with together():
-            if is_first():  # the file, and beside it the one that is to replace it
+        with self.group.together():
+            if (
+                self.group.is_first
+            ):  # the file, and beside it the one that is to replace it
                 reserve_space(self.path, 2 * n_bytes)
 
     def save(
@@ -178,7 +188,7 @@ class Checkpoint:
         """
         start = time.monotonic()
         is_due = is_over or start >= self._next_time
-        if self.path is None or not is_first() or not is_due:
+        if self.path is None or not self.group.is_first or not is_due:
             return
         curves = {"loss_curve": loss_curve, "validation_scores": validation_scores}
         about = {"call": self.call, "seed": self.seed, "is_over": bool(is_over)}
@@ -253,9 +263,9 @@ def describe_callbacks(given: Any) -> str:
     return f"{name}({', '.join(shown)})"
 
 
-def _of_all_ranks(call: Mapping[str, str]) -> dict[str, str]:
+def _of_all_ranks(call: Mapping[str, str], group: Group) -> dict[str, str]:
     """What is asked of all ranks; where they differ one checksum for all of them."""
-    calls = gather(dict(call))
+    calls = group.gather(dict(call))
     if len(calls) == 1:
         return calls[0]
     names = {name for of_rank in calls for name in of_rank}

@@ -19,14 +19,9 @@ from skorch.callbacks import Callback, LRScheduler
 from mtrl_sklearn._arrays.precision import resolve_device
 from mtrl_sklearn._arrays.rows import working_dtype
 from mtrl_sklearn._group import (
+    Group,
     Shard,
-    check_same,
-    from_first,
-    gather,
-    is_first,
-    n_ranks,
     show,
-    together,
 )
 from mtrl_sklearn._training.callbacks import (
     EpochProgress,
@@ -96,42 +91,44 @@ class DescentMixin:
     def _validate_params(self) -> None:
         """Left to `_begin`: scikit-learn skips it in later calls of partial_fit."""
 
-    def _begin(self, goes_on: bool, validates: bool = False) -> bool:
+    def _begin(self, group: Group, goes_on: bool, validates: bool = False) -> bool:
         """Check the parameters, for a fit that scores held-out rows or not.
 
         All ranks have to have the same.
 
         Returns whether there is an earlier fit, which this one then goes on from.
         """
-        with together():
+        with group.together():
             BaseEstimator._validate_params(self)
             _check_callbacks(self.callbacks or [], validates)
             resolve_device(self.device)
         resume = goes_on and hasattr(self, "n_iter_")
-        if n_ranks() > 1:
+        if group.n_ranks > 1:
             parameters = self.get_params(deep=False)
             earlier = {"the earlier fit": self._digest_state() if resume else None}
-            check_same({"the estimator": type(self).__name__})
-            check_same({k: v for k, v in parameters.items() if k not in OWN_OF_RANKS})
-            check_same(earlier)
+            group.check_same({"the estimator": type(self).__name__})
+            group.check_same(
+                {k: v for k, v in parameters.items() if k not in OWN_OF_RANKS}
+            )
+            group.check_same(earlier)
         return resume
 
     def _digest_state(self) -> str:
         """Checksum of all that a fit would go on from."""
         return digest_text(repr({k: digest(v) for k, v in self._state_.items()}))
 
-    def _draw_seed(self, resume: bool) -> int:
+    def _draw_seed(self, resume: bool, group: Group) -> int:
         """Seed of a fit; a fit that goes on keeps it, and so its held-out rows."""
         if resume:
             return self._seed_
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        return from_first(seed)
+        return group.from_first(seed)
 
-    def _open_checkpoint(self, resume: bool, **data: Any) -> Checkpoint:
+    def _open_checkpoint(self, resume: bool, group: Group, **data: Any) -> Checkpoint:
         """Where a fit to these arrays is saved, and its seed."""
-        seed = self._draw_seed(resume)
+        seed = self._draw_seed(resume, group)
         if self.checkpoint is None:
-            return Checkpoint(seed=seed)
+            return Checkpoint(seed=seed, group=group)
         if not os.fspath(self.checkpoint):
             raise ValueError("checkpoint='' is no path. Pass that of a file, or None.")
         kinds = map(kind_of_callback, self.callbacks or [])
@@ -148,8 +145,8 @@ class DescentMixin:
         if self.callbacks:
             call["callbacks"] = describe_callbacks(self.callbacks)
         call |= {name: digest(array) for name, array in data.items()}
-        call |= from_first(self._show_start(resume, seed))
-        return Checkpoint(self.checkpoint, call, seed)
+        call |= group.from_first(self._show_start(resume, seed))
+        return Checkpoint(self.checkpoint, call, seed, group)
 
     def _show_start(self, resume: bool, seed: int) -> dict[str, str]:
         """What random_state adds to a call; nothing where another call draws anew.
@@ -190,7 +187,7 @@ class DescentMixin:
             plateau.monitor = "validation_error"
             validation = ValidationScore(validation_score)
             callbacks.insert(0, validation)
-        if self.verbose and is_first():
+        if self.verbose and checkpoint.group.is_first:
             callbacks.append(EpochProgress())
         callbacks += [*(self.callbacks or []), plateau]
         if self.checkpoint is not None:
@@ -246,11 +243,13 @@ class DescentMixin:
                 ConvergenceWarning,
             )
 
-    def _warn_of_dead_network(self, X: Any, get_features: Callable) -> None:
+    def _warn_of_dead_network(
+        self, X: Any, get_features: Callable, group: Group
+    ) -> None:
         """Warn if hidden features, of the training rows, do not depend on the row."""
         rows = X[:N_LOOKED_AT]
         is_dead = _vary(rows) and not _vary(get_features(rows))
-        if all(gather(is_dead)):
+        if all(group.gather(is_dead)):
             warn_user(
                 "The network is dead: its features are the same for all rows, because "
                 "no hidden unit responds to any, or all weights have decayed to 0. "
@@ -308,15 +307,15 @@ def last_good_state(estimator: BaseEstimator) -> Iterator[None]:
         raise
 
 
-def unite_rows(estimator: BaseEstimator, rows: Any) -> Any:
+def unite_rows(estimator: BaseEstimator, rows: Any, group: Group) -> Any:
     """Rows in the dtype that all ranks compute in, of the same features on all."""
     names = getattr(estimator, "feature_names_in_", None)
-    check_same(
+    group.check_same(
         {
             "the number of features of X": rows.shape[1],
             "the feature names of X": None if names is None else names.tolist(),
         }
     )
     own = working_dtype(rows.dtype)
-    common = np.result_type(*gather(own))
+    common = np.result_type(*group.gather(own))
     return rows if own == common else rows.astype(common)

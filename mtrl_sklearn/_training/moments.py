@@ -10,11 +10,11 @@ from torch import Tensor
 
 from mtrl_sklearn._arrays.products import row_indices
 from mtrl_sklearn._arrays.rows import Rows, block_slices
-from mtrl_sklearn._group import gather, sum_over_ranks
+from mtrl_sklearn._group import Group
 
 
 def dense_moments(
-    data: Rows, share: np.ndarray, bound: float
+    data: Rows, share: np.ndarray, bound: float, group: Group
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Mean, variance, constancy of each feature of ``X / bound``, (n_features,) each.
 
@@ -24,6 +24,7 @@ def dense_moments(
     share : ndarray of shape (n_rows,)
         Weight of each row, summing to 1 over all ranks.
     bound : float
+    group : Group
     """
     weights = torch.from_numpy(share)
     blocks = list(block_slices(len(data), data.width))
@@ -32,7 +33,7 @@ def dense_moments(
         return data.take(block).double() / bound
 
     counted = torch.from_numpy(np.flatnonzero(share)[:1])
-    firsts = [first for first in gather(read(counted)) if len(first)]
+    firsts = [first for first in group.gather(read(counted)) if len(first)]
     origin = firsts[0][0]
     shift, square = torch.zeros_like(origin), torch.zeros_like(origin)
     farthest = torch.zeros_like(origin)
@@ -41,18 +42,18 @@ def dense_moments(
         shift += weights[block] @ away
         away.abs_().mul_((weights[block] > 0)[:, None])
         farthest = torch.maximum(farthest, away.amax(0))
-    farthest = torch.stack(gather(farthest)).amax(0)
-    (shift,) = sum_over_ranks(shift)
+    farthest = torch.stack(group.gather(farthest)).amax(0)
+    (shift,) = group.sum(shift)
     mean = origin + shift
     for block in blocks:
         square += weights[block] @ read(block).sub_(mean).square_()
-    (square,) = sum_over_ranks(square)
+    (square,) = group.sum(square)
     is_constant = farthest == 0
     return mean, square.masked_fill_(is_constant, 0), is_constant
 
 
 def sparse_moments(
-    data: Rows, share: np.ndarray, bound: float
+    data: Rows, share: np.ndarray, bound: float, group: Group
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same of CSR rows; what is not stored is 0."""
     weights = torch.from_numpy(share)
@@ -77,11 +78,11 @@ def sparse_moments(
         n_stored += torch.bincount(columns, minlength=n_features)
         least.scatter_reduce_(0, columns, values, "amin")
         most.scatter_reduce_(0, columns, values, "amax")
-    n_rows = sum(gather(int((share > 0).sum())))
-    mean, stored, n_stored = sum_over_ranks(total, stored, n_stored)
+    n_rows = sum(group.gather(int((share > 0).sum())))
+    mean, stored, n_stored = group.sum(total, stored, n_stored)
     is_full = n_stored.round().long() == n_rows
-    least = torch.stack(gather(least)).amin(0)
-    most = torch.stack(gather(most)).amax(0)
+    least = torch.stack(group.gather(least)).amin(0)
+    most = torch.stack(group.gather(most)).amax(0)
     if not is_full.all():
         least = torch.where(is_full, least, least.clamp(max=0))
         most = torch.where(is_full, most, most.clamp(min=0))
@@ -91,7 +92,7 @@ def sparse_moments(
         columns, of_rows, values = read(block)
         away = (values - mean[columns]).square_().mul_(of_rows)
         square.index_add_(0, columns, away)
-    (square,) = sum_over_ranks(square)
+    (square,) = group.sum(square)
     square += torch.where(is_full, 0, 1 - stored).clamp_(min=0) * mean.square()
     return mean, square.masked_fill_(is_constant, 0), is_constant
 

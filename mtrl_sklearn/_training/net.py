@@ -16,7 +16,7 @@ from mtrl_sklearn._arrays.precision import tf32_allowed
 from mtrl_sklearn._arrays.products import as_dtype
 from mtrl_sklearn._arrays.rows import RowDataset, to_numpy
 from mtrl_sklearn._arrays.threads import torch_threads
-from mtrl_sklearn._group import Share, gather, n_ranks
+from mtrl_sklearn._group import BatchPart, Group
 
 
 class TrainingStopped(KeyboardInterrupt):
@@ -34,11 +34,11 @@ class TrainingLog(NamedTuple):
 class Batch(tuple[Tensor, ...]):
     """A tensor from each matrix of a dataset, and which rows of a batch these are."""
 
-    share: Share
+    part: BatchPart
 
-    def __new__(cls, tensors: tuple[Tensor, ...], share: Share) -> "Batch":
+    def __new__(cls, tensors: tuple[Tensor, ...], part: BatchPart) -> "Batch":
         batch = super().__new__(cls, tensors)
-        batch.share = share
+        batch.part = part
         return batch
 
 
@@ -47,7 +47,7 @@ class BatchIterator:
 
     All batches of an epoch have the same size up to one row. A single batch is the
     data itself, in its own order. With several ranks these are batches of the rows of
-    all: each yields what it has of them, and its `Share`.
+    all: each yields what it has of them, and which these are.
 
     Parameters
     ----------
@@ -71,18 +71,18 @@ class BatchIterator:
     def __iter__(self) -> Iterator[Batch]:
         start, n_here, n_rows = self.dataset.shard
         if len(self) == 1:
-            share = Share(n_rows, slice(start, start + n_here))
-            yield Batch(self.dataset.take(slice(None)), share)
+            part = BatchPart(n_rows, slice(start, start + n_here))
+            yield Batch(self.dataset.take(slice(None)), part)
             return
         generator = self.generator
         order = torch.randperm(n_rows, generator=generator, device=generator.device)
         for rows in order.tensor_split(len(self)):
-            share = Share(len(rows))
+            part = BatchPart(len(rows))
             if n_here < n_rows:
                 is_here = (rows >= start) & (rows < start + n_here)
-                share = Share(len(rows), is_here.nonzero()[:, 0])
-                rows = rows[share.places] - start
-            yield Batch(self.dataset.take(rows), share)
+                part = BatchPart(len(rows), is_here.nonzero()[:, 0])
+                rows = rows[part.places] - start
+            yield Batch(self.dataset.take(rows), part)
 
 
 class DescentNet(NeuralNet):
@@ -98,6 +98,7 @@ class DescentNet(NeuralNet):
         Source of row order and dropout.
     callbacks : list of skorch callbacks
     device : str
+    group : Group
     product_dtype : torch.dtype or None, default=None
         What matrix products are computed in, if not in the dtype of the parameters.
 
@@ -122,10 +123,12 @@ class DescentNet(NeuralNet):
         generator: torch.Generator,
         callbacks: list[Callback],
         device: str,
+        group: Group,
         product_dtype: torch.dtype | None = None,
     ):
+        self.group = group
         self.product_dtype = product_dtype
-        self.is_watched = any(gather(any(map(_watches_batches, callbacks))))
+        self.is_watched = any(group.gather(any(map(_watches_batches, callbacks))))
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.generator = generator
@@ -174,7 +177,7 @@ class DescentNet(NeuralNet):
     def on_batch_end(
         self, net: NeuralNet, batch: Any = None, training: bool = False, **step: Any
     ) -> None:
-        self.history.record_batch("train_batch_size", batch.share.n_rows)
+        self.history.record_batch("train_batch_size", batch.part.n_rows)
         if not math.isfinite(step["loss"].item()):
             epoch = len(self.history)
             raise ValueError(
@@ -186,7 +189,7 @@ class DescentNet(NeuralNet):
 
     def show_batch(self, batch: Batch) -> Batch:
         """Inputs and labels, as callbacks that score a batch expect them."""
-        return Batch(batch[:2], batch.share)
+        return Batch(batch[:2], batch.part)
 
     def show_scores(self, batch: Batch, scores: Tensor) -> Tensor:
         """Scores of a batch for callbacks, from what ``train_step`` returns."""
@@ -211,9 +214,11 @@ class DescentNet(NeuralNet):
                 if is_ours or not _comes_from_a_statement(stop):
                     raise  # it is Ctrl-C
                 self.stop_requested = True
-                if n_ranks() == 1 or method_name != "on_epoch_end":
+                if self.group.n_ranks == 1 or method_name != "on_epoch_end":
                     raise TrainingStopped from stop
-        if method_name == "on_epoch_end" and any(gather(self.stop_requested)):
+        if method_name == "on_epoch_end" and any(
+            self.group.gather(self.stop_requested)
+        ):
             raise TrainingStopped
 
 
@@ -265,7 +270,7 @@ def train(
     except TrainingStopped:
         pass
     except KeyboardInterrupt:
-        if n_ranks() > 1:  # they were not interrupted at the same place
+        if net.group.n_ranks > 1:  # they were not interrupted at the same place
             raise
         interrupted = True
     net.notify("on_train_end", X=data, y=None)
