@@ -61,9 +61,9 @@ def shuffled_patches():
 
 
 def many_tasks():
-    """Long form of 300 tasks, each with rows on few ranks, in CSR form."""
+    """Long form of 150 tasks, each with rows on few ranks, in CSR form."""
     rng = np.random.default_rng(1)
-    X, tasks = rng.standard_normal((1200, 12)), np.repeat(np.arange(300), 4)
+    X, tasks = rng.standard_normal((600, 12)), np.repeat(np.arange(150), 4)
     y = (X[:, 0] > 0).astype(int)
     y[0::4], y[1::4] = 0, 1  # both classes of every task
     return X, y, tasks
@@ -129,9 +129,9 @@ FITS = {
         relu(batch_size=20, max_iter=3, early_stopping=True, algorithm="joint"),
         many_tasks,
     ),
-    "gd": (conv(solver="gd", max_iter=20), shuffled_patches),
+    "gd": (conv(solver="gd", max_iter=8), shuffled_patches),
     "gd, fixed heads": (
-        conv(solver="gd", max_iter=20, head="fixed", early_stopping=True),
+        conv(solver="gd", max_iter=8, head="fixed", early_stopping=True),
         shuffled_patches,
     ),
     "adam": (conv(solver="adam", batch_size=16), shuffled_patches),

@@ -348,7 +348,9 @@ def test_an_empty_table_says_why(data):
         assert len(transfer(quick(), *data, shots=(500,))) == 0
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(k, marks=pytest.mark.slow) for k in (1, 2))]
+)
 def test_related_tasks_gain_and_unrelated_ones_do_not(seed):
     """New tasks of the same subspace, of another one, and of pure noise."""
     rng = np.random.default_rng(seed)
