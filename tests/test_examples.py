@@ -244,7 +244,7 @@ def run_example(tmp_path, monkeypatch, capsys):
     plt.close("all")
 
 
-# Ten seconds and more each: `pytest -m slow` runs them
+# Ten seconds and more each on slow machines: `pytest -m slow` runs them
 SLOW = {
     "plot_03_accuracy_whatever_the_dimension",
     "plot_06_missing_labels",
@@ -252,6 +252,7 @@ SLOW = {
     "plot_08_corrupted_images",
     "plot_09_one_fit_on_two_machines",
     "plot_10_search_on_a_cluster",
+    "plot_11_large_inference",
 }
 
 

@@ -437,7 +437,7 @@ def test_affinity_is_the_correlation_of_scores(relatives):
 def test_affinity_without_rows_is_the_correlation_on_gaussian_inputs(relatives):
     """Of scores without biases, to four times the error of a correlation, n^-1/2."""
     _, _, model = relatives
-    Z = np.random.default_rng(0).standard_normal((200_000, 12))
+    Z = np.random.default_rng(0).standard_normal((50_000, 12))
     hidden = np.maximum(Z @ model.hidden_weights_.T, 0)
     expected = np.corrcoef(hidden @ model.task_coef_.T, rowvar=False)
     atol = 4 / np.sqrt(len(Z))
