@@ -24,22 +24,24 @@ BATCHES = [128, 512, 2048, 8192]
 
 def work(batch_size, folder):
     """Time steps of a fit that the ranks share; the first one writes them."""
-    from mtrl_sklearn import MultiTaskReLURepresentation, _group
-    from mtrl_sklearn._relu import descent
+    from mtrl_sklearn import MultiTaskReLURepresentation
+    from mtrl_sklearn._group import Ranks
 
     rank, n_ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if n_ranks > 1:
         distributed.init_process_group("gloo")
     sent = {"bytes": 0, "seconds": 0.0}
 
-    def sum_over_ranks(*tensors):
+    send = Ranks.sum
+
+    def sum_over_ranks(group, *tensors):
         start = time.perf_counter()
-        sums = _group.sum_over_ranks(*tensors)
+        sums = send(group, *tensors)
         sent["seconds"] += time.perf_counter() - start
         sent["bytes"] += sum(tensor.nbytes for tensor in tensors)
         return sums
 
-    descent.sum_over_ranks = sum_over_ranks
+    Ranks.sum = sum_over_ranks
     rng = np.random.default_rng(rank)
     X = rng.standard_normal((2 * batch_size // n_ranks, N_FEATURES), dtype=np.float32)
     Y = (X @ rng.standard_normal((N_FEATURES, N_TASKS)) > 0).astype(float)

@@ -1,7 +1,10 @@
 """What `test_ranks.py` lets processes do; run as a script, it is one of them."""
 
+import os
 import pickle
+import signal
 import sys
+import time
 import warnings
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +16,8 @@ from relu_cases import subspace_rows, to_long
 from scipy import sparse
 from skorch.callbacks import Callback
 
-from mtrl_sklearn import ConvMultiTaskClassifier, MultiTaskReLURepresentation
+from mtrl_sklearn import ConvMultiTaskClassifier, MultiTaskReLURepresentation, save
+from mtrl_sklearn._training import checkpoint as _checkpoint
 from mtrl_sklearn.metrics import multitask_accuracy_score, multitask_roc_auc_score
 from mtrl_sklearn.probing import (
     LinearProbe,
@@ -44,7 +48,7 @@ class Shard:
 
 def relu(**parameters):
     return MultiTaskReLURepresentation(
-        **{"n_hidden": 16, "max_iter": 4, "random_state": 0, **parameters}
+        **{"n_hidden": 16, "max_iter": 3, "random_state": 0, **parameters}
     )
 
 
@@ -61,9 +65,9 @@ def shuffled_patches():
 
 
 def many_tasks():
-    """Long form of 300 tasks, each with rows on few ranks, in CSR form."""
+    """Long form of 150 tasks, each with rows on few ranks, in CSR form."""
     rng = np.random.default_rng(1)
-    X, tasks = rng.standard_normal((1200, 12)), np.repeat(np.arange(300), 4)
+    X, tasks = rng.standard_normal((600, 12)), np.repeat(np.arange(150), 4)
     y = (X[:, 0] > 0).astype(int)
     y[0::4], y[1::4] = 0, 1  # both classes of every task
     return X, y, tasks
@@ -124,14 +128,14 @@ FITS = {
     "sparse rows": (relu(batch_size=20), sparse_rows),
     "columns in another order": (relu(), named_columns),
     "no labels on a rank": (relu(batch_size=20), labels_on_one_rank_only),
-    "heads of few tasks": (relu(batch_size=20, max_iter=3), many_tasks),
+    "heads of few tasks": (relu(batch_size=20, max_iter=2), many_tasks),
     "heads of few tasks, early stopping": (
-        relu(batch_size=20, max_iter=3, early_stopping=True, algorithm="joint"),
+        relu(batch_size=20, max_iter=2, early_stopping=True, algorithm="joint"),
         many_tasks,
     ),
-    "gd": (conv(solver="gd", max_iter=20), shuffled_patches),
+    "gd": (conv(solver="gd", max_iter=8), shuffled_patches),
     "gd, fixed heads": (
-        conv(solver="gd", max_iter=20, head="fixed", early_stopping=True),
+        conv(solver="gd", max_iter=8, head="fixed", early_stopping=True),
         shuffled_patches,
     ),
     "adam": (conv(solver="adam", batch_size=16), shuffled_patches),
@@ -199,10 +203,10 @@ BAD = [
 ]
 
 
-def message_of(kind, rank):
-    """The error of a fit that is bad on one rank; it may be fitted on afterwards."""
+def message_of(kind, rank, fitted):
+    """The error of a fit, of a pickled model, that is bad on one rank."""
     X, Y, parameters = spoil(rank, kind)
-    model = relu(max_iter=1).fit(*subspace_rows())
+    model = pickle.loads(fitted)
     before = {name: value for name, value in vars(model).items() if name[-1] == "_"}
     try:
         model.set_params(**parameters).fit(X, Y)
@@ -270,21 +274,99 @@ class Measure(Callback):
         self.found = scores_of_labels()
 
 
-def main_alone(rank, n_ranks, folder):
-    """Rank 0 measures what it likes, while the other one waits for it in a fit."""
-    with open(folder / "fitted.pickle", "rb") as file:
-        representation = pickle.load(file)
-    join(rank, n_ranks, folder)
+class Killed(BaseException):
+    pass
+
+
+class Kill(Callback):
+    """Ends a fit after four epochs."""
+
+    is_armed = True
+
+    def on_epoch_end(self, net, **kwargs):
+        if self.is_armed and len(net.history) == 4:
+            raise Killed
+
+
+class Die(Callback):
+    """Rank 1 is killed in the midst of an epoch."""
+
+    def __init__(self, rank):
+        self.rank = rank
+
+    def on_batch_end(self, net, **kwargs):
+        if self.rank == 1 and len(net.history) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def own_rows(rank):
+    X = np.random.default_rng(rank).standard_normal((60, 5))
+    return X, X > 0
+
+
+def fit_together(rank, n_ranks, folder):
+    """All ranks fit."""
+    shard = Shard(rank, n_ranks)
+    fitted = pickle.dumps(relu(max_iter=1).fit(*subspace_rows()))
+    result = {
+        "fits": {name: fit_twice(name, shard) for name in FITS},
+        "errors": {kind: message_of(kind, rank, fitted) for kind in BAD},
+        "starts": message_of_another_start(rank),
+    }
+    (folder / f"{rank}.pickle").write_bytes(pickle.dumps(result))
+
+
+def measure_alone(rank, n_ranks, folder):
+    """Rank 0 measures what it likes, while the others wait for it in a fit."""
     if rank > 0:
         relu().fit(*subspace_rows())
         return
+    representation = pickle.loads((folder / "fitted.pickle").read_bytes())
     found, callback = measure(representation), Measure()
     relu(callbacks=[callback]).fit(*subspace_rows())
-    with open(folder / "measured.pickle", "wb") as file:
-        pickle.dump([*found, *callback.found], file)
+    found = pickle.dumps([*found, *callback.found])
+    (folder / "measured.pickle").write_bytes(found)
 
 
-def join(rank, n_ranks, folder):
+def go_on(rank, n_ranks, folder):
+    """All ranks go on with a fit that was killed; then they fit again, to the same."""
+    _checkpoint.SHARE_OF_WRITING = 1
+    checkpoint = str(folder / "fit")
+
+    def make():
+        return relu(
+            n_hidden=8,
+            max_iter=6,
+            random_state=None,
+            early_stopping=True,
+            callbacks=[Kill()],
+            checkpoint=checkpoint,
+        )
+
+    try:
+        make().fit(*own_rows(rank))
+    except Killed:
+        Kill.is_armed = False
+    first, again = (make().fit(*own_rows(rank)) for _ in range(2))
+    for name, array in first._state_.items():
+        np.testing.assert_array_equal(array, again._state_[name])
+    first.set_params(checkpoint=None, callbacks=None)
+    save(first, folder / f"{rank}.model")
+
+
+def lose_a_rank(rank, n_ranks, folder):
+    """Rank 1 dies, and the others say so."""
+    model = relu(max_iter=1000, tol=0, callbacks=[Die(rank)])
+    begin = time.monotonic()
+    try:
+        model.fit(*own_rows(rank))
+    except ConnectionError as error:
+        assert not hasattr(model, "n_iter_")
+        told = f"ConnectionError {error}", time.monotonic() - begin
+        (folder / f"{rank}.lost").write_bytes(pickle.dumps(told))
+
+
+def main(rank, n_ranks, folder):
     from torch import distributed
 
     warnings.simplefilter("ignore")
@@ -295,27 +377,10 @@ def join(rank, n_ranks, folder):
         world_size=n_ranks,
         timeout=timedelta(seconds=60),
     )
-
-
-def main_together(rank, n_ranks, folder):
-    """All ranks fit."""
-    join(rank, n_ranks, folder)
-    shard = Shard(rank, n_ranks)
-    result = {
-        "fits": {name: fit_twice(name, shard) for name in FITS},
-        "errors": {kind: message_of(kind, rank) for kind in BAD},
-        "starts": message_of_another_start(rank),
-    }
-    with open(folder / f"{rank}.pickle", "wb") as file:
-        pickle.dump(result, file)
-
-
-def main(kind, rank, n_ranks, folder):
-    from torch import distributed
-
-    {"together": main_together, "alone": main_alone}[kind](rank, n_ranks, folder)
-    distributed.destroy_process_group()
+    # each leaves its findings behind before the next one begins
+    for task in (fit_together, measure_alone, go_on, lose_a_rank):
+        task(rank, n_ranks, folder)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

@@ -559,8 +559,8 @@ X, Y = rng.standard_normal((400, 8)), rng.integers(0, 2, (400, 5))
 
 def fit(result, **parameters):
     model = MultiTaskReLURepresentation(
-        64, max_iter=60, tol=0, batch_size=20, early_stopping=True,
-        n_iter_no_change=60, random_state=0, **parameters
+        64, max_iter=40, tol=0, batch_size=20, early_stopping=True,
+        n_iter_no_change=40, random_state=0, **parameters
     )
     save(model.fit(X, Y).set_params(checkpoint=None), folder / result)
 

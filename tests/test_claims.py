@@ -11,7 +11,7 @@ from mtrl_sklearn import MultiTaskReLURepresentation
 from mtrl_sklearn.datasets import make_subspace_tasks
 from mtrl_sklearn.metrics import subspace_distance
 
-SEEDS = [0, 1, 2]
+SEEDS = [0, *(pytest.param(k, marks=pytest.mark.slow) for k in (1, 2))]
 
 
 def fit_and_measure(seed, *, n_samples=2000, n_features=100, model=None, **problem):
@@ -51,7 +51,8 @@ def test_many_tasks_recover_the_subspace_and_one_cannot(algorithm, seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_rank_is_found_and_truncation_helps_the_probe(seed):
+def test_rank_is_found_and_truncation_helps(seed):
+    """The probe of a new task, and the source tasks on new rows."""
     model, distance, problem = fit_and_measure(seed)
     assert distance < 0.25
     assert model.n_components_ == 4
@@ -60,13 +61,6 @@ def test_rank_is_found_and_truncation_helps_the_probe(seed):
     truncated = probe_accuracy(model, problem, seed)
     assert truncated > probe_accuracy(whole, problem, seed) + 0.02
     assert truncated > 0.7
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_truncated_network_scores_source_tasks_better(seed):
-    model, _, problem = fit_and_measure(seed)
-    whole = MultiTaskReLURepresentation(128, n_components=None)
-    whole, _, _ = fit_and_measure(seed, model=whole)
     X, Y = problem.sample(1000, random_state=seed)
     assert model.score(X, Y) > whole.score(X, Y) + 0.02
 

@@ -29,13 +29,13 @@ ESTIMATORS = [
         batch_size=16,
     ),
     # mini-batches, trained heads that all tasks share, power 1
-    ConvMultiTaskClassifier(n_filters=16, max_iter=40, solver="adam"),
+    ConvMultiTaskClassifier(n_filters=8, max_iter=20, solver="adam"),
     # all rows at once, heads that are given and split the filters among classes
-    ConvMultiTaskClassifier(n_filters=16, max_iter=40, solver="gd", head="fixed"),
+    ConvMultiTaskClassifier(n_filters=8, max_iter=40, solver="gd", head="fixed"),
     # heads per task, homogeneous, other pooling, equal weights
     ConvMultiTaskClassifier(
-        n_filters=16,
-        max_iter=40,
+        n_filters=8,
+        max_iter=20,
         head="per_task",
         power=2,
         pooling="mean",

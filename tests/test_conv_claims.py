@@ -8,7 +8,7 @@ from mtrl_sklearn import ConvMultiTaskClassifier
 from mtrl_sklearn.datasets import make_patch_tasks
 from mtrl_sklearn.metrics import feature_alignment, signal_to_noise
 
-SEEDS = [0, 1, 2]
+SEEDS = [0, *(pytest.param(k, marks=pytest.mark.slow) for k in (1, 2))]
 SMALL = {"n_features": 100, "noise_norm": 1.2}
 SYMMETRIC = {"kind": "symmetric", "n_samples_per_task": 120, "noise_norm": 1.4}
 
@@ -70,7 +70,13 @@ def test_many_tasks_learn_the_feature_that_one_task_cannot(head, seed):
 
 
 @pytest.mark.parametrize(
-    ("problem", "seed"), [({}, 0), ({}, 1), (SYMMETRIC, 0)], ids=str
+    ("problem", "seed"),
+    [
+        ({}, 0),
+        pytest.param({}, 1, marks=pytest.mark.slow),
+        pytest.param(SYMMETRIC, 0, marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_sixteen_tasks_at_the_default_size(problem, seed):
     """With the defaults of the estimator, whose heads are trained."""
@@ -142,7 +148,9 @@ def draw_settings(low, high, seed):
             return n_samples, n_tasks, {**features, "n_features": n_features}
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    "seed", [0, 1, *(pytest.param(k, marks=pytest.mark.slow) for k in (2, 3, 4))]
+)
 @pytest.mark.parametrize(("low", "high"), [(0, 1.5), (4, 20)])
 def test_signal_to_noise_tells_whether_the_shared_feature_is_learned(low, high, seed):
     """Between 1.5 and 4 nothing is claimed."""

@@ -141,10 +141,9 @@ def test_a_source_that_is_left_out_is_predicted():
         60, 8, n_features=100, noise_norm=1.2, random_state=0
     )
     model = make(n_filters=48, head="fixed", max_iter="auto")
-    scores = cross_val_score(
-        model, X, y, groups=tasks, cv=LeaveOneGroupOut(), params={"tasks": tasks}
-    )
-    assert scores.shape == (8,)
+    splits = [*LeaveOneGroupOut().split(X, y, tasks)][:3]
+    scores = cross_val_score(model, X, y, cv=splits, params={"tasks": tasks})
+    assert scores.shape == (3,)
     assert 0.65 < scores.mean() < 0.85
 
 

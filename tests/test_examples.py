@@ -244,13 +244,15 @@ def run_example(tmp_path, monkeypatch, capsys):
     plt.close("all")
 
 
-# More than ten seconds each: `pytest -m slow` runs them
+# Ten seconds and more each on slow machines: `pytest -m slow` runs them
 SLOW = {
     "plot_03_accuracy_whatever_the_dimension",
     "plot_06_missing_labels",
+    "plot_07_search_with_routed_tasks",
     "plot_08_corrupted_images",
     "plot_09_one_fit_on_two_machines",
     "plot_10_search_on_a_cluster",
+    "plot_11_large_inference",
 }
 
 

@@ -1,4 +1,3 @@
-import subprocess
 import sys
 import warnings
 from itertools import combinations
@@ -487,7 +486,7 @@ def test_recovery_errors():
 # Affinity of tasks
 
 
-@pytest.mark.parametrize("n_tasks", [6, 30, 300])
+@pytest.mark.parametrize("n_tasks", [6, 300])
 def test_affinity_puts_groups_side_by_side(n_tasks):
     affinity, groups = make_affinity(n_tasks)
     display = TaskAffinityDisplay.from_predictions(affinity)
@@ -521,7 +520,7 @@ def test_affinity_may_be_unknown():
     assert_readable(display)
 
 
-@pytest.mark.parametrize("n_tasks", [1, 2, 5, 40, 80, 300])
+@pytest.mark.parametrize("n_tasks", [1, 5, 80, 300])
 def test_affinity_is_readable(n_tasks):
     names = [f"TOX21_assay_number_{k}_agonist_viability" for k in range(n_tasks)]
     display = TaskAffinityDisplay(make_affinity(n_tasks)[0], task_names=names).plot()
@@ -568,8 +567,10 @@ def test_affinity_errors():
 # Filters
 
 
-@pytest.mark.parametrize("n_filters", [5, 64])
-@pytest.mark.parametrize("name", ["image", "colour", "channels", "signal"])
+@pytest.mark.parametrize(
+    ("name", "n_filters"),
+    [("image", 64), ("colour", 5), ("channels", 5), ("signal", 20)],
+)
 def test_filters_in_a_grid(classifiers, name, n_filters):
     classifier = classifiers[name]
     display = FilterDisplay.from_estimator(classifier, n_filters=n_filters)
@@ -658,7 +659,9 @@ def makers(representation, classifiers):
             model, true, ax=ax
         ),
         "affinity": lambda ax: TaskAffinityDisplay.from_predictions(affinity, ax=ax),
-        "images": lambda ax: FilterDisplay.from_estimator(classifiers["image"], ax=ax),
+        "images": lambda ax: FilterDisplay.from_estimator(
+            classifiers["image"], n_filters=6, ax=ax
+        ),
         "patches": lambda ax: FilterDisplay.from_estimator(classifiers["patch"], ax=ax),
     }
 
@@ -692,14 +695,6 @@ def test_missing_matplotlib_is_told(makers, kind, monkeypatch):
         display.plot()
     with pytest.raises(ImportError, match=rf"{name}\.from_\w+ {remedy}"):
         makers[kind](None)
-
-
-def test_import_without_matplotlib():
-    code = (
-        "import sys; sys.modules['matplotlib'] = None; import mtrl_sklearn.plotting; "
-        "mtrl_sklearn.plotting.LossCurveDisplay([2, 1])"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 FROM_ESTIMATOR = [

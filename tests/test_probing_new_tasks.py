@@ -395,11 +395,13 @@ def test_unfitted_representations_are_refused(new):
         probe(MultiTaskReLURepresentation(), *new)
 
 
-@pytest.mark.parametrize("output", ["hidden", "scores", "projection"])
-@pytest.mark.parametrize("loss", ["logistic", "hinge"])
+@pytest.mark.parametrize(
+    ("output", "loss"),
+    [("hidden", "hinge"), ("scores", "logistic"), ("projection", "hinge")],
+)
 def test_outputs_and_losses_of_the_representation(problem, new, output, loss):
     model = MultiTaskReLURepresentation(16, output=output, loss=loss, random_state=0)
-    table = probe(model.fit(problem.X, problem.Y), *new)
+    table = probe(model.fit(problem.X, problem.Y), *new, n_draws=1)
     assert table["features"].unique().tolist() == KINDS
 
 
@@ -418,7 +420,6 @@ def test_convolutional_networks(container):
 @pytest.mark.parametrize(
     "chosen",
     [
-        LogisticRegression(C=0.1),
         KNeighborsClassifier(3),
         RidgeClassifier(),
         make_pipeline(StandardScaler(), LogisticRegression()),
@@ -452,7 +453,7 @@ def test_scores_of_choice(relu, new):
     assert_same_scores(accuracy, probe(relu, *new, scoring=share_right))
 
 
-@pytest.mark.parametrize("baselines", [("raw",), "raw", ["random"], ()])
+@pytest.mark.parametrize("baselines", ["raw", ["random"], ()])
 def test_baselines_of_choice(relu, new, baselines):
     table = probe(relu, *new, baselines=baselines)
     expected = [baselines] if isinstance(baselines, str) else list(baselines)
@@ -504,19 +505,21 @@ def test_pandas_is_asked_for_by_name(relu, new, monkeypatch):
         source_task_transfer(relu, *new)
 
 
-def test_probes_without_pandas():
-    """The package is imported, and a probe fitted, where pandas is not installed."""
+def test_what_is_optional_is_not_needed():
+    """A probe is fitted, and a Display made, where nothing optional is installed."""
     code = """if True:
         import sys
 
-        class NoPandas:
+        class Missing:
             def find_spec(self, name, path=None, target=None):
-                if name.split(".")[0] == "pandas":
+                if name.split(".")[0] in ("pandas", "matplotlib", "onnx", "dask"):
                     raise ImportError(name)
 
-        sys.meta_path.insert(0, NoPandas())
+        sys.meta_path.insert(0, Missing())
+        from mtrl_sklearn.plotting import LossCurveDisplay
         from mtrl_sklearn.probing import LinearProbe
 
+        LossCurveDisplay([2, 1])
         LinearProbe().fit([[0.0], [1.0]], [0, 1]).predict([[0.5]])
     """
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -534,8 +537,10 @@ def test_progress_is_shown_on_request(relu, new, capsys):
 
 # --- claims ---
 
+SEEDS = [0, *(pytest.param(k, marks=pytest.mark.slow) for k in (1, 2))]
 
-@pytest.mark.parametrize("seed", range(3))
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_gains_on_subspace_tasks(seed):
     X, Y, _, problem = make_subspace_tasks(1000, 50, n_tasks=24, random_state=seed)
     model = MultiTaskReLURepresentation(64, random_state=seed).fit(X, Y)
@@ -543,7 +548,7 @@ def test_gains_on_subspace_tasks(seed):
     assert_gains(probe(model, *new, shots=(16, 128)), 0.06, 0.05)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_gains_on_digits(seed):
     X, Y, Y_new, _ = make_digit_tasks(20, n_new_tasks=6, random_state=seed)
     model = MultiTaskReLURepresentation(64, random_state=seed).fit(X[:800], Y[:800])

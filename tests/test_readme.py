@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mtrl_sklearn import MultiTaskReLURepresentation
+
 README = Path(__file__).parents[1] / "README.md"
 
 
@@ -19,7 +21,11 @@ def test_what_is_installed_first_is_what_the_blocks_run_with():
 
 
 def test_blocks_run(tmp_path, monkeypatch):
+    """As they stand, but for the width of representations, which is not set there."""
     monkeypatch.chdir(tmp_path)
+    init = MultiTaskReLURepresentation.__init__
+    assert init.__defaults__ == (512,)
+    monkeypatch.setattr(init, "__defaults__", (64,))
     text = README.read_text(encoding="utf-8")
     blocks = list(
         re.finditer(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)

@@ -142,9 +142,9 @@ def evaluate(
     criterion: ClassLoss,
     patches: Tensor,
     labels: tuple[Tensor, Tensor, Tensor],
-    group: Group = ALONE,
     dtype: torch.dtype | None = None,
     part: BatchPart | None = None,
+    group: Group = ALONE,
 ) -> Evaluation:
     """Loss and closed-form gradients, summed over the rows of all ranks.
 
@@ -245,9 +245,9 @@ class AdamConvNet(ConvNet):
             self.criterion_,
             module.patches(X),
             tuple(labels),
-            self.group,
             self.product_dtype,
             batch.part,
+            self.group,
         )
         parameters = [getattr(module, name) for name in found.gradients]
         self.update(batch, tuple(parameters), tuple(found.gradients.values()))
@@ -283,9 +283,9 @@ class FullBatchConvNet(ConvNet):
                 self.criterion_,
                 patches,
                 tuple(labels),
-                self.group,
                 None,
                 batch.part,
+                self.group,
             )
             for name, gradient in gradients.items():
                 parameter = getattr(module, name)

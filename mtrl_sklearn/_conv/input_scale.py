@@ -7,7 +7,7 @@ import numpy as np
 
 from mtrl_sklearn._arrays.rows import Rows, torch_dtype, working_dtype
 from mtrl_sklearn._conv.patches import PatchGrid
-from mtrl_sklearn._group import Group
+from mtrl_sklearn._group import ALONE, Group
 from mtrl_sklearn._training.input_scale import WAITING, InputScale, settle, settled
 from mtrl_sklearn._training.moments import dense_moments, power_of_two_bound
 from mtrl_sklearn._training.state import State
@@ -20,7 +20,7 @@ def conv_scale(
     grid: PatchGrid,
     centre: bool,
     rows: np.ndarray | None,
-    group: Group,
+    group: Group = ALONE,
 ) -> InputScale:
     """Centre and scale of patches, see `patch_statistics` for the parameters.
 
@@ -31,9 +31,9 @@ def conv_scale(
         is_unused = (state["filters"] == 0).all(axis=0)
         if not is_unused.any():
             return kept
-        _, _, is_heavy = patch_statistics(X, weights, grid, centre, group, rows)
+        _, _, is_heavy = patch_statistics(X, weights, grid, centre, rows, group)
         return kept._replace(is_heavy=is_heavy & is_unused)
-    mean, scale, is_heavy = patch_statistics(X, weights, grid, centre, group, rows)
+    mean, scale, is_heavy = patch_statistics(X, weights, grid, centre, rows, group)
     found = settle(state, mean, scale, sum(group.gather(len(weights))), grid.patch_dim)
     return found._replace(is_heavy=is_heavy)
 
@@ -51,8 +51,8 @@ def patch_statistics(
     weights: np.ndarray,
     grid: PatchGrid,
     centre: bool,
-    group: Group,
     rows: np.ndarray | None = None,
+    group: Group = ALONE,
 ) -> PatchStatistics:
     """Mean of all entries of patches, and the root of the mean squared norm of a patch.
 

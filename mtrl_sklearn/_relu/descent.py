@@ -11,7 +11,7 @@ from torch import Tensor
 from mtrl_sklearn._arrays.precision import Precision
 from mtrl_sklearn._arrays.products import as_dtype, cast, is_sparse, with_values
 from mtrl_sklearn._arrays.rows import to_numpy
-from mtrl_sklearn._group import Group
+from mtrl_sklearn._group import ALONE, Group
 from mtrl_sklearn._relu.gradients import (
     dropout_,
     hidden_layer,
@@ -76,7 +76,7 @@ class MultiTaskNet(DescentNet):
         generator: torch.Generator,
         callbacks: list[Callback],
         device: str,
-        group: Group,
+        group: Group = ALONE,
         product_dtype: torch.dtype | None = None,
     ):
         self.algorithm = algorithm
@@ -117,7 +117,7 @@ class MultiTaskNet(DescentNet):
         module, dtype = self.module_, self.product_dtype or X.dtype
         layer = (module.hidden_weights, module.hidden_biases)
         heads = select_heads(
-            module, self.optimizer_, signs, self.group, self.is_watched
+            module, self.optimizer_, signs, self.is_watched, self.group
         )
 
         inputs = cast(module.normalize(X), dtype)

@@ -430,7 +430,12 @@ class MultiTaskReLURepresentation(
             checkpoint = self._open_checkpoint(resume, group, X=X_valid, y=signs)
             train, held_out = self._split_rows(signs, shard, checkpoint)
             data = count_labels(
-                X_valid, signs, self.task_weight, group, rows=train, held_out=held_out
+                X_valid,
+                signs,
+                self.task_weight,
+                rows=train,
+                held_out=held_out,
+                group=group,
             )
             n_iter = self._resolve_max_iter(data.n_rows)
 
@@ -507,7 +512,7 @@ class MultiTaskReLURepresentation(
             X, signs = self._read_training_data(X, y, tasks, group, not resume, classes)
             once = Checkpoint(seed=self._draw_seed(resume, group), group=group)
             earlier = (self.n_positive_, self.n_negative_) if resume else None
-            data = count_labels(X, signs, self.task_weight, group, earlier)
+            data = count_labels(X, signs, self.task_weight, earlier, group=group)
             if self.algorithm == "one_step":
                 solution = self._take_steps(data, resume, 1, None, True, once)
             else:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mtrl_sklearn._arrays.products import csr_tensor, is_sparse
-from mtrl_sklearn._group import Group
+from mtrl_sklearn._group import ALONE, Group
 from mtrl_sklearn._relu.network import TwoLayerReLU
 from mtrl_sklearn._training.adamw import LazyAdamW
 
@@ -50,8 +50,8 @@ def select_heads(
     module: TwoLayerReLU,
     optimizer: LazyAdamW,
     signs: Tensor,
-    group: Group,
     take_all: bool = False,
+    group: Group = ALONE,
 ) -> BatchHeads:
     """Find the heads that signs (n_samples, n_tasks) ask for, or take all of them.
 

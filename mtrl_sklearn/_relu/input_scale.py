@@ -7,7 +7,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from mtrl_sklearn._arrays.rows import Rows, torch_dtype, working_dtype
-from mtrl_sklearn._group import Group
+from mtrl_sklearn._group import ALONE, Group
 from mtrl_sklearn._labels.signs import Signs, labels_per_row
 from mtrl_sklearn._relu.solution import TaskData
 from mtrl_sklearn._training.input_scale import (
@@ -38,7 +38,7 @@ def relu_scale(state: State | None, data: TaskData) -> InputScale:
     if state is not None and WAITING not in state:
         return settled(state, n_features)
     mean, scale, is_constant = input_statistics(
-        data.X, data.signs, data.group, data.rows
+        data.X, data.signs, data.rows, data.group
     )
     found = settle(
         state, mean, scale, data.n_observed or data.n_rows, 1 / INPUT_SQUARED_NORM
@@ -65,7 +65,7 @@ class InputStatistics(NamedTuple):
 
 
 def input_statistics(
-    X: Any, signs: Signs, group: Group, rows: np.ndarray | None = None
+    X: Any, signs: Signs, rows: np.ndarray | None = None, group: Group = ALONE
 ) -> InputStatistics:
     """Mean of each feature, and the global scale that `TwoLayerReLU` divides by.
 
@@ -81,9 +81,9 @@ def input_statistics(
     ----------
     X : ndarray or CSR array of shape (n_samples, n_features)
     signs : ndarray or CSR array of shape (n_samples, n_tasks)
-    group : Group
     rows : ndarray of shape (n_rows,), default=None
         Positions of the rows to take; None takes all.
+    group : Group, default=ALONE
 
     Returns
     -------

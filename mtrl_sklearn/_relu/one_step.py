@@ -42,7 +42,7 @@ from mtrl_sklearn._arrays.rows import (
     to_numpy,
     to_tensor,
 )
-from mtrl_sklearn._group import Group
+from mtrl_sklearn._group import ALONE, Group
 from mtrl_sklearn._relu.gradients import gate, hidden_layer, pull_back
 from mtrl_sklearn._relu.input_scale import relu_scale
 from mtrl_sklearn._relu.network import find_full_columns, normalize_rows
@@ -94,8 +94,8 @@ def add_rows(
     rows: RowDataset,
     label_mean: Tensor,
     weights: Tensor,
-    group: Group,
     transform: Callable[[Tensor], Factor],
+    group: Group = ALONE,
 ) -> StepSums:
     """Sums with more rows, of all ranks: a pass for the heads, one for the first layer.
 
@@ -180,7 +180,7 @@ def solve_one_step(
     def take_steps(sums: StepSums, labels: LabelledRows, n_steps: int) -> StepSums:
         for k in range(n_steps):
             sums = add_rows(
-                next_step(sums) if k else sums, *labels, data.group, centre.apply
+                next_step(sums) if k else sums, *labels, centre.apply, data.group
             )
         return sums
 
@@ -235,7 +235,7 @@ def solve_one_step(
             callbacks.on_step_begin()
         try:
             sums = add_rows(
-                next_step(sums) if losses else sums, *labels, data.group, centre.apply
+                next_step(sums) if losses else sums, *labels, centre.apply, data.group
             )
         except KeyboardInterrupt:
             if not losses or data.group.n_ranks > 1:

@@ -92,9 +92,9 @@ def set_aside(data: TaskData) -> TaskData:
         data.X,
         data.signs,
         data.task_weight,
-        data.group,
         rows=rows[~is_aside],
         held_out=rows[is_aside],
+        group=data.group,
     )
 
 

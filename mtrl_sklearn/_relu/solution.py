@@ -22,6 +22,7 @@ from mtrl_sklearn._arrays.rows import (
     torch_dtype,
 )
 from mtrl_sklearn._group import (
+    ALONE,
     Group,
     Shard,
 )
@@ -75,10 +76,10 @@ def count_labels(
     X: Any,
     signs: Signs,
     task_weight: str,
-    group: Group,
     earlier: tuple[np.ndarray, np.ndarray] | None = None,
     rows: np.ndarray | None = None,
     held_out: np.ndarray | None = None,
+    group: Group = ALONE,
 ) -> TaskData:
     """Count labels, on top of those of earlier batches, and weigh tasks."""
     counts = count_all_signs(signs if rows is None else signs[rows], group)
@@ -105,7 +106,9 @@ def count_labels(
     )
 
 
-def count_all_signs(signs: Signs, group: Group) -> tuple[np.ndarray, np.ndarray]:
+def count_all_signs(
+    signs: Signs, group: Group = ALONE
+) -> tuple[np.ndarray, np.ndarray]:
     """Positive and negative labels per task, as `count_signs`, on all ranks."""
     of_positive, of_negative = zip(*group.gather(count_signs(signs)))
     return np.sum(of_positive, axis=0), np.sum(of_negative, axis=0)

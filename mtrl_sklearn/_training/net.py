@@ -16,7 +16,7 @@ from mtrl_sklearn._arrays.precision import tf32_allowed
 from mtrl_sklearn._arrays.products import as_dtype
 from mtrl_sklearn._arrays.rows import RowDataset, to_numpy
 from mtrl_sklearn._arrays.threads import torch_threads
-from mtrl_sklearn._group import BatchPart, Group
+from mtrl_sklearn._group import ALONE, BatchPart, Group
 
 
 class TrainingStopped(KeyboardInterrupt):
@@ -123,7 +123,7 @@ class DescentNet(NeuralNet):
         generator: torch.Generator,
         callbacks: list[Callback],
         device: str,
-        group: Group,
+        group: Group = ALONE,
         product_dtype: torch.dtype | None = None,
     ):
         self.group = group
