@@ -23,6 +23,7 @@ from mtrl_sklearn import (
     load,
     save,
 )
+from mtrl_sklearn._group import Group
 from mtrl_sklearn._training import checkpoint as _checkpoint
 from mtrl_sklearn._training.checkpoint import Checkpoint, describe_callbacks, digest
 from mtrl_sklearn._training.net import DescentNet
@@ -203,7 +204,7 @@ def test_the_seed_is_that_of_the_first_start(tmp_path):
     seed = take_apart((tmp_path / "fit").read_bytes())[1]["content"]["seed"]
     once = clone(model).set_params(checkpoint=None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(once, "_draw_seed", lambda resume: seed)
+        patch.setattr(once, "_draw_seed", lambda resume, group: seed)
         once.fit(*subspace_rows())
     first = clone(model).fit(*subspace_rows())
     assert_same_fit(first, once)
@@ -304,12 +305,20 @@ def test_the_shape_of_inputs_belongs_to_a_call(tmp_path):
     assert len(list(tmp_path.iterdir())) == len(shapes)
 
 
-def test_ranks_with_the_same_rows_are_no_single_process(tmp_path, monkeypatch):
+class Twins(Group):
+    """A group of two processes that have the same of everything."""
+
+    n_ranks = 2
+
+    def gather(self, value):
+        return [value, value]
+
+
+def test_ranks_with_the_same_rows_are_no_single_process(tmp_path):
     checkpoint = Checkpoint(tmp_path / "fit", {"random_state": "0", "X": "rows"})
     checkpoint.save(dict, np.zeros(1), np.empty(0), is_over=True)
-    monkeypatch.setattr(_checkpoint, "gather", lambda call: [call, call])
     with pytest.raises(ValueError, match="in the number of ranks"):
-        Checkpoint(tmp_path / "fit", {"random_state": "0", "X": "rows"})
+        Checkpoint(tmp_path / "fit", {"random_state": "0", "X": "rows"}, group=Twins())
 
 
 @pytest.mark.parametrize(
