@@ -33,7 +33,7 @@ def run_ranks(folder):
         for rank in range(N_RANKS)
     ]
     try:
-        errors = [process.communicate(timeout=150)[1] for process in processes]
+        errors = [process.communicate(timeout=240)[1] for process in processes]
         return "\n".join(errors)
     except subprocess.TimeoutExpired as error:
         return str(error)

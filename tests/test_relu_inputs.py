@@ -92,7 +92,7 @@ def test_small_numbers_are_read_as_they_are(data, algorithm, dtype):
 @needs_status
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_memory_maps_are_not_copied(tmp_path, algorithm):
-    n_samples = 100_000
+    n_samples = 200_000
     mapped = np.memmap(tmp_path / "X", np.uint8, "w+", shape=(n_samples, 256))
     rng = np.random.default_rng(0)
     mapped[:, ::16] = rng.integers(0, 2, (n_samples, 16))
