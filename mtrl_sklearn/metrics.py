@@ -6,20 +6,26 @@ model selection: for classifiers, an integer ``cv`` stratifies, which rejects Na
 """
 
 from numbers import Integral, Real
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import subspace_angles
-from scipy.sparse import issparse
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import make_scorer
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from mtrl_sklearn._arrays.validation import naming_numbers
-from mtrl_sklearn._labels.encoding import as_array, is_missing, learn_encoding
-from mtrl_sklearn._labels.signs import row_blocks, table_roc_auc
+from mtrl_sklearn._labels.encoding import learn_encoding
+from mtrl_sklearn._labels.roc_auc import table_roc_auc
+from mtrl_sklearn._labels.scored import (
+    binary_signs,
+    check_aligned,
+    label_table,
+    nothing_observed,
+)
+from mtrl_sklearn._labels.signs import row_blocks
 from mtrl_sklearn._labels.values import comparable
 from mtrl_sklearn._warnings import warn_user
 
@@ -328,50 +334,6 @@ def masked_roc_auc(signs: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return table_roc_auc(signs, scores)
 
 
-def _label_table(y: Any, name: str) -> np.ndarray:
-    """Labels as an array of shape (n_samples, n_tasks), nothing converted."""
-    if issparse(y):
-        raise TypeError(
-            f"{name} is a sparse matrix, in which a missing label cannot be told from "
-            f"class 0. Pass {name}.toarray(), with NaN where nothing was observed."
-        )
-    values = as_array(y)
-    if values.ndim not in (1, 2):
-        raise ValueError(
-            f"{name} should be a dense array of shape (n_samples,) or (n_samples, "
-            f"n_tasks), got {type(y).__name__} of shape {values.shape}."
-        )
-    return values[:, None] if values.ndim == 1 else values
-
-
-def _check_aligned(
-    y_true: Any, true: np.ndarray, other: Any, table: np.ndarray
-) -> None:
-    if true.shape[1] == 1 < table.shape[1] and len(true) == len(table):
-        raise ValueError(
-            "y_true has one label for each row, but the predictions have "
-            f"{table.shape[1]} columns. For labels of the long form use score(X, y, "
-            "tasks=tasks) of the estimator, which is scoring=None in a search (with "
-            "set_score_request(tasks=True)), or pass for each row the prediction for "
-            "its task. For a single task pass the scores of its positive class."
-        )
-    if true.shape != table.shape:
-        raise ValueError(
-            f"y_true and the predictions differ in shape: {true.shape} and "
-            f"{table.shape}, as (n_samples, n_tasks). Pass one prediction per label."
-        )
-    names = [list(t.columns) for t in (y_true, other) if hasattr(t, "columns")]
-    if len(names) == 2 and names[0] != names[1]:
-        raise ValueError(
-            "y_true and the predictions are tables with different columns. Pass them "
-            "with the same columns in the same order."
-        )
-
-
-def _nothing_observed(labels: np.ndarray) -> bool:
-    return all(map(is_missing, labels.flat))
-
-
 def _macro(per_task: np.ndarray, needs: str) -> float:
     """Mean over the tasks where the score is defined."""
     defined = ~np.isnan(per_task)
@@ -438,24 +400,10 @@ def multitask_roc_auc_score(
             input_name="y_score",
         )
     scores = scores[:, None] if scores.ndim == 1 else scores
-    labels = _label_table(y_true, "y_true")
-    _check_aligned(y_true, labels, y_score, scores)
-    per_task = masked_roc_auc(_binary_signs(y_true, labels), scores)
+    labels = label_table(y_true, "y_true")
+    check_aligned(y_true, labels, y_score, scores)
+    per_task = masked_roc_auc(binary_signs(y_true, labels), scores)
     return per_task if average is None else _macro(per_task, "both classes")
-
-
-def _binary_signs(y_true: Any, labels: np.ndarray) -> np.ndarray:
-    if _nothing_observed(labels):
-        return np.zeros(labels.shape, dtype=np.int8)
-    encoding = learn_encoding(y_true)
-    for name, classes in zip(encoding.outputs, encoding.classes):
-        if len(classes) > 2:
-            raise ValueError(
-                f"ROC-AUC needs two classes per task, but {name} in y_true has "
-                f"{len(classes)}: {classes.tolist()}. Pass one column per class, or "
-                "use multitask_accuracy_score."
-            )
-    return encoding.encode(y_true)
 
 
 @_check_average
@@ -494,15 +442,15 @@ def multitask_accuracy_score(
     >>> multitask_accuracy_score(y_true, y_pred, average=None).round(3)
     array([0.667, 0.5  ])
     """
-    true, pred = _label_table(y_true, "y_true"), _label_table(y_pred, "y_pred")
-    _check_aligned(y_true, true, y_pred, pred)
+    true, pred = label_table(y_true, "y_true"), label_table(y_pred, "y_pred")
+    check_aligned(y_true, true, y_pred, pred)
     per_task = _accuracy(true, pred)
     return per_task if average is None else _macro(per_task, "any class")
 
 
 def _accuracy(true: np.ndarray, pred: np.ndarray) -> np.ndarray:
     """Accuracy of each task over its observed labels, of shape (n_tasks,)."""
-    if _nothing_observed(true):
+    if nothing_observed(true):
         return np.full(true.shape[1], np.nan)
     if not {true.dtype.kind, pred.dtype.kind} <= set("biuf"):
         true, pred = true.astype(object), pred.astype(object)

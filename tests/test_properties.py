@@ -13,14 +13,13 @@ from mtrl_sklearn._arrays.products import csr_tensor
 from mtrl_sklearn._arrays.rows import Rows, block_slices
 from mtrl_sklearn._labels.columns import is_missing
 from mtrl_sklearn._labels.encoding import learn_encoding
+from mtrl_sklearn._labels.roc_auc import mean_roc_auc, pair_roc_auc
 from mtrl_sklearn._labels.signs import (
     count_signs,
     keep_tasks,
     labels_per_row,
     pack_signs,
-    pair_roc_auc,
 )
-from mtrl_sklearn._relu.predictions import mean_roc_auc
 from mtrl_sklearn._relu.spectral import candidate_ranks, truncate
 from mtrl_sklearn._training.losses import MultiTaskLoss, log_odds, task_weights
 from mtrl_sklearn.metrics import (

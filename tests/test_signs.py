@@ -5,16 +5,16 @@ import pytest
 from scipy.sparse import csr_array
 from sklearn.metrics import roc_auc_score
 
+from mtrl_sklearn._labels import roc_auc as _roc_auc
 from mtrl_sklearn._labels import signs as _signs
+from mtrl_sklearn._labels.roc_auc import mean_roc_auc, pair_roc_auc
 from mtrl_sklearn._labels.signs import (
     count_signs,
     keep_tasks,
     labels_per_row,
     pack_signs,
-    pair_roc_auc,
     place_signs,
 )
-from mtrl_sklearn._relu.predictions import mean_roc_auc
 from mtrl_sklearn.metrics import masked_roc_auc
 
 
@@ -36,7 +36,7 @@ def block_bytes(request, monkeypatch):
 
 @pytest.fixture(params=[1, 100, 2**20])
 def sorted_labels(request, monkeypatch):
-    monkeypatch.setattr(_signs, "SORTED_LABELS", request.param)
+    monkeypatch.setattr(_roc_auc, "SORTED_LABELS", request.param)
 
 
 SHAPES = [(50, 30), (7, 1), (0, 4)]

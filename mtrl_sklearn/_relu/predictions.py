@@ -22,13 +22,9 @@ from mtrl_sklearn._labels.encoding import (
     read_task_ids,
     warn_of_missing_codes,
 )
+from mtrl_sklearn._labels.roc_auc import mean_roc_auc
 from mtrl_sklearn._labels.shared import read_shared_labels
-from mtrl_sklearn._labels.signs import (
-    Signs,
-    labels_per_row,
-    pair_roc_auc,
-    table_roc_auc,
-)
+from mtrl_sklearn._labels.signs import Signs
 
 
 def _has_probabilities(estimator: Any) -> bool:
@@ -219,27 +215,3 @@ class TaskPredictionsMixin:
         if sample_weight is not None:
             sample_weight = read_weights(sample_weight, X)
         return mean_roc_auc(signs, self._task_scores(X, signs), sample_weight)
-
-
-def mean_roc_auc(
-    signs: Signs, scores: np.ndarray, sample_weight: np.ndarray | None = None
-) -> float:
-    """Mean over the tasks of which both classes are observed; NaN without any.
-
-    Parameters
-    ----------
-    signs : Signs of shape (n_samples, n_tasks)
-    scores : ndarray of shape (n_samples, n_tasks), or (n_observed,)
-        For a CSR array those of its labels, in their order.
-    sample_weight : ndarray of shape (n_samples,), default=None
-    """
-    if isinstance(signs, np.ndarray):
-        of_task = table_roc_auc(signs, scores, sample_weight)
-    else:
-        weights = sample_weight
-        if weights is not None:
-            weights = np.repeat(weights, labels_per_row(signs))
-        tasks, n_tasks = signs.indices, signs.shape[1]
-        of_task = pair_roc_auc(tasks, signs.data, scores, n_tasks, weights)
-    defined = ~np.isnan(of_task)
-    return float(of_task[defined].mean()) if defined.any() else float("nan")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.sparse import issparse
 
-from mtrl_sklearn._labels.signs import pair_roc_auc
+from mtrl_sklearn._labels.roc_auc import pair_roc_auc
 from mtrl_sklearn._relu.features import score_all, score_labels
 from mtrl_sklearn._relu.network import ReLUNetwork
 from mtrl_sklearn._relu.solution import (

@@ -6,12 +6,12 @@ from numbers import Integral
 
 import numpy as np
 from joblib import Parallel, delayed
-from scipy.stats import rankdata
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from mtrl_sklearn._labels.roc_auc import table_roc_auc
 from mtrl_sklearn.probing._blocks import (
     BLOCKS,
     Blocks,
@@ -259,10 +259,9 @@ def _rank_settings(
     scores = sum(
         (weights[:, b, None] * dual) @ products.T for b, products in enumerate(between)
     )
-    ranks = rankdata(scores, axis=1)[:, positive].sum(axis=1)
-    n_positive = positive.sum()
-    above = ranks - n_positive * (n_positive + 1) / 2
-    return above / (n_positive * (len(positive) - n_positive))
+    signs = np.where(positive, 1, -1).astype(np.int8)
+    of_settings = np.broadcast_to(signs[:, None], scores.T.shape)
+    return table_roc_auc(of_settings, scores.T)
 
 
 def _average_settings(

@@ -1,0 +1,193 @@
+"""Area under the ROC curve of many tasks: all scores of this package are taken here.
+
+It is the probability that a positive scores higher than a negative, ties counted half.
+"""
+
+import numpy as np
+
+from mtrl_sklearn._labels.signs import Signs, labels_per_row, row_blocks
+
+# Labels that are sorted together, where not those of one task are more.
+SORTED_LABELS = 2**19
+
+
+def mean_roc_auc(
+    signs: Signs, scores: np.ndarray, sample_weight: np.ndarray | None = None
+) -> float:
+    """Mean over the tasks of which both classes are observed; NaN without any.
+
+    Parameters
+    ----------
+    signs : Signs of shape (n_samples, n_tasks)
+    scores : ndarray of shape (n_samples, n_tasks), or (n_observed,)
+        For a CSR array those of its labels, in their order.
+    sample_weight : ndarray of shape (n_samples,), default=None
+    """
+    if isinstance(signs, np.ndarray):
+        of_task = table_roc_auc(signs, scores, sample_weight)
+    else:
+        weights = sample_weight
+        if weights is not None:
+            weights = np.repeat(weights, labels_per_row(signs))
+        tasks, n_tasks = signs.indices, signs.shape[1]
+        of_task = pair_roc_auc(tasks, signs.data, scores, n_tasks, weights)
+    defined = ~np.isnan(of_task)
+    return float(of_task[defined].mean()) if defined.any() else float("nan")
+
+
+def pair_roc_auc(
+    tasks: np.ndarray,
+    signs: np.ndarray,
+    scores: np.ndarray,
+    n_tasks: int,
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
+    """ROC-AUC of each task, from its observed labels in any order.
+
+    Parameters
+    ----------
+    tasks : ndarray of shape (n_labels,), int
+        Position of the task of each label.
+    signs : ndarray of shape (n_labels,)
+    scores : ndarray of shape (n_labels,)
+        Equal scores count half.
+    n_tasks : int
+    weights : ndarray of shape (n_labels,), default=None
+
+    Returns
+    -------
+    ndarray of shape (n_tasks,), float64
+        NaN for a task without labels, or without weight, of either class.
+
+    Raises
+    ------
+    ValueError
+        If a score is NaN.
+    """
+    _check_ranked(int(np.isnan(scores).sum()))
+    if len(tasks) <= SORTED_LABELS:
+        return _roc_auc_of_pairs(tasks, signs, scores, n_tasks, weights)
+    order = tasks.astype(np.min_scalar_type(n_tasks)).argsort(kind="stable")
+    stops = np.cumsum(np.bincount(tasks, minlength=n_tasks))
+    of_task, first, start = np.empty(n_tasks), 0, 0
+    while first < n_tasks:  # a block of tasks, of which all labels are at hand
+        last = int(np.searchsorted(stops, start + SORTED_LABELS, side="right"))
+        last = max(last, first + 1)
+        labels, start = order[start : stops[last - 1]], int(stops[last - 1])
+        of_task[first:last] = _roc_auc_of_pairs(
+            tasks[labels] - first,
+            signs[labels],
+            scores[labels],
+            last - first,
+            None if weights is None else weights[labels],
+        )
+        first = last
+    return of_task
+
+
+def table_roc_auc(
+    signs: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """ROC-AUC of each task over its observed labels, a block of tasks at a time.
+
+    Parameters
+    ----------
+    signs : ndarray of shape (n_samples, n_tasks)
+    scores : ndarray of shape (n_samples, n_tasks)
+        Equal scores count half.
+    weights : ndarray of shape (n_samples,), default=None
+
+    Returns
+    -------
+    ndarray of shape (n_tasks,), float64
+        NaN for a task without labels, or without weight, of either class.
+
+    Raises
+    ------
+    ValueError
+        If the score of an observed label is NaN.
+    """
+    blocks = row_blocks(scores)
+    _check_ranked(
+        sum(int((np.isnan(scores[rows]) & (signs[rows] != 0)).sum()) for rows in blocks)
+    )
+    n_samples, n_tasks = signs.shape
+    of_task = np.full(n_tasks, np.nan)
+    size = max(1, SORTED_LABELS // max(n_samples, 1))
+    for start in range(0, n_tasks if n_samples else 0, size):
+        part = np.s_[:, start : start + size]
+        of_task[part[1]] = _roc_auc_of_columns(signs[part], scores[part], weights)
+    return of_task
+
+
+def _check_ranked(n_nan: int) -> None:
+    """Refuse observed labels of which the score is NaN, by their number."""
+    if n_nan:
+        raise ValueError(
+            f"{n_nan} scores of observed labels are NaN, which has no rank. Check the "
+            "estimator: it may have diverged."
+        )
+
+
+def _roc_auc_of_columns(
+    signs: np.ndarray, scores: np.ndarray, weights: np.ndarray | None
+) -> np.ndarray:
+    """`table_roc_auc` of few tasks."""
+    signs, scores = np.ascontiguousarray(signs.T), np.ascontiguousarray(scores.T)
+    if (missing := signs == 0).any():
+        scores = np.where(missing, np.nan, scores)  # last, and of no weight
+    order = scores.argsort(axis=1)
+    scores = np.take_along_axis(scores, order, axis=1)
+    signs = np.take_along_axis(signs, order, axis=1)
+    by_class = np.array([signs > 0, signs < 0], dtype=np.float64)
+    if weights is not None:
+        by_class *= weights[order]
+        total = by_class.sum(axis=2, keepdims=True)
+        by_class /= np.where(total > 0, total, 1)
+    tasks = np.repeat(np.arange(len(signs)), signs.shape[1])
+    return _sum_won_pairs(tasks, scores.ravel(), by_class.reshape(2, -1), len(signs))
+
+
+def _roc_auc_of_pairs(
+    tasks: np.ndarray,
+    signs: np.ndarray,
+    scores: np.ndarray,
+    n_tasks: int,
+    weights: np.ndarray | None,
+) -> np.ndarray:
+    """`pair_roc_auc` of few labels."""
+    positive = signs > 0
+    if weights is None:
+        weights = np.ones(len(signs))
+    else:
+        # of its class in its task: sums over all tasks stay exact enough for each
+        of_class = 2 * tasks + positive
+        total = np.bincount(of_class, weights, 2 * n_tasks)
+        weights = weights / np.where(total > 0, total, 1)[of_class]
+    order = np.lexsort((scores, tasks))
+    by_class = np.where([positive[order], ~positive[order]], weights[order], 0.0)
+    return _sum_won_pairs(tasks[order], scores[order], by_class, n_tasks)
+
+
+def _sum_won_pairs(
+    tasks: np.ndarray, scores: np.ndarray, by_class: np.ndarray, n_tasks: int
+) -> np.ndarray:
+    """Share of pairs that positives win, of labels sorted by task and score.
+
+    Parameters
+    ----------
+    tasks, scores : ndarrays of shape (n_labels,)
+    by_class : ndarray of shape (2, n_labels)
+        Weight of each label as a positive and as a negative.
+    n_tasks : int
+    """
+    is_tied = (tasks[1:] == tasks[:-1]) & (scores[1:] == scores[:-1])
+    first = np.flatnonzero(np.append(True, ~is_tied)[: len(tasks)])
+    if len(first) < len(tasks):
+        by_class = np.add.reduceat(by_class, first, axis=1)  # weights of equal scores
+        tasks = tasks[first]
+    high, low = by_class
+    n_high, n_low = (np.bincount(tasks, w, n_tasks) for w in (high, low))
+    lower = np.cumsum(low) - low / 2 - (np.cumsum(n_low) - n_low)[tasks]
+    won, n_pairs = np.bincount(tasks, high * lower, n_tasks), n_high * n_low
+    return np.divide(won, n_pairs, out=np.full(n_tasks, np.nan), where=n_pairs > 0)
