@@ -4,6 +4,8 @@ Assay, gene and compound data come from the folder that MTRL_DATA names, and are
 out where that is unset.
 """
 
+import csv
+import gzip
 import os
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from sklearn.datasets import (
     make_blobs,
     make_multilabel_classification,
 )
-from sklearn.feature_extraction.text import TfidfTransformer
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 
 from mtrl_sklearn.datasets import make_subspace_tasks
 
@@ -103,6 +105,32 @@ def toxcast(seed):
         return X, np.where(data["Y"] < 0, np.nan, data["Y"]).astype(float)
 
 
+def bioassays(seed):
+    """Molecules of small assays, nearly all labels missing.
+
+    Hashed substrings of the SMILES stand in for fingerprints, which would need a
+    package of chemistry.
+    """
+    path = Path(os.environ["MTRL_DATA"]) / "bioassays.csv.gz"
+    with gzip.open(path, "rt") as file:
+        table = list(csv.DictReader(file))
+    smiles, row = np.unique([line["smiles"] for line in table], return_inverse=True)
+    assays, task = np.unique([line["assay"] for line in table], return_inverse=True)
+    Y = np.full((len(smiles), len(assays)), np.nan)
+    Y[row, task] = [line["outcome"] == "active" for line in table]
+    substrings = HashingVectorizer(
+        analyzer="char",
+        ngram_range=(2, 4),
+        lowercase=False,
+        binary=True,
+        norm=None,
+        alternate_sign=False,
+        n_features=1024,
+        dtype=np.float32,
+    )
+    return substrings.fit_transform(smiles).toarray(), Y
+
+
 KINDS = {
     "topics, counts": lambda seed: topics(seed, "counts"),
     "topics, TF-IDF": lambda seed: topics(seed, "TF-IDF"),
@@ -125,4 +153,4 @@ KINDS = {
     "noise": noise,
 }
 if "MTRL_DATA" in os.environ:
-    KINDS |= {"yeast": yeast, "toxcast": toxcast}
+    KINDS |= {"yeast": yeast, "toxcast": toxcast, "bioassays": bioassays}
