@@ -83,7 +83,9 @@ VARIANTS = {
     "duplicated rows": duplicated_rows,
 }
 # one of three forms of the topics: a fit of each takes a quarter of a minute
-ALL_KINDS = {k: v for k, v in KINDS.items() if k not in ("topics, counts", "topics, TF-IDF")}
+ALL_KINDS = {
+    k: v for k, v in KINDS.items() if k not in ("topics, counts", "topics, TF-IDF")
+}
 ALL_KINDS |= VARIANTS
 
 
@@ -295,9 +297,7 @@ CONV_KINDS = {
 CONV_CHOICES = {
     "solver": {name: {"solver": name} for name in ("gd", "adam")},
     "kernel_size": {str(n): {"kernel_size": n} for n in (1, 2, 5)},
-    "pooling": {
-        str(p): {"pooling": p} for p in ("sum", "mean", 2, 4)
-    },
+    "pooling": {str(p): {"pooling": p} for p in ("sum", "mean", 2, 4)},
     "power": {str(q): {"power": q} for q in (1, 3)},
     "max_iter": {"half": epochs(0.5), "three times": epochs(3)},
     "batch_size": {str(n): {"batch_size": n} for n in (32, 256)},

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from scipy.special import softmax
-from skorch.callbacks import Callback
 from torch import Tensor
 
 from mtrl_sklearn._arrays.rows import (
@@ -32,14 +31,12 @@ from mtrl_sklearn._group import (
 )
 from mtrl_sklearn._training.adamw import LazyAdamW
 from mtrl_sklearn._training.callbacks import CosineSchedule, resume
-from mtrl_sklearn._training.checkpoint import Progress
 from mtrl_sklearn._training.gradients import head_gradients
+from mtrl_sklearn._training.job import FitJob
 from mtrl_sklearn._training.losses import ClassLoss
 from mtrl_sklearn._training.net import (
     Batch,
     DescentNet,
-    export_state,
-    restore_state,
     train,
 )
 from mtrl_sklearn._training.state import State, cast_state
@@ -63,6 +60,16 @@ class ClassData(NamedTuple):
     def n_rows(self) -> int:
         """Number of rows, of all ranks."""
         return self.shard.n_rows
+
+    def on_device(self, device: str, dtype: torch.dtype) -> RowDataset:
+        """Inputs, codes, tasks and weights of mean 1, as batches of tensors."""
+        return RowDataset(
+            Rows(self.X, dtype, device, self.rows),
+            Rows(self.codes, None, device),
+            Rows(self.tasks, None, device),
+            Rows(self.weights * self.n_rows, dtype, device),
+            shard=self.shard,
+        )
 
     def take(self, rows: np.ndarray) -> "ClassData":
         """Some of the rows, whose weights sum to 1 again."""
@@ -182,7 +189,10 @@ def evaluate(
 
 
 class ConvNet(DescentNet):
-    """What scorers among callbacks see of the training of a `TwoLayerConv`."""
+    """A way to train a `TwoLayerConv`, and what scorers among callbacks see of it."""
+
+    is_full_batch = False
+    min_fall = 0.0  # share of its first value that the loss falls by before it settles
 
     def show_scores(self, batch: Batch, scores: Tensor) -> Tensor:
         """Scores of each row's own head, (n_samples, n_columns)."""
@@ -257,6 +267,9 @@ class AdamConvNet(ConvNet):
 class FullBatchConvNet(ConvNet):
     """The same on all rows, with a penalty ``weight_decay / 2 * ||W||^2``."""
 
+    is_full_batch = True
+    min_fall = 0.01  # small weights start on a plateau
+
     def initialize_optimizer(
         self, triggered_directly: Any = None
     ) -> "FullBatchConvNet":
@@ -304,53 +317,81 @@ class FullBatchConvNet(ConvNet):
         return {"loss": torch.tensor(loss, dtype=torch.float64), "y_pred": self.scores_}
 
 
-SOLVERS = {"adam": AdamConvNet, "gd": FullBatchConvNet}
+SOLVERS: dict[str, type[ConvNet]] = {"adam": AdamConvNet, "gd": FullBatchConvNet}
 
 
-def descend_conv(
-    data: ClassData,
-    grid: PatchGrid,
-    state: State | None,
-    options: ConvOptions,
-    *,
-    callbacks: list[Callback],
-    progress: Progress | None = None,
-    seed: int,
-    device: str,
-) -> ConvSolution:
+def descend_conv(job: FitJob, grid: PatchGrid, options: ConvOptions) -> ConvSolution:
     """Train filters, and heads unless they are fixed.
 
     Parameters
     ----------
-    data : ClassData
+    job : FitJob
+        Its data are `ClassData`. A callback whose ``converged_`` is true says that the
+        loss had settled.
     grid : PatchGrid
-    state : dict of ndarrays or None
-        Where an earlier call stopped; None starts from ``seed``.
     options : ConvOptions
-    callbacks : list of skorch callbacks
-        One whose ``converged_`` is true says that the loss had settled.
-    progress : Progress or None
-        Where this call was when it was interrupted.
-    seed : int
-    device : str
     """
-    dtype = options.precision.parameters
-    state = cast_state(state, dtype)
-    rows = RowDataset(
-        Rows(data.X, dtype, device, data.rows),
-        Rows(data.codes, None, device),
-        Rows(data.tasks, None, device),
-        Rows(data.weights * data.n_rows, dtype, device),
-        shard=data.shard,
+    data: ClassData = job.data
+    state = cast_state(job.state, options.precision.parameters)
+    module = make_module(data, grid, options).to(job.device)
+    generator = torch.Generator(job.device).manual_seed(job.seed)
+    module.reset_parameters(generator, options.init_scale)
+    train_some(module, options)
+    solver = SOLVERS[options.solver]
+    schedule = [] if solver.is_full_batch else [CosineSchedule()]
+    n_penalties = _count_tasks(data) if solver.is_full_batch else 1
+    net = solver(
+        module,
+        ClassLoss(data.n_tasks if options.head == "per_task" else 1),
+        learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay / n_penalties,
+        batch_size=data.n_rows if solver.is_full_batch else options.batch_size,
+        max_epochs=options.max_epochs,
+        generator=generator,
+        callbacks=[*schedule, *job.callbacks],
+        device=job.device,
+        group=data.group,
+        product_dtype=options.precision.products,
+    ).initialize()
+    if state is not None:
+        net.restore(state)
+    centre = module.biases.requires_grad  # they take up what is subtracted
+    mean, scale, waiting, is_heavy = conv_scale(
+        state, data.X, data.weights, grid, centre, data.rows, data.group
     )
+    module.input_mean.fill_(float(mean))
+    module.input_scale.fill_(scale)
+    module.leave_out(is_heavy)
+    if job.progress is not None:
+        resume(net, job.progress)
+    rows = data.on_device(job.device, options.precision.parameters)
+    operations = 4 * net.batch_size * grid.n_positions * options.n_filters
+    operations *= grid.patch_dim + grid.n_cells
+    log = train(net, rows, operations, options.precision.allow_tf32)
+    settled = any(getattr(callback, "converged_", False) for callback in job.callbacks)
+    is_done = len(log.loss_curve) == options.max_epochs
+    return ConvSolution(
+        data.group.from_first(finish_conv(module)),
+        net.export() | waiting,
+        log.loss_curve,
+        log.validation_scores,
+        settled or (is_done and not solver.is_full_batch),
+        log.interrupted,
+    )
+
+
+def make_module(data: ClassData, grid: PatchGrid, options: ConvOptions) -> TwoLayerConv:
+    """A network for these classes and tasks, without a start."""
     n_heads = data.n_tasks if options.head == "per_task" else 1
     n_columns = 1 if data.n_classes == 2 else data.n_classes
-    module = TwoLayerConv(
+    dtype = options.precision.parameters
+    return TwoLayerConv(
         grid, options.n_filters, n_heads, n_columns, options.power, dtype
     )
-    generator = torch.Generator(device).manual_seed(seed)
-    module.to(device)
-    module.reset_parameters(generator, options.init_scale)
+
+
+def train_some(module: TwoLayerConv, options: ConvOptions) -> None:
+    """Leave what the settings fix as it is at the start."""
     trained = set(PARAMETERS)
     if options.power > 1:  # as in the theory
         trained -= {"biases", "head_intercept"}
@@ -358,46 +399,6 @@ def descend_conv(
         module.assign_filters()
         trained = {"filters"}
     module.train_only(trained)
-    full_batch = options.solver == "gd"
-    if not full_batch:
-        callbacks = [CosineSchedule(), *callbacks]
-    net = SOLVERS[options.solver](
-        module,
-        ClassLoss(n_heads),
-        learning_rate=options.learning_rate,
-        weight_decay=options.weight_decay / (_count_tasks(data) if full_batch else 1),
-        batch_size=data.n_rows if full_batch else options.batch_size,
-        max_epochs=options.max_epochs,
-        generator=generator,
-        callbacks=callbacks,
-        device=device,
-        group=data.group,
-        product_dtype=options.precision.products,
-    ).initialize()
-    if state is not None:
-        restore_state(net, state)
-    centre = "biases" in trained  # they take up what is subtracted
-    mean, scale, waiting, is_heavy = conv_scale(
-        state, data.X, data.weights, grid, centre, data.rows, data.group
-    )
-    module.input_mean.fill_(float(mean))
-    module.input_scale.fill_(scale)
-    module.leave_out(is_heavy)
-    if progress is not None:
-        resume(net, progress)
-    operations = 4 * net.batch_size * grid.n_positions * options.n_filters
-    operations *= grid.patch_dim + grid.n_cells
-    log = train(net, rows, operations, options.precision.allow_tf32)
-    settled = any(getattr(callback, "converged_", False) for callback in callbacks)
-    annealed = not full_batch and len(log.loss_curve) == options.max_epochs
-    return ConvSolution(
-        data.group.from_first(finish_conv(module)),
-        export_state(net) | waiting,
-        log.loss_curve,
-        log.validation_scores,
-        settled or annealed,
-        log.interrupted,
-    )
 
 
 def _count_tasks(data: ClassData) -> int:

@@ -13,7 +13,6 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
-from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
@@ -28,10 +27,10 @@ from mtrl_sklearn._arrays.rows import Rows
 from mtrl_sklearn._arrays.threads import blas_threads, fork_safe
 from mtrl_sklearn._arrays.validation import validate_rows
 from mtrl_sklearn._conv.descent import (
+    SOLVERS,
     ClassData,
     ConvNetwork,
     descend_conv,
-    finish_conv,
     pool_rows,
     weigh_rows,
 )
@@ -51,17 +50,14 @@ from mtrl_sklearn._labels.encoding import (
 )
 from mtrl_sklearn._training.checkpoint import Checkpoint
 from mtrl_sklearn._training.estimator import DescentMixin, last_good_state, unite_rows
+from mtrl_sklearn._training.job import FitJob
 from mtrl_sklearn._version import DocumentationLinkMixin
 from mtrl_sklearn._warnings import is_within_another_call, warn_user
-
-# Share of its first value by which the loss of "gd" has to fall before it can settle.
-MIN_FALL = 0.01
 
 
 class ConvMultiTaskClassifier(
     ClassPredictionsMixin,
     DescentMixin,
-    CallbackSupportMixin,
     DocumentationLinkMixin,
     ClassNamePrefixFeaturesOutMixin,
     ClassifierMixin,
@@ -182,8 +178,7 @@ class ConvMultiTaskClassifier(
         "valid_loss". They find the torch module, with its ``filters`` of
         shape (n_filters, n_weights), in ``net.module_``. A parameter that they freeze
         (`skorch.callbacks.Freezer`: "filters", "biases", "head_coef",
-        "head_intercept") stays as it is until it is unfrozen. For scikit-learn's own
-        callbacks see `set_callbacks`.
+        "head_intercept") stays as it is until it is unfrozen.
 
     checkpoint : path-like, default=None
         File in which `fit` saves, after its epochs, all that it needs to go on: a
@@ -392,7 +387,6 @@ class ConvMultiTaskClassifier(
         self.random_state = random_state
         self.verbose = verbose
 
-    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     @fork_safe()
     def fit(self, X, y, tasks=None, sample_weight=None):
@@ -437,30 +431,15 @@ class ConvMultiTaskClassifier(
         """
         group = current_group()
         resume = self._begin(group, self.warm_start, self.early_stopping)
+        ends_all = is_within_another_call()
         with last_good_state(self):
             data = self._read_data(X, y, tasks, None, sample_weight, group, not resume)
             arrays = {"y": data.codes, "tasks": data.tasks, "weights": data.weights}
             arrays["input_shape"] = np.array(self.input_shape_)
             checkpoint = self._open_checkpoint(resume, group, X=data.X, **arrays)
             train, held_out = self._split_rows(data, checkpoint.seed)
-            options = self._resolve_options(train, resume)
-
-            root = self._init_callback_context(max_subtasks=options.max_epochs)
-            metadata = {"tasks": tasks, "sample_weight": sample_weight}
-            metadata = {k: v for k, v in metadata.items() if v is not None} or None
-            given = {"X": X, "y": y, "metadata": metadata}
-            root.call_on_fit_task_begin(estimator=self, **given)
-            callbacks = self._list_callbacks(held_out, root, given, checkpoint)
-            solution = self._descend(train, resume, options, callbacks, checkpoint)
-            if solution.interrupted and is_within_another_call():
-                raise KeyboardInterrupt
-            self._store(solution, resume, checkpoint.seed)
-            root.call_on_fit_task_end(
-                estimator=self, **given, reconstruction_attributes={}
-            )
-            self._warn_of_early_end(solution, options.max_epochs)
-            self._warn_of_standstill(solution, options)
-            self._warn_of_failure(data)
+            callbacks = self._list_callbacks(held_out, checkpoint)
+            self._learn(train, data, resume, checkpoint, callbacks, ends_all)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -512,15 +491,45 @@ class ConvMultiTaskClassifier(
             data = self._read_data(
                 X, y, tasks, classes, sample_weight, group, not resume
             )
-            options = self._resolve_options(data, resume)._replace(max_epochs=1)
             once = Checkpoint(seed=self._draw_seed(resume, group), group=group)
             callbacks = list(self.callbacks or [])
-            solution = self._descend(data, resume, options, callbacks, once)
-            if solution.interrupted:
-                raise KeyboardInterrupt
-            self._store(solution, resume, once.seed)
-            self._warn_of_failure(data)
+            self._learn(data, data, resume, once, callbacks, True, max_epochs=1)
         return self
+
+    def _learn(
+        self, train, data, resume, checkpoint, callbacks, ends_all, max_epochs=None
+    ):
+        """Train on some of the rows, and store what came out.
+
+        Parameters
+        ----------
+        ends_all : bool
+            Whether Ctrl-C is to be raised, instead of keeping the state so far.
+        max_epochs : int or None, default=None
+            A number of epochs for more rows of the same training.
+        """
+        options = self._resolve_options(train, resume)
+        if max_epochs is not None:
+            options = options._replace(max_epochs=max_epochs)
+        job = FitJob(
+            train,
+            self._state_ if resume else None,
+            checkpoint.seed,
+            resolve_device(self.device),
+            callbacks,
+            checkpoint.progress,
+            is_partial=max_epochs is not None,
+        )
+        solution = descend_conv(job, self._patch_grid(), options)
+        if solution.interrupted and ends_all:
+            raise KeyboardInterrupt
+        self._store_progress(solution, resume, checkpoint.seed)
+        vars(self).update(self._network_attributes(solution.network))
+        if max_epochs is None:
+            self._warn_of_early_end(solution, options.max_epochs)
+            self._warn_of_standstill(solution, options)
+        self._warn_of_explosion(np.log(len(self.classes_)))
+        self._warn_of_dead_network(data.X, self._pool_rows, data.group)
 
     def _read_data(self, X, y, tasks, classes, sample_weight, group, reset):
         """Validated rows; sets what describes inputs, labels and tasks."""
@@ -649,11 +658,11 @@ class ConvMultiTaskClassifier(
         """Dtypes to compute in; a fit that goes on keeps that of its weights."""
         dtype = self.filters_.dtype if resume else data.X.dtype
         precision = self.precision
-        if precision == "bfloat16" and self.solver_ == "gd":
+        if precision == "bfloat16" and SOLVERS[self.solver_].is_full_batch:
             precision = "float32"
         return resolve_precision(precision, dtype, resolve_device(self.device))
 
-    def _list_callbacks(self, held_out, root, given, checkpoint):
+    def _list_callbacks(self, held_out, checkpoint):
         def validation_score(module):
             rows = np.arange(len(held_out.codes))
             heads = held_out.tasks if self._head_ == "per_task" else 0
@@ -665,24 +674,10 @@ class ConvMultiTaskClassifier(
             score = float(held_out.weights @ log_probability[rows, held_out.codes])
             return sum(held_out.group.gather(score))
 
-        def fitted_attributes(net):
-            return self._network_attributes(finish_conv(net.module_))
-
-        min_fall = MIN_FALL if self.solver_ == "gd" else 0.0
         return self._make_callbacks(
-            root, given, validation_score, fitted_attributes, checkpoint, min_fall
-        )
-
-    def _descend(self, data, resume, options, callbacks, checkpoint):
-        return descend_conv(
-            data,
-            self._patch_grid(),
-            self._state_ if resume else None,
-            options,
-            callbacks=callbacks,
-            progress=checkpoint.progress,
-            seed=checkpoint.seed,
-            device=resolve_device(self.device),
+            checkpoint,
+            None if held_out is None else validation_score,
+            SOLVERS[self.solver_].min_fall,
         )
 
     def _patch_grid(self):
@@ -690,11 +685,6 @@ class ConvMultiTaskClassifier(
         return PatchGrid(
             self.input_shape_, self.kernel_size_, self.stride_, self.pooling_
         )
-
-    def _store(self, solution, resume, seed):
-        """Set the fitted attributes."""
-        self._store_progress(solution, resume, seed)
-        vars(self).update(self._network_attributes(solution.network))
 
     def _network_attributes(self, network):
         """Fitted attributes that hold the network."""
@@ -723,18 +713,13 @@ class ConvMultiTaskClassifier(
             self.scale_,
         )
 
-    def _warn_of_failure(self, data):
-        """Warn of a loss that exploded, and of a network that is dead on these rows."""
-        self._warn_of_explosion(np.log(len(self.classes_)))
-        self._warn_of_dead_network(data.X, self._pool_rows, data.group)
-
     def _warn_of_standstill(self, solution, options):
-        curve = solution.loss_curve
+        curve, min_fall = solution.loss_curve, SOLVERS[options.solver].min_fall
         if (
-            options.solver == "gd"
+            min_fall > 0
             and self.max_iter == "auto"
             and len(curve) == options.max_epochs
-            and curve[-1] > (1 - MIN_FALL) * self.loss_curve_[0]
+            and curve[-1] > (1 - min_fall) * self.loss_curve_[0]
         ):
             warn_user(
                 f"The loss fell from {self.loss_curve_[0]:.4g} to {curve[-1]:.4g} in "

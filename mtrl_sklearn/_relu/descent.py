@@ -1,6 +1,6 @@
 """Mini-batch descent of the two-layer ReLU network: "alternating" and "joint"."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,7 +8,6 @@ from scipy.special import expit
 from skorch.callbacks import Callback
 from torch import Tensor
 
-from mtrl_sklearn._arrays.precision import Precision
 from mtrl_sklearn._arrays.products import as_dtype, cast, is_sparse, with_values
 from mtrl_sklearn._arrays.rows import to_numpy
 from mtrl_sklearn._group import ALONE, Group
@@ -21,25 +20,25 @@ from mtrl_sklearn._relu.gradients import (
 from mtrl_sklearn._relu.heads import select_heads
 from mtrl_sklearn._relu.input_scale import relu_scale
 from mtrl_sklearn._relu.network import TwoLayerReLU, find_full_columns
-from mtrl_sklearn._relu.rank_choice import choose_rank
-from mtrl_sklearn._relu.solution import Heads, Solution, TaskData, Trained
+from mtrl_sklearn._relu.options import ReLUOptions
+from mtrl_sklearn._relu.solution import (
+    Heads,
+    Prepared,
+    SolverNet,
+    TaskData,
+    Trained,
+)
 from mtrl_sklearn._training.adamw import LazyAdamW
-from mtrl_sklearn._training.callbacks import resume
-from mtrl_sklearn._training.checkpoint import Progress
 from mtrl_sklearn._training.gradients import head_gradients
+from mtrl_sklearn._training.job import FitJob
 from mtrl_sklearn._training.losses import MultiTaskLoss, log_odds
 from mtrl_sklearn._training.net import (
     Batch,
-    DescentNet,
-    TrainingLog,
-    export_state,
-    restore_state,
-    train,
 )
-from mtrl_sklearn._training.state import State, cast_state
+from mtrl_sklearn._training.state import cast_state
 
 
-class MultiTaskNet(DescentNet):
+class MultiTaskNet(SolverNet):
     """skorch net that trains a `TwoLayerReLU` with closed-form gradients.
 
     Parameters
@@ -179,136 +178,72 @@ class MultiTaskNet(DescentNet):
 
     on_train_end = on_epoch_end  # an interrupted epoch has no end of its own
 
-
-class DescentOptions(NamedTuple):
-    """Settings of `descend`; names and meaning as in the estimator, resolved."""
-
-    n_hidden: int
-    algorithm: str
-    loss: str
-    head_steps: int
-    learning_rate: float
-    weight_decay: float
-    dropout: float
-    max_epochs: int
-    batch_size: int
-    precision: Precision
-
-
-def descend(
-    data: TaskData,
-    state: State | None,
-    options: DescentOptions,
-    *,
-    n_components: int | str | None,
-    callbacks: list[Callback],
-    accumulate: bool,
-    progress: Progress | None = None,
-    seed: int,
-    device: str,
-) -> Solution:
-    """Train both layers on mini-batches.
-
-    Parameters
-    ----------
-    data : TaskData
-    state : dict of ndarrays or None
-        Where an earlier call stopped; None starts from ``seed``.
-    options : DescentOptions
-    n_components : int, "auto" or None
-        See `_rank_choice.choose_rank`.
-    callbacks : list of skorch callbacks
-        One whose ``converged_`` is true says that the loss had settled.
-    accumulate : bool
-        Remember the rows behind ``state`` where heads are solved for in the end.
-    progress : Progress or None
-        Where this call was when it was interrupted.
-    seed : int
-    device : str
-    """
-    state = cast_state(state, options.precision.parameters)
-    net, log, waiting = _train(data, state, options, callbacks, progress, seed, device)
-    is_cut_short = False
-
-    def retrain(part: TaskData) -> Trained | None:
-        nonlocal is_cut_short
-        again, log_again, _ = _train(part, None, options, [], None, seed, device)
-        is_cut_short = log_again.interrupted
-        return None if is_cut_short else take_network(again.module_, part)
-
-    can_retrain = not (accumulate or log.interrupted)
-    first_layer, heads, moments = choose_rank(
-        take_network(net.module_, data),
-        data,
-        n_components,
-        state if accumulate else None,
-        retrain if can_retrain else None,
-    )
-    return Solution(
-        first_layer,
-        heads,
-        export_state(net) | moments | waiting,
-        log.loss_curve,
-        log.validation_scores,
-        any(getattr(callback, "converged_", False) for callback in callbacks),
-        log.interrupted or is_cut_short,
-    )
+    @torch.no_grad()
+    def take_network(self, data: TaskData) -> Trained:
+        """Both layers; tasks that lack a class score their log-odds."""
+        module = self.module_
+        odds = log_odds(data.n_positive, data.n_negative)
+        intercept = to_numpy(module.task_intercept)
+        intercept = np.where(data.weights, intercept, odds).astype(intercept.dtype)
+        return Trained(
+            module.hidden_weights,
+            module.hidden_biases,
+            module.input_mean,
+            module.input_scale,
+            Heads(to_numpy(module.task_coef), intercept),
+        )
 
 
-def _train(
-    data: TaskData,
-    state: State | None,
-    options: DescentOptions,
-    callbacks: list[Callback],
-    progress: Progress | None,
-    seed: int,
-    device: str,
-) -> tuple[MultiTaskNet, TrainingLog, State]:
-    """Run a net for its epochs; parameters as of `descend`."""
-    precision = options.precision
-    rows = data.on_device(device, precision.parameters)
-    module = TwoLayerReLU(
-        data.X.shape[1],
-        options.n_hidden,
-        data.signs.shape[1],
-        precision.parameters,
-    ).to(device)
-    weights = torch.from_numpy(data.weights * data.n_rows)
-    weights = weights.to(device, precision.parameters)
-    generator = torch.Generator(device).manual_seed(seed)
-    net = MultiTaskNet(
-        module,
-        MultiTaskLoss(options.loss, weights),
-        algorithm=options.algorithm,
-        head_steps=options.head_steps,
-        learning_rate=options.learning_rate,
-        weight_decay=options.weight_decay,
-        dropout=options.dropout,
-        product_dtype=precision.products,
-        batch_size=options.batch_size,
-        max_epochs=options.max_epochs,
-        generator=generator,
-        callbacks=callbacks,
-        device=device,
-        group=data.group,
-    ).initialize()
-    if state is None:
-        _start(module, data, options.loss, generator)
-    else:
-        restore_state(net, state)
-    mean, scale, waiting, is_heavy = relu_scale(state, data)
-    module.input_mean.copy_(torch.as_tensor(mean))
-    module.input_scale.fill_(scale)
-    with torch.no_grad():
-        module.hidden_weights[:, torch.as_tensor(is_heavy)] = 0
-    if progress is not None:
-        resume(net, progress)
-    module.full_columns = find_full_columns(data.X, device)
-    log = train(net, rows, _operations(data, options), precision.allow_tf32)
-    return net, log, waiting
+class Descent:
+    """The solver behind "alternating" and "joint"."""
+
+    is_descent = True
+    auto_epochs = None
+
+    def prepare(self, job: FitJob, options: ReLUOptions) -> Prepared:
+        """A net at a random start, or where the state of an earlier call is."""
+        data, device, precision = job.data, job.device, options.precision
+        state = cast_state(job.state, precision.parameters)
+        module = TwoLayerReLU(
+            data.X.shape[1],
+            options.n_hidden,
+            data.signs.shape[1],
+            precision.parameters,
+        ).to(device)
+        weights = torch.from_numpy(data.weights * data.n_rows)
+        weights = weights.to(device, precision.parameters)
+        generator = torch.Generator(device).manual_seed(job.seed)
+        net = MultiTaskNet(
+            module,
+            MultiTaskLoss(options.loss, weights),
+            algorithm=options.algorithm,
+            head_steps=options.head_steps,
+            learning_rate=options.learning_rate,
+            weight_decay=options.weight_decay,
+            dropout=options.dropout,
+            product_dtype=precision.products,
+            batch_size=options.batch_size,
+            max_epochs=options.max_epochs,
+            generator=generator,
+            callbacks=job.callbacks,
+            device=device,
+            group=data.group,
+        ).initialize()
+        if state is None:
+            _start(module, data, options.loss, generator)
+        else:
+            net.restore(state)
+        mean, scale, waiting, is_heavy = relu_scale(state, data)
+        module.input_mean.copy_(torch.as_tensor(mean))
+        module.input_scale.fill_(scale)
+        with torch.no_grad():
+            module.hidden_weights[:, torch.as_tensor(is_heavy)] = 0
+        module.full_columns = find_full_columns(data.X, device)
+        rows = data.on_device(device, precision.parameters)
+        return Prepared(net, rows, _operations(data, options), waiting)
 
 
-def _operations(data: TaskData, options: DescentOptions) -> float:
+def _operations(data: TaskData, options: ReLUOptions) -> float:
     """Number of operations of an update on one batch."""
     X, signs = (
         matrix.shape[1]
@@ -335,18 +270,3 @@ def _start(
     if loss == "hinge":
         intercepts = np.clip(intercepts, -1, 1)
     module.task_intercept.copy_(torch.from_numpy(intercepts))
-
-
-@torch.no_grad()
-def take_network(module: TwoLayerReLU, data: TaskData) -> Trained:
-    """Both layers of a module; tasks that lack a class score their log-odds."""
-    odds = log_odds(data.n_positive, data.n_negative)
-    intercept = to_numpy(module.task_intercept)
-    intercept = np.where(data.weights, intercept, odds).astype(intercept.dtype)
-    return Trained(
-        module.hidden_weights,
-        module.hidden_biases,
-        module.input_mean,
-        module.input_scale,
-        Heads(to_numpy(module.task_coef), intercept),
-    )

@@ -1,6 +1,7 @@
 """MultiTaskReLURepresentation: parameters, validation, documentation."""
 
 import os
+from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
 
@@ -12,7 +13,6 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
-from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import ClassifierTags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
@@ -26,7 +26,7 @@ from mtrl_sklearn._arrays.threads import fork_safe
 from mtrl_sklearn._arrays.validation import validate_rows
 from mtrl_sklearn._group import current_group
 from mtrl_sklearn._labels.encoding import check_usable_tasks
-from mtrl_sklearn._relu.descent import DescentOptions, descend, take_network
+from mtrl_sklearn._labels.signs import Signs
 from mtrl_sklearn._relu.features import (
     hidden_features,
     project,
@@ -34,34 +34,27 @@ from mtrl_sklearn._relu.features import (
     score_labels,
 )
 from mtrl_sklearn._relu.network import ReLUNetwork
-from mtrl_sklearn._relu.one_step import solve_one_step
+from mtrl_sklearn._relu.options import resolve_options
 from mtrl_sklearn._relu.predictions import TaskPredictionsMixin, mean_roc_auc
-from mtrl_sklearn._relu.rank_choice import choose_rank
 from mtrl_sklearn._relu.solution import (
     FirstLayer,
     Heads,
+    TaskData,
     count_all_signs,
     count_labels,
 )
-from mtrl_sklearn._training.callbacks import StepCallbacks
+from mtrl_sklearn._relu.solvers import SOLVERS, solve
 from mtrl_sklearn._training.checkpoint import Checkpoint
 from mtrl_sklearn._training.estimator import DescentMixin, last_good_state, unite_rows
+from mtrl_sklearn._training.job import FitJob
+from mtrl_sklearn._training.net import kind_of_callback, watches_batches
 from mtrl_sklearn._version import DocumentationLinkMixin
 from mtrl_sklearn._warnings import is_within_another_call, warn_user
-
-# batch_size="auto" is a tenth of the rows within the first bounds, and a hundredth of
-# them where that is more; max_iter="auto" makes about this many updates, in a number of
-# epochs within these bounds.
-AUTO_BATCH_SIZE = (8, 128)
-LARGEST_AUTO_BATCH = 8192
-AUTO_UPDATES = 1000
-AUTO_EPOCHS = (10, 200)
 
 
 class MultiTaskReLURepresentation(
     TaskPredictionsMixin,
     DescentMixin,
-    CallbackSupportMixin,
     DocumentationLinkMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -170,7 +163,7 @@ class MultiTaskReLURepresentation(
         module that they freeze (`skorch.callbacks.Freezer`: "hidden_weights",
         "hidden_biases", "task_coef", "task_intercept") stays as it is until it is
         unfrozen; ``n_components``, and the heads after a cut, are found once training
-        is over. For scikit-learn's own callbacks see `set_callbacks`.
+        is over.
 
     checkpoint : path-like, default=None
         File in which `fit` saves, after epochs or steps, all that it needs to go on: a
@@ -296,7 +289,7 @@ class MultiTaskReLURepresentation(
             StrOptions({"auto"}),
             None,
         ],
-        "algorithm": [StrOptions({"alternating", "joint", "one_step"})],
+        "algorithm": [StrOptions(SOLVERS.keys())],
         "loss": [StrOptions({"logistic", "hinge"})],
         "head_steps": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
@@ -373,7 +366,6 @@ class MultiTaskReLURepresentation(
         self.random_state = random_state
         self.verbose = verbose
 
-    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     @fork_safe()
     def fit(self, X, y, tasks=None):
@@ -421,49 +413,19 @@ class MultiTaskReLURepresentation(
         """
         group = current_group()
         resume = self._begin(group, self.warm_start, self.early_stopping)
+        ends_all = is_within_another_call()
         with last_good_state(self):
-            self._warn_of_ignored_options()
-            X_valid, signs = self._read_training_data(X, y, tasks, group, not resume)
+            X, signs = self._read_training_data(X, y, tasks, group, not resume)
             shard = group.locate_rows(signs.shape[0])
             counts = count_all_signs(signs, group)
             check_usable_tasks(*counts, self.task_names_, shard.n_rows)
-            checkpoint = self._open_checkpoint(resume, group, X=X_valid, y=signs)
+            checkpoint = self._open_checkpoint(resume, group, X=X, y=signs)
             train, held_out = self._split_rows(signs, shard, checkpoint)
             data = count_labels(
-                X_valid,
-                signs,
-                self.task_weight,
-                rows=train,
-                held_out=held_out,
-                group=group,
+                X, signs, self.task_weight, rows=train, held_out=held_out, group=group
             )
-            n_iter = self._resolve_max_iter(data.n_rows)
-
-            root = self._init_callback_context(max_subtasks=n_iter)
-            metadata = None if tasks is None else {"tasks": tasks}
-            given = {"X": X, "y": y, "metadata": metadata}
-            root.call_on_fit_task_begin(estimator=self, **given)
-            if self.algorithm == "one_step":
-                steps = StepCallbacks(
-                    root, self, given, n_iter, group.is_first, _network_attributes
-                )
-                solution = self._take_steps(
-                    data, resume, n_iter, steps, False, checkpoint
-                )
-            else:
-                score = self._validation_score(X_valid, signs, held_out, group)
-                callbacks = self._list_callbacks(data, score, root, given, checkpoint)
-                solution = self._descend(
-                    data, resume, n_iter, callbacks, False, checkpoint
-                )
-            if solution.interrupted and is_within_another_call():
-                raise KeyboardInterrupt
-            self._store(solution, data, resume, checkpoint.seed)
-            root.call_on_fit_task_end(
-                estimator=self, **given, reconstruction_attributes={}
-            )
-            self._warn_of_early_end(solution, n_iter)
-            self._warn_of_failure(X_valid, group)
+            callbacks = self._list_callbacks(data, signs, checkpoint)
+            self._learn(data, resume, checkpoint, callbacks, ends_all)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -508,28 +470,56 @@ class MultiTaskReLURepresentation(
         group = current_group()
         resume = self._begin(group, True)
         with last_good_state(self):
-            self._warn_of_ignored_options()
             X, signs = self._read_training_data(X, y, tasks, group, not resume, classes)
-            once = Checkpoint(seed=self._draw_seed(resume, group), group=group)
             earlier = (self.n_positive_, self.n_negative_) if resume else None
             data = count_labels(X, signs, self.task_weight, earlier, group=group)
-            if self.algorithm == "one_step":
-                solution = self._take_steps(data, resume, 1, None, True, once)
-            else:
-                callbacks = list(self.callbacks or [])
-                solution = self._descend(data, resume, 1, callbacks, True, once)
-            if solution.interrupted:
-                raise KeyboardInterrupt
-            self._store(solution, data, resume, once.seed)
-            self._warn_of_failure(X, group)
+            once = Checkpoint(seed=self._draw_seed(resume, group), group=group)
+            callbacks = list(self.callbacks or [])
+            self._learn(data, resume, once, callbacks, ends_all=True, max_epochs=1)
         return self
 
+    def _learn(self, data, resume, checkpoint, callbacks, ends_all, max_epochs=None):
+        """Train on data, and store what came out.
+
+        Parameters
+        ----------
+        ends_all : bool
+            Whether Ctrl-C is to be raised, instead of keeping the state so far.
+        max_epochs : int or None, default=None
+            A number of epochs for more rows of the same training.
+        """
+        self._warn_of_ignored_options()
+        options = self._resolve_options(data, resume)
+        if max_epochs is not None:
+            options = options._replace(max_epochs=max_epochs)
+        job = FitJob(
+            data,
+            self._state_ if resume else None,
+            checkpoint.seed,
+            resolve_device(self.device),
+            callbacks,
+            checkpoint.progress,
+            is_partial=max_epochs is not None,
+        )
+        solution = solve(job, options)
+        if solution.interrupted and ends_all:
+            raise KeyboardInterrupt
+        self._store_progress(solution, resume, checkpoint.seed)
+        vars(self).update(_network_attributes(solution.first_layer, solution.heads))
+        self.n_positive_, self.n_negative_ = data.n_positive, data.n_negative
+        if max_epochs is None:
+            self._warn_of_early_end(solution, options.max_epochs)
+        self._warn_of_failure(data.X, data.group)
+
     def _warn_of_ignored_options(self):
-        if self.algorithm == "one_step" and self.callbacks:
+        solver = SOLVERS[self.algorithm]
+        blind = [c for c in self.callbacks or [] if watches_batches(c)]
+        if blind and not solver.is_descent:
+            names = ", ".join(kind_of_callback(c).__name__ for c in blind)
             warn_user(
-                "algorithm='one_step' ignores callbacks=: it trains without epochs of "
-                "batches. Leave them out, or set another algorithm. Callbacks of "
-                "scikit-learn go to set_callbacks."
+                f"algorithm={self.algorithm!r} calls callbacks at each of its steps, "
+                f"but has no batches: what {names} does at batches is left out. Remove "
+                "it from callbacks=, or set another algorithm."
             )
 
     def _read_training_data(self, X, y, tasks, group, reset, classes=None):
@@ -571,7 +561,7 @@ class MultiTaskReLURepresentation(
 
     def _split_rows(self, signs, shard, checkpoint):
         """Positions of the rows to train on, None for all, and of those to hold out."""
-        if not self.early_stopping or self.algorithm == "one_step":
+        if not (self.early_stopping and SOLVERS[self.algorithm].is_descent):
             return None, None
         group = checkpoint.group
         parts = self._hold_out(shard, checkpoint.seed)
@@ -587,101 +577,30 @@ class MultiTaskReLURepresentation(
                 )
         return parts
 
-    def _resolve_max_iter(self, n_samples):
-        if self.max_iter != "auto":
-            return self.max_iter
-        if self.algorithm == "one_step":
-            return 1
-        updates_per_epoch = -(-n_samples // self._resolve_batch_size(n_samples))
-        return int(np.clip(-(-AUTO_UPDATES // updates_per_epoch), *AUTO_EPOCHS))
-
-    def _resolve_batch_size(self, n_samples):
-        if self.batch_size != "auto":
-            return min(self.batch_size, n_samples)
-        small = int(np.clip(n_samples // 10, *AUTO_BATCH_SIZE))
-        return min(max(small, min(n_samples // 100, LARGEST_AUTO_BATCH)), n_samples)
-
-    def _take_steps(self, data, resume, n_iter, callbacks, accumulate, checkpoint):
-        return solve_one_step(
-            data,
-            self._state_ if resume else None,
-            n_hidden=self.n_hidden,
-            n_components=self.n_components,
-            n_iter=n_iter,
-            callbacks=callbacks,
-            accumulate=accumulate,
-            checkpoint=checkpoint,
-            seed=checkpoint.seed,
-            device=resolve_device(self.device),
-            dtype=self._resolve_precision(data, resume).parameters,
-        )
-
-    def _descend(self, data, resume, n_iter, callbacks, accumulate, checkpoint):
-        options = DescentOptions(
-            n_hidden=self.n_hidden,
-            algorithm=self.algorithm,
-            loss=self.loss,
-            head_steps=self.head_steps,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            dropout=self.dropout,
-            max_epochs=n_iter,
-            batch_size=self._resolve_batch_size(data.n_rows),
-            precision=self._resolve_precision(data, resume),
-        )
-        return descend(
-            data,
-            self._state_ if resume else None,
-            options,
-            n_components=self.n_components,
-            callbacks=callbacks,
-            accumulate=accumulate,
-            progress=checkpoint.progress,
-            seed=checkpoint.seed,
-            device=resolve_device(self.device),
+    def _resolve_options(self, data, resume):
+        return resolve_options(
+            self.get_params(deep=False),
+            data.n_rows,
+            self._resolve_precision(data, resume),
+            SOLVERS[self.algorithm].auto_epochs,
         )
 
     def _resolve_precision(self, data, resume):
         """Dtypes to compute in; a fit that goes on keeps that of its weights."""
         dtype = self.hidden_weights_.dtype if resume else data.X.dtype
         precision = self.precision
-        if precision == "bfloat16" and self.algorithm == "one_step":
+        if precision == "bfloat16" and not SOLVERS[self.algorithm].is_descent:
             precision = "float32"
         return resolve_precision(precision, dtype, resolve_device(self.device))
 
-    def _validation_score(self, X, signs, held_out, group):
-        """Function of the torch module: mean ROC-AUC on the rows held out."""
-        if held_out is None:
-            return None
-        signs = signs[held_out]
-        stack = vstack if issparse(signs) else np.concatenate
-        all_signs = stack(group.gather(signs))
-
-        def score(module):
-            rows = Rows(X, module.hidden_weights.dtype, positions=held_out)
-            scores = group.gather(module.score_rows(rows, signs))
-            return mean_roc_auc(all_signs, np.concatenate(scores))
-
-        return score
-
-    def _list_callbacks(self, data, validation_score, root, given, checkpoint):
-        def fitted_attributes(net):
-            trained = take_network(net.module_, data)
-            return _network_attributes(*choose_rank(trained, data, self.n_components))
-
-        return self._make_callbacks(
-            root, given, validation_score, fitted_attributes, checkpoint
-        )
-
-    def _store(self, solution, data, resume, seed):
-        """Set the fitted attributes."""
-        self._store_progress(solution, resume, seed)
-        vars(self).update(_network_attributes(solution.first_layer, solution.heads))
-        self.n_positive_, self.n_negative_ = data.n_positive, data.n_negative
+    def _list_callbacks(self, data, signs, checkpoint):
+        is_descent = SOLVERS[self.algorithm].is_descent
+        score = None if data.held_out is None else _validation_score(data, signs)
+        return self._make_callbacks(checkpoint, score, 0.0 if is_descent else None)
 
     def _warn_of_failure(self, X, group):
         """Warn of a loss that exploded, and of a network that is dead on these rows."""
-        if self.algorithm != "one_step":  # whose loss has another scale
+        if SOLVERS[self.algorithm].is_descent:  # others have losses of another scale
             self._warn_of_explosion(np.log(2) if self.loss == "logistic" else 1.0)
         network = self._network()
         self._warn_of_dead_network(
@@ -774,3 +693,18 @@ def _network_attributes(
         "task_coef_": heads.task_coef,
         "task_intercept_": heads.task_intercept,
     }
+
+
+def _validation_score(data: TaskData, signs: Signs) -> Callable[[Any], float]:
+    """Function of the torch module: mean ROC-AUC on the rows held out."""
+    signs = signs[data.held_out]
+    stack = vstack if issparse(signs) else np.concatenate
+    all_signs = stack(data.group.gather(signs))
+
+    def score(module):
+        dtype = module.hidden_weights.dtype
+        rows = Rows(data.X, dtype, positions=data.held_out)
+        scores = data.group.gather(module.score_rows(rows, signs))
+        return mean_roc_auc(all_signs, np.concatenate(scores))
+
+    return score

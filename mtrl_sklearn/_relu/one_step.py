@@ -19,12 +19,14 @@ Reconstructed from the abstract of Collins et al. (2024); centring the labels an
 repeating the step are additions of this package.
 """
 
+import math
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from skorch.callbacks import Callback, EpochTimer
+from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from mtrl_sklearn._arrays.products import (
@@ -46,11 +48,15 @@ from mtrl_sklearn._group import ALONE, Group
 from mtrl_sklearn._relu.gradients import gate, hidden_layer, pull_back
 from mtrl_sklearn._relu.input_scale import relu_scale
 from mtrl_sklearn._relu.network import find_full_columns, normalize_rows
-from mtrl_sklearn._relu.rank_choice import choose_rank
-from mtrl_sklearn._relu.solution import Finished, Solution, TaskData, Trained
-from mtrl_sklearn._training.callbacks import StepCallbacks
-from mtrl_sklearn._training.checkpoint import Checkpoint
-from mtrl_sklearn._training.state import State
+from mtrl_sklearn._relu.options import ReLUOptions
+from mtrl_sklearn._relu.solution import (
+    Prepared,
+    SolverNet,
+    TaskData,
+    Trained,
+)
+from mtrl_sklearn._training.job import FitJob
+from mtrl_sklearn._training.net import loss_curve
 
 
 class StepSums(NamedTuple):
@@ -140,126 +146,130 @@ def pseudo_contrastive_loss(sums: StepSums) -> float:
     return -(sums.start * sums.step).sum().item() / 2
 
 
-@torch.no_grad()
-def solve_one_step(
-    data: TaskData,
-    state: State | None,
-    *,
-    n_hidden: int,
-    n_components: int | str | None,
-    n_iter: int,
-    callbacks: StepCallbacks | None,
-    accumulate: bool,
-    checkpoint: Checkpoint,
-    seed: int,
-    device: str,
-    dtype: torch.dtype,
-) -> Solution:
-    """Take the step, and repeat it from where it led.
+class StepNet(SolverNet):
+    """Takes one step of the algorithm in each epoch, on all rows at once.
 
     Parameters
     ----------
-    data : TaskData
-    state : dict of ndarrays or None
-        Where an earlier call stopped; None starts from ``seed``.
-    n_hidden : int
-    n_components : int, "auto" or None
-        See `_rank_choice.choose_rank`.
-    n_iter : int
-        Number of steps.
-    callbacks : StepCallbacks or None
-    accumulate : bool
-        Take these rows as more rows of the step in ``state``, instead of starting the
-        next step from where that one led.
-    checkpoint : Checkpoint
-    seed : int
+    sums : StepSums
+        Of the step to begin with.
+    centre : Centring
+    labels : LabelledRows
+    n_labels : int
+        Of all tasks so far, by whose square the loss is divided.
+    max_epochs : int
+    callbacks : list of skorch callbacks
     device : str
-    dtype : torch.dtype
+    group : Group
     """
 
-    def take_steps(sums: StepSums, labels: LabelledRows, n_steps: int) -> StepSums:
-        for k in range(n_steps):
-            sums = add_rows(
-                next_step(sums) if k else sums, *labels, centre.apply, data.group
-            )
-        return sums
+    unit = "step"
 
-    def retrain(part: TaskData) -> Trained:
-        labels = read_labelled_rows(part, device, dtype)
-        return centre.take_network(take_steps(first_sums(), labels, len(losses)))
-
-    def first_sums() -> StepSums:
-        start = gaussian_directions(n_hidden, data.X.shape[1], dtype, seed)
-        return start_step(start.to(device), data.signs.shape[1])
-
-    labels = read_labelled_rows(data, device, dtype)
-    mean, scale, waiting, _ = relu_scale(state, data)
-    if state is None:
-        sums = first_sums()
-    else:
-        sums = import_sums(state, device, dtype)
-        if not accumulate:
-            sums, state = next_step(sums), None
-    centre = Centring(
-        torch.as_tensor(mean, dtype=dtype, device=device),
-        torch.as_tensor(scale, dtype=dtype, device=device),
-        find_full_columns(data.X, device),
-    )
-
-    def finish() -> Finished:
-        """The network so far; only at the end is another one trained to check it."""
-        is_last = is_over and not (accumulate or interrupted)
-        return choose_rank(
-            centre.take_network(sums),
-            data,
-            n_components,
-            state,
-            retrain if is_last else None,
+    def __init__(
+        self,
+        sums: StepSums,
+        centre: "Centring",
+        labels: "LabelledRows",
+        *,
+        n_labels: int,
+        max_epochs: int,
+        callbacks: list[Callback],
+        device: str,
+        group: Group,
+    ):
+        self.sums, self.centre, self.labels = sums, centre, labels
+        self.n_labels = n_labels
+        super().__init__(
+            nn.Module(),
+            nn.Module(),
+            learning_rate=1.0,  # no learning rate matters
+            weight_decay=0.0,
+            batch_size=len(labels.rows),
+            max_epochs=max_epochs,
+            generator=torch.Generator(device),
+            callbacks=callbacks,
+            device=device,
+            group=group,
         )
 
-    def export() -> State:
-        kept = sums._asdict()
-        kept |= {"input_mean": centre.mean, "input_scale": centre.scale}
+    def get_default_callbacks(self) -> list[tuple[str, Callback]]:
+        return [("epoch_timer", EpochTimer())]
+
+    def initialize_optimizer(self, triggered_directly: Any = None) -> "StepNet":
+        """There is none."""
+        return self
+
+    @torch.no_grad()
+    def run_single_epoch(
+        self,
+        iterator: Any,
+        training: bool,
+        prefix: str,
+        step_fn: Any,
+        **fit_params: Any,
+    ) -> None:
+        """Take a step: the first one of a fit goes on with the sums it was given."""
+        if not training:
+            return
+        start = next_step(self.sums) if loss_curve(self).size else self.sums
+        sums = add_rows(start, *self.labels, self.centre.apply, self.group)
+        self.sums = sums
+        loss = pseudo_contrastive_loss(sums) / self.n_labels**2
+        self.history.record("train_loss", loss)
+
+    def can_stop(self) -> bool:
+        """Not before the first step has come to its end."""
+        return loss_curve(self).size > 0
+
+    def export(self) -> dict[str, np.ndarray]:
+        """The sums of the last step, and what inputs are centred by."""
+        kept = self.sums._asdict()
+        kept |= {"input_mean": self.centre.mean, "input_scale": self.centre.scale}
         return {name: to_numpy(tensor) for name, tensor in kept.items()}
 
-    losses: list[float] = []
-    is_over = interrupted = False
-    if checkpoint.progress is not None:
-        found, loss_curve, _, is_over = checkpoint.progress
-        sums, losses = import_sums(found, device, dtype), loss_curve.tolist()
-    checkpoint.reserve(sum(array.nbytes for array in export().values()))
-    if callbacks is not None:
-        callbacks.on_train_begin(len(losses))
-    while not is_over:
-        if callbacks is not None:
-            callbacks.on_step_begin()
-        try:
-            sums = add_rows(
-                next_step(sums) if losses else sums, *labels, centre.apply, data.group
-            )
-        except KeyboardInterrupt:
-            if not losses or data.group.n_ranks > 1:
-                raise
-            interrupted = True
-            break
-        n_labels = max((data.n_positive + data.n_negative).sum(), 1)
-        losses.append(pseudo_contrastive_loss(sums) / n_labels**2)
-        stop = callbacks is not None and callbacks.on_step_end(losses[-1], finish)
-        is_over = len(losses) == n_iter or any(data.group.gather(stop))
-        checkpoint.save(export, np.array(losses), np.empty(0), is_over)
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self.sums = import_sums(arrays, self.device, self.centre.mean.dtype)
 
-    if callbacks is not None:
-        callbacks.on_train_end()
-    first_layer, heads, moments = finish()
-    return Solution(
-        first_layer,
-        heads,
-        export() | moments | waiting,
-        np.array(losses),
-        np.empty(0),
-        converged=True,
-        interrupted=interrupted,
-    )
+    def take_network(self, data: TaskData) -> Trained:
+        """The first layer to which the steps have led, without biases or heads."""
+        return self.centre.take_network(self.sums)
+
+
+class OneStep:
+    """The solver behind "one_step"."""
+
+    is_descent = False
+    auto_epochs = 1
+
+    @torch.no_grad()
+    def prepare(self, job: FitJob, options: ReLUOptions) -> Prepared:
+        """A net at the first step, the next one, or with more rows of the same."""
+        data, device, dtype = job.data, job.device, options.precision.parameters
+        labels = read_labelled_rows(data, device, dtype)
+        mean, scale, waiting, _ = relu_scale(job.state, data)
+        if job.state is None:
+            start = gaussian_directions(
+                options.n_hidden, data.X.shape[1], dtype, job.seed
+            )
+            sums = start_step(start.to(device), data.signs.shape[1])
+        else:
+            sums = import_sums(job.state, device, dtype)
+            sums = sums if job.is_partial else next_step(sums)
+        net = StepNet(
+            sums,
+            Centring(
+                torch.as_tensor(mean, dtype=dtype, device=device),
+                torch.as_tensor(scale, dtype=dtype, device=device),
+                find_full_columns(data.X, device),
+            ),
+            labels,
+            n_labels=max((data.n_positive + data.n_negative).sum(), 1),
+            max_epochs=options.max_epochs,
+            callbacks=job.callbacks,
+            device=device,
+            group=data.group,
+        ).initialize()
+        return Prepared(net, labels.rows, math.inf, waiting)
 
 
 class Centring(NamedTuple):

@@ -1,9 +1,7 @@
 """What goes into a solver and what comes out of it.
 
-A solver (`_relu_descent.descend`, `_onestep.solve_one_step`) takes a `TaskData`, the
-state it left in an earlier call or None, and its own settings, and returns a
-`Solution`. It knows nothing of estimators. This module holds the two ends that all
-solvers share.
+A solver gets a `FitJob` with `TaskData`, and its options; see `_relu.solvers`. It knows
+nothing of estimators. This module holds the two ends that all solvers share.
 """
 
 from typing import Any, NamedTuple, TypeGuard
@@ -36,6 +34,7 @@ from mtrl_sklearn._relu.discriminant import (
 from mtrl_sklearn._relu.gradients import hidden_layer
 from mtrl_sklearn._relu.spectral import truncate
 from mtrl_sklearn._training.losses import log_odds, task_weights
+from mtrl_sklearn._training.net import DescentNet
 from mtrl_sklearn._training.state import MOMENTS, State
 
 # Weight of an earlier batch of rows in the heads, per batch since.
@@ -275,3 +274,20 @@ def finish(
     if heads is None or layer.is_truncated:
         heads = data.group.from_first(solve_heads(moments, data, layer.hidden_weights))
     return Finished(layer, heads, export_moments(moments))
+
+
+class SolverNet(DescentNet):
+    """A net of a solver: it can hand the network out that it has trained so far."""
+
+    def take_network(self, data: TaskData) -> Trained:
+        """Both layers; without heads, discriminants are solved for."""
+        raise NotImplementedError
+
+
+class Prepared(NamedTuple):
+    """What a solver hands to the driver."""
+
+    net: SolverNet  # initialised, its parameters at their start
+    rows: RowDataset
+    operations: float  # of an update, which decides on the number of threads
+    waiting: State  # what the state remembers while all rows were equal

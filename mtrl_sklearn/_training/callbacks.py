@@ -1,4 +1,4 @@
-"""skorch callbacks of a fit: stopping, validation, progress, scikit-learn's callbacks.
+"""skorch callbacks of a fit: stopping, validation, progress, checkpoints.
 
 A callback ends training by setting ``net.stop_requested``: all callbacks of that epoch
 are still called.
@@ -10,17 +10,13 @@ from typing import Any
 
 import numpy as np
 import tqdm
-from sklearn.base import BaseEstimator
-from sklearn.callback import CallbackContext
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 
 from mtrl_sklearn._training.checkpoint import Checkpoint, Progress
 from mtrl_sklearn._training.net import (
     DescentNet,
-    export_state,
     loss_curve,
-    restore_state,
     validation_scores,
 )
 
@@ -111,11 +107,11 @@ class ValidationScore(Callback):
         _record_validation(net, score)
         if score > self.best_score_:
             self.best_score_ = score
-            self.best_state_ = export_state(net)
+            self.best_state_ = net.export()
 
     def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
         if self.best_state_:
-            restore_state(net, self.best_state_)
+            net.restore(self.best_state_)
 
 
 class EpochProgress(Callback):
@@ -123,7 +119,7 @@ class EpochProgress(Callback):
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         self.bar_ = tqdm.tqdm(
-            total=net.max_epochs, initial=len(net.history), unit="epoch"
+            total=net.max_epochs, initial=len(net.history), unit=net.unit
         )
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
@@ -154,7 +150,7 @@ class SaveProgress(Callback):
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         self.is_over_ = net.stop_requested  # of a fit that had ended
-        n_bytes = sum(array.nbytes for array in export_state(net).values())
+        n_bytes = sum(array.nbytes for array in net.export().values())
         # the optimiser will have two moments of each weight
         self.checkpoint.reserve(n_bytes * (3 if self.validation is None else 6))
 
@@ -178,13 +174,13 @@ class SaveProgress(Callback):
             for name, parameter in net.module_.named_parameters()
         }
         best = {BEST + name: array for name, array in best.items()}
-        return export_state(net) | trained | best
+        return net.export() | trained | best
 
 
 def resume(net: DescentNet, progress: Progress) -> None:
     """Bring an initialised net and its callbacks to where a fit was."""
     best = {k[len(BEST) :]: v for k, v in progress.state.items() if k.startswith(BEST)}
-    restore_state(net, progress.state)
+    net.restore(progress.state)
     for name, parameter in net.module_.named_parameters():
         is_trained = progress.state.get(TRAINED + name, parameter.requires_grad)
         parameter.requires_grad_(bool(is_trained))
@@ -210,95 +206,3 @@ def _record_validation(net: NeuralNet, score: float) -> None:
     net.history.record("validation_error", error)
     net.history.record("valid_loss", error)
     net.history.record("valid_loss_best", error < min(earlier, default=np.inf))
-
-
-class ScikitLearnCallbacks(Callback):
-    """Call the scikit-learn callbacks of an estimator at every epoch.
-
-    Parameters
-    ----------
-    root : sklearn.callback.CallbackContext
-        Context of the fit.
-    estimator : estimator instance
-    given : dict
-        X, y and metadata as the caller passed them to fit.
-    fitted_attributes : callable
-        Called with the net, returns the fitted attributes as if fit stopped now.
-    """
-
-    def __init__(
-        self,
-        root: CallbackContext,
-        estimator: BaseEstimator,
-        given: dict[str, Any],
-        fitted_attributes: Callable[[NeuralNet], dict[str, Any]],
-    ):
-        self.root = root
-        self.estimator = estimator
-        self.given = given
-        self.fitted_attributes = fitted_attributes
-
-    def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
-        self.epoch_ = self.root.subcontext(task_name="epoch")
-        self.epoch_.call_on_fit_task_begin(estimator=self.estimator, **self.given)
-
-    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
-        net.stop_requested |= self.epoch_.call_on_fit_task_end(
-            estimator=self.estimator,
-            **self.given,
-            reconstruction_attributes=lambda: self.fitted_attributes(net),
-        )
-
-
-class StepCallbacks:
-    """The same for a loop without a net: progress and scikit-learn's callbacks.
-
-    Parameters
-    ----------
-    root, estimator, given
-        See `ScikitLearnCallbacks`.
-    n_iter : int
-    is_first : bool
-        Whether this process shows progress.
-    fitted_attributes : callable
-        Called with what the solver finds, returns fitted attributes.
-    """
-
-    def __init__(
-        self,
-        root: CallbackContext,
-        estimator: BaseEstimator,
-        given: dict[str, Any],
-        n_iter: int,
-        is_first: bool,
-        fitted_attributes: Callable[..., dict[str, Any]],
-    ):
-        self.root = root
-        self.estimator = estimator
-        self.given = given
-        self.fitted_attributes = fitted_attributes
-        is_hidden = not (estimator.verbose and is_first)
-        self.bar = tqdm.tqdm(total=n_iter, unit="step", disable=is_hidden)
-
-    def on_train_begin(self, n_done: int) -> None:
-        """Tell of the steps that an earlier start of the fit has taken."""
-        self.bar.update(n_done)
-
-    def on_train_end(self) -> None:
-        """Tell that there are no more steps."""
-        self.bar.close()
-
-    def on_step_begin(self) -> None:
-        """Tell that a step begins."""
-        self.step = self.root.subcontext(task_name="step")
-        self.step.call_on_fit_task_begin(estimator=self.estimator, **self.given)
-
-    def on_step_end(self, loss: float, finish: Callable[[], tuple]) -> bool:
-        """Tell that it ended; true if a callback asks to stop."""
-        self.bar.set_postfix(loss=loss, refresh=False)
-        self.bar.update()
-        return self.step.call_on_fit_task_end(
-            estimator=self.estimator,
-            **self.given,
-            reconstruction_attributes=lambda: self.fitted_attributes(*finish()),
-        )

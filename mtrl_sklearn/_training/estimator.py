@@ -9,11 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
-from sklearn.callback import CallbackContext
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from skorch import NeuralNet
 from skorch.callbacks import Callback, LRScheduler
 
 from mtrl_sklearn._arrays.precision import resolve_device
@@ -26,7 +24,6 @@ from mtrl_sklearn._group import (
 from mtrl_sklearn._training.callbacks import (
     EpochProgress,
     SaveProgress,
-    ScikitLearnCallbacks,
     StopOnPlateau,
     ValidationScore,
 )
@@ -172,24 +169,33 @@ class DescentMixin:
 
     def _make_callbacks(
         self,
-        root: CallbackContext,
-        given: dict[str, Any],
-        validation_score: Callable[[Any], float],
-        fitted_attributes: Callable[[NeuralNet], dict[str, Any]],
         checkpoint: Checkpoint,
-        min_fall: float = 0.0,
+        validation_score: Callable[[Any], float] | None,
+        min_fall: float | None = 0.0,
     ) -> list[Callback]:
-        """List the skorch callbacks of a fit, in the order in which they are called."""
-        plateau = StopOnPlateau("train_loss", self.tol, self.n_iter_no_change, min_fall)
-        callbacks = [ScikitLearnCallbacks(root, self, given, fitted_attributes)]
+        """List the skorch callbacks of a fit, in the order in which they are called.
+
+        Parameters
+        ----------
+        checkpoint : Checkpoint
+        validation_score : callable or None
+            Scores the torch module on held-out rows, if there are any.
+        min_fall : float or None, default=0
+            Share of its first value by which the loss has to fall before it can settle;
+            None runs all epochs.
+        """
+        callbacks: list[Callback] = []
         validation = None
-        if self.early_stopping:
-            plateau.monitor = "validation_error"
+        if validation_score is not None:
             validation = ValidationScore(validation_score)
-            callbacks.insert(0, validation)
+            callbacks.append(validation)
         if self.verbose and checkpoint.group.is_first:
             callbacks.append(EpochProgress())
-        callbacks += [*(self.callbacks or []), plateau]
+        callbacks += self.callbacks or []
+        if min_fall is not None:
+            monitor = "train_loss" if validation is None else "validation_error"
+            rule = (self.tol, self.n_iter_no_change, min_fall)
+            callbacks.append(StopOnPlateau(monitor, *rule))
         if self.checkpoint is not None:
             callbacks.append(SaveProgress(checkpoint, validation))
         return callbacks
@@ -264,8 +270,7 @@ def _check_callbacks(callbacks: Sequence[Any], validates: bool) -> None:
         if not issubclass(kind_of_callback(given), Callback):
             raise TypeError(
                 "callbacks should be a list of skorch callbacks, got one with "
-                f"{given!r}. Pass callbacks, or tuples of a name and a callback; those "
-                "of scikit-learn go to set_callbacks."
+                f"{given!r}. Pass callbacks, or tuples of a name and a callback."
             )
         callback = given[-1] if isinstance(given, tuple) else given
         callback = callback() if isinstance(callback, type) else callback

@@ -104,12 +104,16 @@ class DescentNet(NeuralNet):
 
     Attributes
     ----------
+    unit : str
+        What an epoch is called where progress is shown.
     stop_requested : bool
         Set by a callback to end training after the current epoch.
     is_watched : bool
         Whether a callback of any rank is called at batches, and may look at parameters
         there.
     """
+
+    unit = "epoch"
 
     def __init__(
         self,
@@ -128,7 +132,7 @@ class DescentNet(NeuralNet):
     ):
         self.group = group
         self.product_dtype = product_dtype
-        self.is_watched = any(group.gather(any(map(_watches_batches, callbacks))))
+        self.is_watched = any(group.gather(any(map(watches_batches, callbacks))))
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.generator = generator
@@ -187,6 +191,18 @@ class DescentNet(NeuralNet):
                 "for extreme values in X. Nothing of this fit is kept."
             )
 
+    def can_stop(self) -> bool:
+        """Whether there is a network, where training is interrupted."""
+        return True
+
+    def export(self) -> dict[str, np.ndarray]:
+        """All that continuing needs, as arrays."""
+        return export_state(self)
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Put an initialised net back into an exported state."""
+        restore_state(self, arrays)
+
     def show_batch(self, batch: Batch) -> Batch:
         """Inputs and labels, as callbacks that score a batch expect them."""
         return Batch(batch[:2], batch.part)
@@ -238,7 +254,8 @@ def kind_of_callback(given: Any) -> type:
     return callback if isinstance(callback, type) else type(callback)
 
 
-def _watches_batches(callback: Any) -> bool:
+def watches_batches(callback: Any) -> bool:
+    """Whether a callback is called at batches."""
     kind = kind_of_callback(callback)
     methods = "on_batch_begin", "on_batch_end", "on_grad_computed"
     return any(getattr(kind, m) is not getattr(Callback, m) for m in methods)
@@ -270,7 +287,7 @@ def train(
     except TrainingStopped:
         pass
     except KeyboardInterrupt:
-        if net.group.n_ranks > 1:  # they were not interrupted at the same place
+        if net.group.n_ranks > 1 or not net.can_stop():  # ranks stop apart
             raise
         interrupted = True
     net.notify("on_train_end", X=data, y=None)

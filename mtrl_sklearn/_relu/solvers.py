@@ -1,0 +1,95 @@
+"""The ways to train the ReLU network, and what all of them have in common.
+
+A solver prepares a `SolverNet`, which one driver trains, saves, resumes and stops. To
+add one, write its module and enter it in `SOLVERS`.
+"""
+
+from typing import NamedTuple, Protocol
+
+from mtrl_sklearn._relu.descent import Descent
+from mtrl_sklearn._relu.one_step import OneStep
+from mtrl_sklearn._relu.options import ReLUOptions
+from mtrl_sklearn._relu.rank_choice import choose_rank
+from mtrl_sklearn._relu.solution import Prepared, Solution, TaskData, Trained
+from mtrl_sklearn._training.callbacks import resume
+from mtrl_sklearn._training.job import FitJob
+from mtrl_sklearn._training.net import TrainingLog, train
+
+
+class Solver(Protocol):
+    """One way to train the first layer."""
+
+    @property
+    def is_descent(self) -> bool:
+        """Whether it lowers one loss from epoch to epoch, on batches of rows."""
+
+    @property
+    def auto_epochs(self) -> int | None:
+        """What ``max_iter="auto"`` stands for; None lets batches decide."""
+
+    def prepare(self, job: FitJob, options: ReLUOptions) -> Prepared:
+        """A net that is ready to train, at the start or where the state is."""
+
+
+SOLVERS: dict[str, Solver] = {
+    "alternating": Descent(),
+    "joint": Descent(),
+    "one_step": OneStep(),
+}
+
+
+class _Run(NamedTuple):
+    prepared: Prepared
+    log: TrainingLog
+
+
+def solve(job: FitJob, options: ReLUOptions) -> Solution:
+    """Train the network, and cut its first layer to the wanted rank.
+
+    Parameters
+    ----------
+    job : FitJob
+        Its data are a `TaskData`. A callback whose ``converged_`` is true says that the
+        loss had settled.
+    options : ReLUOptions
+    """
+    solver = SOLVERS[options.algorithm]
+    (net, _, _, waiting), log = _run(solver, job, options)
+    is_cut_short = False
+
+    def retrain(part: TaskData) -> Trained | None:
+        nonlocal is_cut_short
+        again = job._replace(
+            data=part, state=None, callbacks=[], progress=None, is_partial=False
+        )
+        epochs = len(log.loss_curve) if not solver.is_descent else options.max_epochs
+        prepared, log_again = _run(solver, again, options._replace(max_epochs=epochs))
+        is_cut_short = log_again.interrupted
+        return None if is_cut_short else prepared.net.take_network(part)
+
+    first_layer, heads, moments = choose_rank(
+        net.take_network(job.data),
+        job.data,
+        options.n_components,
+        job.state if job.is_partial else None,
+        None if job.is_partial or log.interrupted else retrain,
+    )
+    has_settled = any(getattr(c, "converged_", False) for c in job.callbacks)
+    return Solution(
+        first_layer,
+        heads,
+        net.export() | moments | waiting,
+        log.loss_curve,
+        log.validation_scores,
+        has_settled or not solver.is_descent,
+        log.interrupted or is_cut_short,
+    )
+
+
+def _run(solver: Solver, job: FitJob, options: ReLUOptions) -> _Run:
+    prepared = solver.prepare(job, options)
+    if job.progress is not None:
+        resume(prepared.net, job.progress)
+    allow_tf32 = options.precision.allow_tf32
+    log = train(prepared.net, prepared.rows, prepared.operations, allow_tf32)
+    return _Run(prepared, log)
