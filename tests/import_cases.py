@@ -6,6 +6,7 @@ import gc
 import importlib
 import locale
 import logging
+import multiprocessing
 import os
 import random
 import signal
@@ -80,6 +81,15 @@ def snapshot(fork_handlers):
         "gradients": torch.is_grad_enabled(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "tf32": torch.backends.cuda.matmul.allow_tf32,
+        "precision of products": torch.get_float32_matmul_precision(),
+        "cudnn": (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic),
+        "denormal numbers": (torch.tensor([1e-310], dtype=torch.float64) * 1).tolist(),
+        "checks of sparse tensors": (
+            torch.sparse.check_sparse_tensor_invariants.is_enabled()
+        ),
+        "anomalies": torch.is_anomaly_enabled(),
+        "sharing of tensors": torch.multiprocessing.get_sharing_strategy(),
+        "start of processes": multiprocessing.get_start_method(allow_none=True),
         "scikit-learn": sklearn.get_config(),
     }
 

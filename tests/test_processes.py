@@ -280,6 +280,33 @@ def test_a_fork_keeps_its_threads_and_fits_do_not_wait_for_them():
     subprocess.run(command, check=True, timeout=TIMEOUT, env=environment)
 
 
+IMPORTED_LATE = """
+import multiprocessing, sys, torch
+
+def fit():
+    assert "mtrl_sklearn" not in sys.modules  # which is what this is about
+    torch.set_num_threads(1)
+    import test_processes
+    assert test_processes.large_features("alternating").shape[0] == 3000
+
+torch.set_num_threads(2)
+(torch.ones(1000, 1000) @ torch.ones(1000, 1000)).tanh().sum()
+process = multiprocessing.get_context("fork").Process(target=fit)
+process.start()
+process.join(30)
+process.kill()
+sys.exit(process.exitcode)
+"""
+
+
+@pytest.mark.skipif("fork" not in METHODS, reason="needs fork")
+def test_a_fork_that_imports_the_package_can_be_told_of_one_thread():
+    """What `fork_safe` advises."""
+    environment = dict(os.environ, PYTHONPATH=str(Path(__file__).parent))
+    command = [sys.executable, "-W", "ignore", "-c", IMPORTED_LATE]
+    subprocess.run(command, check=True, timeout=TIMEOUT, env=environment)
+
+
 @pytest.mark.skipif("fork" not in METHODS, reason="needs fork")
 @pytest.mark.usefixtures("threads_of_torch")
 def test_a_fork_beside_a_fit_does_not_hang(alone):

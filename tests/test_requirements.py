@@ -31,8 +31,11 @@ def required():
 @pytest.mark.parametrize("requirement", required(), ids=str)
 def test_versions_that_are_tested_are_admitted(requirement):
     name = canonicalize_name(requirement.name)
-    (bound,) = requirement.specifier
-    assert bound.operator == ">="
-    assert pinned("constraints.txt")[name] in requirement.specifier
-    oldest = pinned("constraints-oldest.txt")[name]
-    assert Version(oldest) == Version(bound.version)
+    bounds = {bound.operator: Version(bound.version) for bound in requirement.specifier}
+    newest = Version(pinned("constraints.txt")[name])
+    assert newest in requirement.specifier
+    assert bounds.pop(">=") == Version(pinned("constraints-oldest.txt")[name])
+    if "<" in bounds:  # the release after the last one that is tested
+        next_release = Version(f"{newest.major}.{newest.minor + 1}")
+        assert bounds.pop("<") == next_release
+    assert bounds == {}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -56,8 +56,7 @@ def has_bfloat16_products(device: str) -> bool:
     """Whether a device multiplies matrices of bfloat16 in its hardware."""
     if torch.device(device).type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    # older releases of torch do not tell
-    features: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    features = torch.cpu.get_capabilities()
     return any(features.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 

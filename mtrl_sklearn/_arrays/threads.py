@@ -16,7 +16,7 @@ from threadpoolctl import ThreadpoolController
 # What is done in fewer operations than this runs on one thread.
 ONE_THREAD_OPERATIONS = 1e8
 
-# The process that imported this module: a fork of it has another number.
+# The process that imported this module, as `fork_safe` says; a fork has another number.
 FIRST_PROCESS = os.getpid()
 
 
@@ -70,6 +70,12 @@ def fork_safe() -> Iterator[None]:
 
     The thread that came through the fork would wait for threads of its parent, which
     are not there. Threads that were started since have no such past.
+
+    A process counts as forked if it got this module from its parent. One that imports
+    it after the fork does not, and may wait forever if its parent had run torch on
+    several threads: nothing there tells what threads the parent had, and most forks
+    that import the package themselves, such as workers of a server, may use their own.
+    Import the package before the fork, or call ``torch.set_num_threads(1)`` after it.
     """
     is_first = os.getpid() == FIRST_PROCESS
     if is_first or threading.current_thread() is not threading.main_thread():
