@@ -28,7 +28,7 @@ from mtrl_sklearn.probing import (
     source_task_transfer,
     task_affinity,
 )
-from mtrl_sklearn.probing._affinity import relu_covariance
+from mtrl_sklearn._relu.representation import relu_covariance
 
 
 @pytest.fixture(scope="module")

@@ -37,6 +37,7 @@ from mtrl_sklearn._relu.network import ReLUNetwork
 from mtrl_sklearn._relu.one_step import solve_one_step
 from mtrl_sklearn._relu.predictions import TaskPredictionsMixin, mean_roc_auc
 from mtrl_sklearn._relu.rank_choice import choose_rank
+from mtrl_sklearn._relu.representation import ReLURepresentationMixin
 from mtrl_sklearn._relu.solution import (
     FirstLayer,
     Heads,
@@ -46,6 +47,7 @@ from mtrl_sklearn._relu.solution import (
 from mtrl_sklearn._training.callbacks import StepCallbacks
 from mtrl_sklearn._training.checkpoint import Checkpoint
 from mtrl_sklearn._training.estimator import DescentMixin, last_good_state, unite_rows
+from mtrl_sklearn._training.saving import saveable
 from mtrl_sklearn._version import DocumentationLinkMixin
 from mtrl_sklearn._warnings import is_within_another_call, warn_user
 
@@ -58,8 +60,10 @@ AUTO_UPDATES = 1000
 AUTO_EPOCHS = (10, 200)
 
 
+@saveable
 class MultiTaskReLURepresentation(
     TaskPredictionsMixin,
+    ReLURepresentationMixin,
     DescentMixin,
     CallbackSupportMixin,
     DocumentationLinkMixin,
