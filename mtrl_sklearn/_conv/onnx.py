@@ -35,7 +35,7 @@ def write_conv(graph: Graph, estimator: Any) -> None:
 def embed_conv(graph: Graph, estimator: Any, X: str | None = None) -> NetworkValues:
     """Values of the network at the inputs X; None adds an input for them."""
     check_finite(estimator, WEIGHTS)
-    dtype = estimator.filters_.dtype
+    dtype = estimator.head_coef_.dtype  # filters that a probe trained have their own
     if X is None:
         X = graph.add_input("X", dtype, estimator.input_shape_)
     filters, biases, coef, intercept, scale = (

@@ -11,6 +11,7 @@ from torch import Tensor
 from mtrl_sklearn._arrays.validation import flatten_rows
 from mtrl_sklearn._conv.fitted_form import check_conv
 from mtrl_sklearn._conv.gradients import pool_responses
+from mtrl_sklearn._conv.inputs import flatten_inputs
 from mtrl_sklearn._conv.onnx import embed_conv, write_conv
 from mtrl_sklearn._conv.patches import PatchGrid
 from mtrl_sklearn._training.onnx_graph import Graph, NetworkValues
@@ -30,6 +31,7 @@ class ConvRepresentationMixin(SaveableMixin):
     _patch_grid: Callable[[], PatchGrid]
     _read_rows: Callable[..., np.ndarray]
 
+    input_shape: Any
     filters_: np.ndarray
     biases_: np.ndarray
     head_intercept_: np.ndarray
@@ -45,6 +47,15 @@ class ConvRepresentationMixin(SaveableMixin):
     def n_source_probabilities(self) -> int:
         """Number of columns of `source_probabilities`."""
         return math.prod(self.head_intercept_.shape)
+
+    def check_inputs(self, X: Any) -> None:
+        """Refuse inputs of too many axes, before a network is trained on them.
+
+        Parameters
+        ----------
+        X : array-like
+        """
+        flatten_inputs(X, self.input_shape, None)
 
     def untrained_features(self, X: Any, seed: int) -> np.ndarray:
         """Features of the same network with Gaussian filters.

@@ -37,7 +37,7 @@ def write_relu(graph: Graph, estimator: Any) -> None:
 def embed_relu(graph: Graph, estimator: Any, X: str | None = None) -> NetworkValues:
     """Values of the network at the rows X; None adds an input for them."""
     check_finite(estimator, WEIGHTS)
-    dtype = estimator.hidden_weights_.dtype
+    dtype = estimator.task_coef_.dtype  # a first layer that a probe trained has its own
     if X is None:
         X = graph.add_input("X", dtype, [estimator.n_features_in_])
     weights, biases, coef, intercept = (a.astype(dtype) for a in estimator._network())

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from mtrl_sklearn._arrays.block_scale import block_scale
 from mtrl_sklearn._arrays.conversion import as_numpy
-from mtrl_sklearn._arrays.validation import flatten_rows
+from mtrl_sklearn._arrays.validation import flatten_rows, naming_numbers
 from mtrl_sklearn._labels.encoding import LabelEncoding
-from mtrl_sklearn._relu.features import random_features
 from mtrl_sklearn._relu.fitted_form import check_relu
 from mtrl_sklearn._relu.onnx import embed_relu, write_relu
 from mtrl_sklearn._training.onnx_graph import Graph, NetworkValues
+from mtrl_sklearn._training.random_features import random_features
 from mtrl_sklearn._training.representation import TrainableLayer, with_attributes
 from mtrl_sklearn._training.saving import SaveableMixin
 
@@ -51,6 +51,21 @@ class ReLURepresentationMixin(SaveableMixin):
     def n_source_probabilities(self) -> int:
         """Number of columns of `source_probabilities`."""
         return len(self.task_intercept_)
+
+    def check_inputs(self, X: Any) -> None:
+        """Refuse inputs that are no rows, before a network is trained on them.
+
+        Parameters
+        ----------
+        X : array-like
+        """
+        with naming_numbers(X, "X") as rows:
+            shape = np.shape(rows)
+        if len(shape) > 2:
+            raise ValueError(
+                f"X has shape {shape}. Pass rows of shape (n_samples, n_features), as "
+                "X.reshape(len(X), -1) makes them."
+            )
 
     def untrained_features(self, X: Any, seed: int) -> np.ndarray:
         """Hidden features of a layer as wide with Gaussian weights, on centred inputs.

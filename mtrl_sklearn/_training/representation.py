@@ -55,6 +55,7 @@ class Representation(Protocol):
       baseline is a random ReLU layer.
     - ``label_signs(Y)``: labels of the source tasks as +1, -1, or 0 where nothing was
       observed, ndarray of shape (n_samples, n_tasks), for ``task_affinity(Y=...)``.
+    - ``check_inputs(X)``: raises where X could not be fitted, before anything is.
     - ``first_layer(X)``: see `Tunable`.
     - ``snapshot()``: a copy that stays as it is when the network is set or fitted anew;
       without it, a deep copy is made.

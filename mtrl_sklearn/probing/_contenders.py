@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from mtrl_sklearn._group import alone
-from mtrl_sklearn._relu.features import random_features
+from mtrl_sklearn._training.random_features import random_features
 from mtrl_sklearn.probing._blocks import (
     Blocks,
     as_rows,

@@ -78,7 +78,7 @@ def _count_columns(representation: Any, sizes: Sizes) -> dict[str, int]:
     if representation is None:
         demand("features" in sizes, "n_features_in_", "none")
         return {"inputs": sizes["features"]}
-    is_network = hasattr(representation, "n_source_probabilities")
+    is_network = hasattr(type(representation), "n_source_probabilities")
     demand(is_network, "representation_", representation)
     fitted = vars(representation)
     demand("n_features_in_" in fitted, "representation_", "one that was not fitted")

@@ -124,6 +124,8 @@ def check_inputs(estimator: Any, X: Any) -> None:
         _get_feature_names(X)  # refuses those of two types
     if not head:
         as_rows(X)
+        if hasattr(estimator, "check_inputs"):
+            estimator.check_inputs(X)
     elif issparse(X):
         try:
             made = head.fit_transform(_safe_indexing(X, slice(N_TRIED)))
