@@ -111,7 +111,9 @@ def compare(problem, seed):
     probes = {
         REFERENCE: make_pipeline(StandardScaler(), LogisticRegression(C=0.01)),
         "hidden": LinearProbe(weights={"hidden": 1}),
-        "hidden + scores": LinearProbe(weights={"hidden": 1, "scores": 1}),
+        "hidden + probabilities": LinearProbe(
+            weights={"hidden": 1, "probabilities": 1}
+        ),
         "default": LinearProbe(),
         "calibrated": LinearProbe(settings=settings),
     }

@@ -59,7 +59,7 @@ def settings():
 def test_settings_at_known_numbers_of_labels(settings):
     for n_labels, weights, C in zip(settings.n_labels, settings.weights, settings.C):
         of_blocks, found = settings.at(n_labels)
-        assert list(of_blocks) == ["hidden", "scores", "inputs"]
+        assert list(of_blocks) == ["hidden", "probabilities", "inputs"]
         np.testing.assert_allclose(list(of_blocks.values()), weights)
         assert found == pytest.approx(C)
 
@@ -80,7 +80,9 @@ def test_settings_beyond_stay_as_they_are(settings):
     assert settings.at(2) == settings.at(16)
     assert settings.at(10**6) == settings.at(128)
     one = ProbeSettings((16,), ((0, 1, 0),), (2,))
-    assert one.at(5) == one.at(500) == ({"hidden": 0, "scores": 1, "inputs": 0}, 2)
+    assert (
+        one.at(5) == one.at(500) == ({"hidden": 0, "probabilities": 1, "inputs": 0}, 2)
+    )
 
 
 @pytest.mark.parametrize(

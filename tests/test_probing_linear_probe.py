@@ -27,7 +27,7 @@ from mtrl_sklearn.datasets import (
 )
 from mtrl_sklearn.probing import LinearProbe, ProbeSettings
 
-BLOCKS = ("hidden", "scores", "inputs")
+BLOCKS = ("hidden", "probabilities", "inputs")
 
 
 @parametrize_with_checks([LinearProbe()])
@@ -80,7 +80,7 @@ def by_hand(representation, X, weights):
     blocks = {"inputs": X.reshape(len(X), -1)}
     if representation is not None:
         blocks["hidden"] = representation.transform(X)
-        blocks["scores"] = representation.predict_proba(X)
+        blocks["probabilities"] = representation.predict_proba(X)
     factors = {}
     for name, block in blocks.items():
         squared_norm = np.sum((block - block.mean(axis=0)) ** 2, axis=1).mean()
@@ -157,7 +157,7 @@ def test_coefficients_are_for_raw_values_of_the_blocks(relu, rows):
     )
     assert {name: coef.shape for name, coef in probe.coef_.items()} == {
         "hidden": (1, 16),
-        "scores": (1, 8),
+        "probabilities": (1, 8),
         "inputs": (1, 12),
     }
     assert probe.first_layer_ == {}
@@ -171,7 +171,7 @@ def test_default_weights_and_a_choice_of_blocks(relu, rows):
     assert min(probe.weights_.values()) > 0
     assert sum(probe.weights_.values()) == pytest.approx(1)
     probe = LinearProbe(relu, weights={"hidden": 3, "inputs": 1}).fit(X, y)
-    assert probe.weights_ == {"hidden": 0.75, "scores": 0, "inputs": 0.25}
+    assert probe.weights_ == {"hidden": 0.75, "probabilities": 0, "inputs": 0.25}
     assert probe.coef_.keys() == {"hidden", "inputs"}
     plain = PCA(3).fit(X)  # it has no source tasks
     probe = LinearProbe(plain).fit(X, y)
@@ -492,11 +492,11 @@ def test_convolutional_networks(images, patches):
     probe = LinearProbe(network).fit(X[::2], y[::2])
     assert probe.score(X[1::2], y[1::2]) > 0.5
     assert probe.coef_["hidden"].shape == (10, network.transform(X).shape[1])
-    assert probe.coef_["scores"].shape == (10, 5 * 10)  # a head for each source
+    assert probe.coef_["probabilities"].shape == (10, 5 * 10)  # a head for each source
     assert probe.coef_["inputs"].shape == (10, 64)
     X, y, network = patches
     probe = LinearProbe(network).fit(X, y)
-    assert probe.coef_["scores"].shape == (1, 1)
+    assert probe.coef_["probabilities"].shape == (1, 1)
     assert probe.coef_["inputs"].shape == (1, X[0].size)
     assert probe.score(X, y) > 0.7
 
@@ -549,7 +549,7 @@ def test_fine_tuned_scores_are_what_the_attributes_say(relu, rows):
     probe = LinearProbe(relu, C=5, fine_tune=True).fit(X[:40], y[:40])
     layer = probe.first_layer_
     hidden = np.maximum(X @ layer["hidden_weights_"].T + layer["hidden_biases_"], 0)
-    blocks = {"hidden": hidden, "scores": relu.predict_proba(X), "inputs": X}
+    blocks = {"hidden": hidden, "probabilities": relu.predict_proba(X), "inputs": X}
     scores = sum(blocks[name] @ coef.T for name, coef in probe.coef_.items())
     np.testing.assert_allclose(
         probe.decision_function(X), (scores + probe.intercept_)[:, 0]

@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, StandardScaler
 
 from mtrl_sklearn import ConvMultiTaskClassifier, MultiTaskReLURepresentation
+from mtrl_sklearn._relu.representation import relu_covariance
 from mtrl_sklearn.datasets import (
     make_corrupted_digits,
     make_patch_tasks,
@@ -28,7 +29,6 @@ from mtrl_sklearn.probing import (
     source_task_transfer,
     task_affinity,
 )
-from mtrl_sklearn.probing._affinity import relu_covariance
 
 
 @pytest.fixture(scope="module")

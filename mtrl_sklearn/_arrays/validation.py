@@ -1,5 +1,6 @@
 """Arguments read as arrays of numbers, with errors that name them."""
 
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -160,6 +161,26 @@ def validate_rows(
         rows = rows.copy()  # it may be the caller's
         rows.sum_duplicates()
     return rows
+
+
+def flatten_rows(X: Any, empty: bool = False) -> np.ndarray:
+    """Inputs of any shape as finite floats of shape (n_samples, n_features).
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, ...)
+    empty : bool, default=False
+        Whether X may have no rows.
+    """
+    with naming_numbers(X, "X") as rows:
+        X = check_array(
+            rows,
+            dtype=[np.float64, np.float32],
+            allow_nd=True,
+            ensure_min_samples=0 if empty else 1,
+            input_name="X",
+        )
+    return X.reshape(len(X), math.prod(X.shape[1:]))
 
 
 def _accepted_dtypes(X: Any) -> Any:

@@ -42,6 +42,7 @@ from mtrl_sklearn._conv.inputs import (
 from mtrl_sklearn._conv.options import resolve_options, resolve_power, resolve_solver
 from mtrl_sklearn._conv.patches import PatchGrid, make_patch_grid
 from mtrl_sklearn._conv.predictions import ClassPredictionsMixin, class_scores
+from mtrl_sklearn._conv.representation import ConvRepresentationMixin
 from mtrl_sklearn._group import current_group
 from mtrl_sklearn._labels.encoding import (
     find_codes,
@@ -51,12 +52,15 @@ from mtrl_sklearn._labels.encoding import (
 from mtrl_sklearn._training.checkpoint import Checkpoint
 from mtrl_sklearn._training.estimator import DescentMixin, last_good_state, unite_rows
 from mtrl_sklearn._training.job import FitJob
+from mtrl_sklearn._training.saving import saveable
 from mtrl_sklearn._version import DocumentationLinkMixin
 from mtrl_sklearn._warnings import is_within_another_call, warn_user
 
 
+@saveable
 class ConvMultiTaskClassifier(
     ClassPredictionsMixin,
+    ConvRepresentationMixin,
     DescentMixin,
     DocumentationLinkMixin,
     ClassNamePrefixFeaturesOutMixin,

@@ -187,8 +187,21 @@ class ClassPredictionsMixin:
         scores = _check_scores(self._scores(X, tasks))
         return softmax(class_scores(scores), axis=1)
 
-    def _source_probabilities(self, X: Any) -> np.ndarray:
-        """Features for a probe: (n_samples, n_heads * n_classes), or one for two."""
+    def source_probabilities(self, X: Any) -> np.ndarray:
+        """Probabilities of the classes by all heads, as features of a probe.
+
+        Parameters
+        ----------
+        X : array-like
+            Inputs, as in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_heads * n_classes), or (n_samples, n_heads)
+            Of two classes that of the second. There is a single head unless
+            ``head="per_task"``.
+        """
+        check_is_fitted(self)
         scores = self._head_scores(X)
         if scores.shape[2] == 1:
             return expit(scores[:, :, 0])

@@ -36,6 +36,7 @@ from mtrl_sklearn._relu.features import (
 from mtrl_sklearn._relu.network import ReLUNetwork
 from mtrl_sklearn._relu.options import resolve_options
 from mtrl_sklearn._relu.predictions import TaskPredictionsMixin, mean_roc_auc
+from mtrl_sklearn._relu.representation import ReLURepresentationMixin
 from mtrl_sklearn._relu.solution import (
     FirstLayer,
     Heads,
@@ -48,12 +49,15 @@ from mtrl_sklearn._training.checkpoint import Checkpoint
 from mtrl_sklearn._training.estimator import DescentMixin, last_good_state, unite_rows
 from mtrl_sklearn._training.job import FitJob
 from mtrl_sklearn._training.net import kind_of_callback, watches_batches
+from mtrl_sklearn._training.saving import saveable
 from mtrl_sklearn._version import DocumentationLinkMixin
 from mtrl_sklearn._warnings import is_within_another_call, warn_user
 
 
+@saveable
 class MultiTaskReLURepresentation(
     TaskPredictionsMixin,
+    ReLURepresentationMixin,
     DescentMixin,
     DocumentationLinkMixin,
     ClassNamePrefixFeaturesOutMixin,

@@ -151,8 +151,20 @@ class TaskPredictionsMixin:
             return expit(np.hstack([-scores, scores]))
         return softmax(log_expit(scores), axis=1)  # one-vs-rest, normalised
 
-    def _source_probabilities(self, X: Any) -> np.ndarray:
-        """Features for a probe, of shape (n_samples, n_tasks)."""
+    def source_probabilities(self, X: Any) -> np.ndarray:
+        """Probabilities of the source tasks, as features of a probe.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_tasks)
+            Of each binary task, one-vs-rest where a column has more than two classes;
+            with ``loss="hinge"`` squashed scores, which are no probabilities.
+        """
+        check_is_fitted(self)
         return self._task_scores(X, finish=expit)
 
     def predict(self, X):

@@ -1,5 +1,6 @@
 """What all displays share: axes, the check of an estimator, colours, ticks."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -53,19 +54,45 @@ def get_axes(
     return plt.subplots(figsize=figsize, layout=layout)[1]
 
 
-def check_estimator(estimator: Any, name: str, *kinds: type) -> None:
-    """Raise where an estimator is of another kind, or not fitted."""
-    if not isinstance(estimator, kinds):
-        came = type(estimator).__name__
-        if isinstance(estimator, type):
-            came = f"the class {estimator.__name__}"
+def check_estimator(
+    estimator: Any, name: str, example: str, attributes: Sequence[str]
+) -> None:
+    """Raise unless an estimator is a fitted network with what is plotted of it.
+
+    Parameters
+    ----------
+    estimator : object
+    name : str
+        Of the argument.
+    example : str
+        Estimators that have the attributes, in words.
+    attributes : sequence of str
+        Fitted attributes that are read.
+
+    Raises
+    ------
+    TypeError
+        If it is no `Representation`, or lacks an attribute.
+    NotFittedError
+        If it is not fitted.
+    """
+    came = type(estimator).__name__
+    if isinstance(estimator, type):
+        came = f"the class {estimator.__name__}"
+    # of the type: FrozenEstimator passes on what its estimator has
+    is_network = hasattr(type(estimator), "source_probabilities")
+    lacks = ""
+    if is_network:
+        check_is_fitted(estimator)
+        missing = [a for a in attributes if not hasattr(estimator, a)]
+        lacks = f", which lacks {' and '.join(missing)}" if missing else ""
+    if lacks or not is_network:
         raise TypeError(
-            f"{name} should be a {' or a '.join(kind.__name__ for kind in kinds)}, got "
-            f"{came}. Pass the fitted estimator itself: of a pipeline its step, such "
-            "as pipeline[0], of a FrozenEstimator its .estimator, of a search its "
-            ".best_estimator_."
+            f"{name} should be a {example}, or another network with "
+            f"{' and '.join(attributes)}, got {came}{lacks}. Pass the fitted estimator "
+            "itself: of a pipeline its step, such as pipeline[0], of a FrozenEstimator "
+            "its .estimator, of a search its .best_estimator_."
         )
-    check_is_fitted(estimator)
 
 
 def check_count(value: Any, name: str, largest: float = np.inf) -> None:

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
 from mtrl_sklearn._arrays.validation import naming_numbers
-from mtrl_sklearn._conv.estimator import ConvMultiTaskClassifier
+from mtrl_sklearn._training.representation import Representation
 from mtrl_sklearn.metrics import SILENT
 from mtrl_sklearn.plotting._common import (
     BLUE,
@@ -121,7 +121,7 @@ class FilterDisplay:
     @classmethod
     def from_estimator(
         cls,
-        classifier: ConvMultiTaskClassifier,
+        classifier: Representation,
         *,
         n_filters: int = 32,
         ax: "Axes | None" = None,
@@ -131,7 +131,7 @@ class FilterDisplay:
         Parameters
         ----------
         classifier : ConvMultiTaskClassifier
-            Fitted.
+            Fitted; or another `Representation` with ``filters_`` and ``input_shape_``.
         n_filters : int, default=32
             Largest number of filters that are shown.
         ax : matplotlib Axes, default=None
@@ -146,16 +146,17 @@ class FilterDisplay:
         ImportError
             If matplotlib is not installed.
         TypeError
-            If it is another kind of estimator.
+            If it is an estimator without these.
         NotFittedError
             If it is not fitted.
         ValueError
             If ``n_filters`` is below 1.
         """
         require_matplotlib(f"{cls.__name__}.from_estimator")
-        check_estimator(classifier, "classifier", ConvMultiTaskClassifier)
-        kind = KINDS[len(classifier.input_shape_)]
-        return cls(classifier.filters_, kind=kind, n_filters=n_filters).plot(ax)
+        attributes = ("filters_", "input_shape_")
+        check_estimator(classifier, "classifier", "ConvMultiTaskClassifier", attributes)
+        filters, shape = (getattr(classifier, name) for name in attributes)
+        return cls(filters, kind=KINDS[len(shape)], n_filters=n_filters).plot(ax)
 
     def plot(self, ax: "Axes | None" = None) -> "FilterDisplay":
         """Draw the filters.

@@ -7,8 +7,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
 from mtrl_sklearn._arrays.validation import naming_numbers
-from mtrl_sklearn._conv.estimator import ConvMultiTaskClassifier
-from mtrl_sklearn._relu.estimator import MultiTaskReLURepresentation
+from mtrl_sklearn._training.representation import Representation
 from mtrl_sklearn.plotting._common import (
     BLUE,
     VERMILLION,
@@ -103,7 +102,7 @@ class LossCurveDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: MultiTaskReLURepresentation | ConvMultiTaskClassifier,
+        estimator: Representation,
         *,
         ax: "Axes | None" = None,
     ) -> "LossCurveDisplay":
@@ -112,7 +111,9 @@ class LossCurveDisplay:
         Parameters
         ----------
         estimator : MultiTaskReLURepresentation or ConvMultiTaskClassifier
-            Fitted. Validation scores are there with ``early_stopping=True``.
+            Fitted; or another `Representation` with ``loss_curve_``, and where there
+            are any ``validation_scores_``, ``validation_name`` and ``epoch_name``.
+            Validation scores are there with ``early_stopping=True``.
         ax : matplotlib Axes, default=None
             Axes to draw on. None makes a figure.
 
@@ -125,27 +126,23 @@ class LossCurveDisplay:
         ImportError
             If matplotlib is not installed.
         TypeError
-            If it is another kind of estimator.
+            If it is an estimator without these.
         NotFittedError
             If it is not fitted.
         """
         require_matplotlib(f"{cls.__name__}.from_estimator")
-        check_estimator(
-            estimator, "estimator", MultiTaskReLURepresentation, ConvMultiTaskClassifier
-        )
-        is_relu = isinstance(estimator, MultiTaskReLURepresentation)
-        one_step = is_relu and estimator.algorithm == "one_step"
+        example = "MultiTaskReLURepresentation or a ConvMultiTaskClassifier"
+        check_estimator(estimator, "estimator", example, ["loss_curve_"])
+        losses = estimator.loss_curve_  # type: ignore[attr-defined]
         scores = getattr(estimator, "validation_scores_", None)
-        if scores is not None and len(scores) != len(estimator.loss_curve_):
+        if scores is not None and len(scores) != len(losses):
             # Some of the fits that a warm start joins held nothing out.
             scores = None
         return cls(
-            estimator.loss_curve_,
+            losses,
             validation_scores=scores,
-            validation_name="ROC-AUC on held-out rows"
-            if is_relu
-            else "held-out log-probability",
-            epoch_name="repetition of the one step" if one_step else "epoch",
+            validation_name=getattr(estimator, "validation_name", "validation score"),
+            epoch_name=getattr(estimator, "epoch_name", "epoch"),
         ).plot(ax)
 
     def plot(self, ax: "Axes | None" = None) -> "LossCurveDisplay":

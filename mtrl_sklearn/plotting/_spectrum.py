@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
 from mtrl_sklearn._arrays.validation import naming_numbers
-from mtrl_sklearn._relu.estimator import MultiTaskReLURepresentation
+from mtrl_sklearn._training.representation import Representation
 from mtrl_sklearn.plotting._common import (
     BLUE,
     GREY,
@@ -93,7 +93,7 @@ class SpectrumDisplay:
     @classmethod
     def from_estimator(
         cls,
-        representation: MultiTaskReLURepresentation,
+        representation: Representation,
         *,
         ax: "Axes | None" = None,
     ) -> "SpectrumDisplay":
@@ -102,7 +102,8 @@ class SpectrumDisplay:
         Parameters
         ----------
         representation : MultiTaskReLURepresentation
-            Fitted.
+            Fitted; or another `Representation` with ``singular_values_`` and
+            ``n_components_``.
         ax : matplotlib Axes, default=None
             Axes to draw on. None makes a figure.
 
@@ -115,15 +116,16 @@ class SpectrumDisplay:
         ImportError
             If matplotlib is not installed.
         TypeError
-            If it is another kind of estimator.
+            If it is an estimator without these.
         NotFittedError
             If it is not fitted.
         """
         require_matplotlib(f"{cls.__name__}.from_estimator")
-        check_estimator(representation, "representation", MultiTaskReLURepresentation)
-        return cls(representation.singular_values_, representation.n_components_).plot(
-            ax
-        )
+        attributes = ("singular_values_", "n_components_")
+        example = "MultiTaskReLURepresentation"
+        check_estimator(representation, "representation", example, attributes)
+        values, rank = (getattr(representation, name) for name in attributes)
+        return cls(values, rank).plot(ax)
 
     def plot(self, ax: "Axes | None" = None) -> "SpectrumDisplay":
         """Draw the spectrum.

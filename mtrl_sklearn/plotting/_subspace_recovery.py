@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
 from mtrl_sklearn._arrays.validation import naming_numbers
-from mtrl_sklearn._relu.estimator import MultiTaskReLURepresentation
+from mtrl_sklearn._training.representation import Representation
 from mtrl_sklearn.metrics import principal_angles
 from mtrl_sklearn.plotting._common import (
     check_estimator,
@@ -175,7 +175,8 @@ class SubspaceRecoveryDisplay:
         Parameters
         ----------
         estimators : sequence of MultiTaskReLURepresentation, or of sequences of them
-            Fitted: one for each entry of ``x``, or as many repeats for each.
+            Fitted: one for each entry of ``x``, or as many repeats for each. Another
+            `Representation` needs ``components_`` and ``n_features_in_``.
         components : array-like of shape (n_components, n_features)
             The true directions, as rows.
         x : array-like of shape (n_x,)
@@ -196,7 +197,7 @@ class SubspaceRecoveryDisplay:
         ImportError
             If matplotlib is not installed.
         TypeError
-            If one is another kind of estimator.
+            If one is an estimator without these.
         NotFittedError
             If one is not fitted.
         ValueError
@@ -234,7 +235,7 @@ class SubspaceRecoveryDisplay:
     @classmethod
     def from_estimator(
         cls,
-        representation: MultiTaskReLURepresentation,
+        representation: Representation,
         components: ArrayLike,
         *,
         ax: "Axes | None" = None,
@@ -244,7 +245,8 @@ class SubspaceRecoveryDisplay:
         Parameters
         ----------
         representation : MultiTaskReLURepresentation
-            Fitted.
+            Fitted; or another `Representation` with ``components_`` and
+            ``n_features_in_``.
         components : array-like of shape (n_components, n_features)
             The true directions, as rows.
         ax : matplotlib Axes, default=None
@@ -259,7 +261,7 @@ class SubspaceRecoveryDisplay:
         ImportError
             If matplotlib is not installed.
         TypeError
-            If it is another kind of estimator.
+            If it is an estimator without these.
         NotFittedError
             If it is not fitted.
         ValueError
@@ -310,20 +312,22 @@ class SubspaceRecoveryDisplay:
 
 
 def _angles(
-    representation: MultiTaskReLURepresentation, components: ArrayLike, name: str
+    representation: Representation, components: ArrayLike, name: str
 ) -> np.ndarray:
     """Principal angles in radians, ascending, as many as there are true directions.
 
     The leading right singular vectors of the hidden weights are the ``components_``.
     """
-    check_estimator(representation, name, MultiTaskReLURepresentation)
+    attributes = ("components_", "n_features_in_")
+    check_estimator(representation, name, "MultiTaskReLURepresentation", attributes)
+    basis, n_features = (getattr(representation, name) for name in attributes)
     with naming_numbers(components, "components") as given:
         true = check_array(given, dtype=np.float64, input_name="components")
-    if true.shape[1] != representation.n_features_in_:
+    if true.shape[1] != n_features:
         raise ValueError(
             f"components has {true.shape[1]} features, but {name} was fitted on "
-            f"{representation.n_features_in_}. Pass the true directions as rows."
+            f"{n_features}. Pass the true directions as rows."
         )
     n_true = np.linalg.matrix_rank(true)
-    found = principal_angles(representation.components_[:n_true], true)
+    found = principal_angles(basis[:n_true], true)
     return np.pad(found, (0, n_true - len(found)), constant_values=np.pi / 2)

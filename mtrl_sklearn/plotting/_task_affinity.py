@@ -10,7 +10,7 @@ from scipy.spatial.distance import squareform
 from sklearn.utils import check_array
 
 from mtrl_sklearn._arrays.validation import naming_numbers
-from mtrl_sklearn._relu.estimator import MultiTaskReLURepresentation
+from mtrl_sklearn._training.representation import Representation
 from mtrl_sklearn.plotting._common import (
     DIVERGING,
     check_estimator,
@@ -134,7 +134,7 @@ class TaskAffinityDisplay:
     @classmethod
     def from_estimator(
         cls,
-        representation: MultiTaskReLURepresentation,
+        representation: Representation,
         *,
         ax: "Axes | None" = None,
     ) -> "TaskAffinityDisplay":
@@ -143,7 +143,7 @@ class TaskAffinityDisplay:
         Parameters
         ----------
         representation : MultiTaskReLURepresentation
-            Fitted.
+            Fitted; or another `Representation` with ``task_names_``.
         ax : matplotlib Axes, default=None
             Axes to draw on. None makes a figure.
 
@@ -156,16 +156,19 @@ class TaskAffinityDisplay:
         ImportError
             If matplotlib is not installed.
         TypeError
-            If it is another kind of estimator.
+            If it is an estimator without these.
         NotFittedError
             If it is not fitted.
         """
         require_matplotlib(f"{cls.__name__}.from_estimator")
-        check_estimator(representation, "representation", MultiTaskReLURepresentation)
+        attributes = ("task_names_", "task_covariance")
+        example = "MultiTaskReLURepresentation"
+        check_estimator(representation, "representation", example, attributes)
         from mtrl_sklearn.probing import task_affinity
 
         affinity = task_affinity(representation)
-        return cls(affinity, task_names=representation.task_names_.tolist()).plot(ax)
+        names = list(getattr(representation, attributes[0]))
+        return cls(affinity, task_names=names).plot(ax)
 
     def plot(self, ax: "Axes | None" = None) -> "TaskAffinityDisplay":
         """Draw the heat map.

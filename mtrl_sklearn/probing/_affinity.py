@@ -1,14 +1,10 @@
 """Similarity of tasks, from their heads and from their labels."""
 
-from typing import Any
-
 import numpy as np
 from sklearn.utils.validation import _num_samples
 
 from mtrl_sklearn._arrays.validation import naming_numbers
-from mtrl_sklearn._conv.estimator import ConvMultiTaskClassifier
 from mtrl_sklearn._labels.encoding import learn_encoding
-from mtrl_sklearn._relu.estimator import MultiTaskReLURepresentation
 from mtrl_sklearn._warnings import warn_user
 from mtrl_sklearn.probing._blocks import open_representation
 
@@ -34,14 +30,15 @@ def task_affinity(representation, X=None, Y=None):
 
     Parameters
     ----------
-    representation : fitted MultiTaskReLURepresentation or ConvMultiTaskClassifier
-        The latter with ``head="per_task"``. Pipelines and `FrozenEstimator` are looked
-        into.
+    representation : fitted Representation
+        A `MultiTaskReLURepresentation`, a `ConvMultiTaskClassifier` with
+        ``head="per_task"``, or another one with a method ``task_covariance``. Pipelines
+        and `FrozenEstimator` are looked into.
     X : array-like, default=None
         Rows that show how hidden features vary together; labels are not needed. A
         convolutional network needs them.
     Y : array-like of shape (n_samples, n_outputs), default=None
-        Labels as in fit of a ReLU representation. Where n rows have both labels of two
+        Labels as in fit, where tasks share rows. Where n rows have both labels of two
         tasks, their `label_agreement` enters with weight n / (n + 30).
 
     Returns
@@ -73,34 +70,22 @@ def task_affinity(representation, X=None, Y=None):
                 f"X has {n_samples} row, in which nothing varies. Pass at least 2."
             )
     estimator, inputs = open_representation(representation, X)
-    if isinstance(estimator, ConvMultiTaskClassifier):
-        covariance = _conv_covariance(estimator, inputs)
-    elif isinstance(estimator, MultiTaskReLURepresentation):
-        heads = estimator.task_coef_.astype(np.float64)
-        if X is None:
-            W = estimator.hidden_weights_.astype(np.float64)
-            S = relu_covariance(
-                W / (np.abs(W).max() or 1)
-            )  # so that squares stay in range
-            covariance = heads @ S @ heads.T
-        else:
-            scores = estimator._task_scores(inputs).astype(np.float64)
-            centred = scores - scores.mean(axis=0)
-            covariance = centred.T @ centred
-    else:
+    name = type(estimator).__name__
+    if not hasattr(estimator, "task_covariance"):
         raise TypeError(
-            "representation should be a fitted MultiTaskReLURepresentation or "
-            f"ConvMultiTaskClassifier, got {type(estimator).__name__}."
+            "representation should be a fitted MultiTaskReLURepresentation, "
+            f"ConvMultiTaskClassifier or another Representation, got {name}, which "
+            "lacks a method task_covariance."
         )
-    affinity = _correlation(covariance)
+    affinity = _correlation(estimator.task_covariance(inputs))
     if Y is None:
         return affinity
-    if not isinstance(estimator, MultiTaskReLURepresentation):
+    if not hasattr(estimator, "label_signs"):
         raise ValueError(
-            "Y is for tasks that share rows; rows of a ConvMultiTaskClassifier belong "
-            "to one task each. Pass Y=None."
+            f"Y is for tasks that share rows; {name} lacks a method label_signs, as "
+            "where rows belong to one task each. Pass Y=None."
         )
-    signs = estimator._label_encoding().encode(Y)
+    signs = estimator.label_signs(Y)
     n_both = _common_rows(signs)
     share = n_both / (n_both + TRUSTED_ROWS)
     agreement = sign_agreement(signs)
@@ -178,40 +163,6 @@ def sign_agreement(signs: np.ndarray) -> np.ndarray:
     agreement = np.where((n_both > 1) & varies, np.clip(agreement, -1, 1), np.nan)
     np.fill_diagonal(agreement, 1)
     return agreement
-
-
-def relu_covariance(W: np.ndarray) -> np.ndarray:
-    """Covariance of ``relu(W x)`` for x ~ N(0, I), of shape (n_hidden, n_hidden).
-
-    Parameters
-    ----------
-    W : ndarray of shape (n_hidden, n_features)
-    """
-    norms = np.linalg.norm(W, axis=1)
-    products = np.outer(norms, norms)
-    cosine = np.divide(
-        W @ W.T, products, out=np.zeros_like(products), where=products > 0
-    )
-    angle = np.arccos(np.clip(cosine, -1, 1))
-    moment = np.sin(angle) + (np.pi - angle) * np.cos(angle)
-    return products * (moment - 1) / (2 * np.pi)
-
-
-def _conv_covariance(estimator: ConvMultiTaskClassifier, X: Any) -> np.ndarray:
-    """Covariance of the scores of tasks, summed over classes."""
-    if estimator._head_ != "per_task":
-        raise ValueError(
-            f"task_affinity compares heads, but head={estimator._head_!r} is one for "
-            "all tasks. Fit with head='per_task'."
-        )
-    if X is None:
-        raise ValueError(
-            "task_affinity needs X for a convolutional network: pass rows, with or "
-            "without labels."
-        )
-    scores = estimator._head_scores(X).astype(np.float64)
-    centred = scores - scores.mean(axis=0)
-    return np.einsum("isc,itc->st", centred, centred) / len(scores)
 
 
 def _common_rows(signs: np.ndarray) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Blocks of features that a probe of a new task can see."""
 
-import math
 from collections.abc import Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass
@@ -14,9 +13,9 @@ from sklearn.utils import indexable
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from mtrl_sklearn._arrays.conversion import dense_remedy, read_sparse
-from mtrl_sklearn._arrays.validation import naming_numbers
+from mtrl_sklearn._arrays.validation import flatten_rows, naming_numbers
 
-BLOCKS = ("hidden", "scores", "inputs")
+BLOCKS = ("hidden", "probabilities", "inputs")
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Blocks:
     """
 
     hidden: np.ndarray | None  # (n_samples, n_hidden): what `transform` returns
-    scores: np.ndarray | None  # (n_samples, n_source): source-task probabilities
+    probabilities: np.ndarray | None  # (n_samples, n_source): of source tasks
     inputs: np.ndarray | None  # (n_samples, n_features)
 
     @property
@@ -61,8 +60,8 @@ def open_representation(representation: Any, X: Any) -> tuple[Any, Any]:
     Returns
     -------
     estimator : fitted transformer
-        Of a pipeline the last step that is of this package, with the steps after it if
-        there are any; else the last step.
+        Of a pipeline the last step that is a `Representation`, with the steps after it
+        if there are any; else the last step.
     X : array-like or None
         Output of the steps before it.
     """
@@ -86,13 +85,13 @@ def open_representation(representation: Any, X: Any) -> tuple[Any, Any]:
 
 
 def has_source_tasks(estimator: Any) -> bool:
-    """Whether it is, or holds frozen, an estimator of this package."""
-    return hasattr(unfreeze(estimator), "_source_probabilities")
+    """Whether it is, or holds frozen, a `Representation`, with source tasks."""
+    return hasattr(unfreeze(estimator), "source_probabilities")
 
 
 def reads_single_rows(estimator: Any) -> bool:
     """Whether features of a row do not depend on the rows that come with it."""
-    return hasattr(estimator, "_source_probabilities")
+    return hasattr(estimator, "source_probabilities")
 
 
 def first_step(estimator: Any) -> Any:
@@ -117,9 +116,9 @@ def pin(representation: Any) -> Any:
     Returns
     -------
     fitted transformer or None
-        Not frozen. Networks of this package share their arrays with the original, which
-        replaces them and never changes them; others may change theirs in place, so all
-        of them is copied.
+        Not frozen. One with a method ``snapshot`` shares its arrays with the original,
+        which replaces them and never changes them; others may change theirs in place,
+        so all of them is copied.
 
     Raises
     ------
@@ -131,10 +130,8 @@ def pin(representation: Any) -> Any:
         twin = copy(representation)
         twin.steps = [(name, pin(step)) for name, step in representation.steps]
         return twin
-    if has_source_tasks(representation):
-        twin = copy(representation)
-        twin.callbacks = None  # of a fit, which there will be none of
-        return twin
+    if hasattr(representation, "snapshot"):
+        return representation.snapshot()
     try:
         return deepcopy(representation)
     except TypeError as error:
@@ -154,12 +151,12 @@ def compute_blocks(
     Parameters
     ----------
     estimator : fitted transformer
-        As `open_representation` returns it. Only those of this package have scores of
-        source tasks.
+        As `open_representation` returns it. Only a `Representation` has probabilities
+        of source tasks.
     X : array-like
         What it accepts; rows along the first axis.
     names : sequence of str
-        Blocks to compute, of "hidden", "scores" and "inputs".
+        Blocks to compute, of "hidden", "probabilities" and "inputs".
     empty : bool, default=False
         Whether X may have no rows.
 
@@ -168,12 +165,12 @@ def compute_blocks(
     Blocks
         Two-dimensional arrays of floats.
     """
-    first, scores = first_step(estimator), None
-    if "scores" in names and has_source_tasks(first):
-        scores = first._source_probabilities(X)
+    first, probabilities = first_step(estimator), None
+    if "probabilities" in names and has_source_tasks(first):
+        probabilities = first.source_probabilities(X)
     return Blocks(
         as_rows(estimator.transform(X), empty) if "hidden" in names else None,
-        scores,
+        probabilities,
         as_rows(X, empty) if "inputs" in names else None,
     )
 
@@ -198,15 +195,7 @@ def rows_differ(X: Any) -> bool:
 def as_rows(X: Any, empty: bool = False) -> np.ndarray:
     """Inputs of any shape as finite floats of shape (n_samples, n_features)."""
     refuse_sparse(X)
-    with naming_numbers(X, "X") as rows:
-        X = check_array(
-            rows,
-            dtype=[np.float64, np.float32],
-            allow_nd=True,
-            ensure_min_samples=0 if empty else 1,
-            input_name="X",
-        )
-    return X.reshape(len(X), math.prod(X.shape[1:]))
+    return flatten_rows(X, empty)
 
 
 def refuse_sparse(X: Any) -> None:

@@ -1,6 +1,5 @@
 """Kinds of features that compete in a probe, and their scores."""
 
-from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,19 +10,23 @@ from sklearn.utils import _safe_indexing
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from mtrl_sklearn._conv.estimator import ConvMultiTaskClassifier
 from mtrl_sklearn._group import alone
+from mtrl_sklearn._training.random_features import random_features
 from mtrl_sklearn.probing._blocks import (
     Blocks,
     as_rows,
     compute_blocks,
     first_step,
     open_representation,
+    refuse_sparse,
 )
 from mtrl_sklearn.probing._draws import Split, draw_rows
 from mtrl_sklearn.probing._linear_probe import LinearProbe
 
 BASELINES = ("raw", "random")
+
+# Units of a random layer in place of a transformer that has no hidden ones.
+OTHER_WIDTH = 512
 
 
 class Contender(NamedTuple):
@@ -63,9 +66,8 @@ def list_contenders(
     estimator, inputs = open_representation(representation, X)
     ours, plain = probe, probe
     features: Any
-    if isinstance(probe, LinearProbe):
-        ours = clone(probe).set_params(representation=representation)
-        plain = LinearProbe(C=probe.C)
+    if sees_blocks(probe):
+        ours, plain = probe.with_representation(representation), probe.of_plain_rows()
         features = X if probe.fine_tune else compute_blocks(estimator, inputs)
     else:
         features = as_rows(estimator.transform(inputs))
@@ -73,7 +75,7 @@ def list_contenders(
     for name in baselines:
         is_raw = name == "raw"
         features = (
-            as_rows(inputs) if is_raw else random_features(estimator, inputs, seed)
+            as_rows(inputs) if is_raw else _untrained_features(estimator, inputs, seed)
         )
         contenders.append(Contender(name, features, plain))
     return contenders
@@ -81,22 +83,22 @@ def list_contenders(
 
 def sees_blocks(probe: Any) -> bool:
     """Whether a probe compares features with raw inputs; None is one that does."""
-    return probe is None or isinstance(probe, LinearProbe)
+    return probe is None or hasattr(probe, "with_representation")
 
 
 def check_probe(probe: Any, scoring: Any) -> None:
     """Refuse parameters of a probe, or a scorer, before anything is trained."""
     probe = LinearProbe() if probe is None else probe
-    if isinstance(probe, LinearProbe):
-        probe._validate_params()
+    if hasattr(probe, "check_parameters"):
+        probe.check_parameters()
     check_scoring(probe, scoring)
 
 
 def _check_probe(probe: Any, representation: Any) -> None:
     """Refuse a probe with a representation of its own: it would act on features."""
     inner = probe.get_params().values() if hasattr(probe, "get_params") else ()
-    own = [p.representation for p in inner if isinstance(p, LinearProbe)]
-    if isinstance(probe, LinearProbe):
+    own = [p.representation for p in inner if p is not None and sees_blocks(p)]
+    if sees_blocks(probe):
         own = [None if probe.representation is representation else probe.representation]
     if any(held is not None for held in own):
         raise ValueError(
@@ -106,25 +108,21 @@ def _check_probe(probe: Any, representation: Any) -> None:
         )
 
 
-def random_features(estimator: Any, X: Any, seed: int) -> np.ndarray:
+def _untrained_features(estimator: Any, X: Any, seed: int) -> np.ndarray:
     """Features of the same network, or of a ReLU layer as wide, that was never trained.
 
-    Weights are Gaussian. Inputs are centred, each by its mean over all rows or, for
-    filters of power 1, all by one number.
+    Parameters
+    ----------
+    estimator : fitted transformer
+    X : array-like
+    seed : int
     """
-    rng = np.random.default_rng(seed)
-    rows = as_rows(X)
+    refuse_sparse(X)
     estimator = first_step(estimator)
-    if isinstance(estimator, ConvMultiTaskClassifier):
-        twin = copy(estimator)
-        twin.filters_ = rng.standard_normal(estimator.filters_.shape)
-        mean = rows.mean(dtype=float) / estimator.scale_ if estimator.power_ == 1 else 0
-        twin.biases_ = -mean * twin.filters_.reshape(len(twin.filters_), -1).sum(axis=1)
-        return as_rows(twin.transform(X))
-    n_hidden = getattr(estimator, "n_hidden", 512)
-    W = rng.standard_normal((n_hidden, rows.shape[1])).astype(rows.dtype)
-    hidden = (rows - rows.mean(axis=0)) @ W.T
-    return np.maximum(hidden, 0, out=hidden)
+    if hasattr(estimator, "untrained_features"):
+        return estimator.untrained_features(X, seed)
+    n_hidden = getattr(estimator, "n_hidden", OTHER_WIDTH)
+    return random_features(as_rows(X), n_hidden, seed)
 
 
 def score_contenders(

@@ -1,22 +1,14 @@
 """Both layers trained on a new task, from a linear probe on."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, softplus
 
-from mtrl_sklearn._arrays.conversion import as_numpy
-from mtrl_sklearn._conv.estimator import ConvMultiTaskClassifier
-from mtrl_sklearn._conv.gradients import pool_responses
-from mtrl_sklearn._relu.estimator import MultiTaskReLURepresentation
-from mtrl_sklearn.probing._ridge_logistic import (
-    LinearModel,
-    block_scale,
-    block_scales,
-)
+from mtrl_sklearn._training.representation import TrainableLayer
+from mtrl_sklearn.probing._ridge_logistic import LinearModel, block_scales
 
 # Penalty on the squared relative change of the first layer, per hidden unit. With less
 # of it few labels spoil the layer; many labels overcome it.
@@ -24,101 +16,32 @@ STIFFNESS = 100.0
 MAX_ITER = 100
 
 
-class FirstLayer(NamedTuple):
-    """What is trained of a representation, and the features that follow from it.
-
-    Inputs are centred and scaled, so that nothing depends on their units or origin.
-    """
-
-    weights: Tensor  # (n_hidden, n_inputs of a unit)
-    biases: Tensor | None  # (n_hidden,)
-    features: Callable[[Tensor, Tensor], Tensor]  # to (n_samples, n_features)
-    restore: Callable[[Tensor, Tensor], dict[str, np.ndarray]]  # fitted attributes
-
-
-def open_first_layer(estimator: Any, X: Any) -> FirstLayer:
-    """The first layer of an estimator of this package, at given rows.
+def open_first_layer(estimator: Any, X: Any) -> TrainableLayer:
+    """The first layer of a network, at given rows.
 
     Parameters
     ----------
-    estimator : fitted MultiTaskReLURepresentation or ConvMultiTaskClassifier
+    estimator : fitted Representation
     X : array-like
         What it accepts.
 
     Raises
     ------
     TypeError
-        For any other estimator.
-    ValueError
-        If the representation does not return hidden features.
+        If it has none that can be trained.
     """
-    if isinstance(estimator, MultiTaskReLURepresentation):
-        if estimator.output != "hidden":
-            raise ValueError(
-                f"fine_tune=True trains hidden features, but the representation has "
-                f"output={estimator.output!r}. Set output='hidden'."
-            )
-        return _open_relu(estimator, np.asarray(as_numpy(X, "X"), dtype=np.float64))
-    if isinstance(estimator, ConvMultiTaskClassifier):
-        return _open_conv(estimator, estimator._read_rows(X).astype(np.float64))
-    raise TypeError(
-        "fine_tune=True needs a MultiTaskReLURepresentation or a "
-        "ConvMultiTaskClassifier, alone or at the end of a pipeline, got "
-        f"{type(estimator).__name__}. Set fine_tune=False."
-    )
-
-
-def _open_relu(estimator: MultiTaskReLURepresentation, rows: np.ndarray) -> FirstLayer:
-    mean, scale = rows.mean(axis=0), block_scale(rows)
-    scale = scale if np.isfinite(scale) else 1.0
-    W, b = estimator.hidden_weights_.astype(float), estimator.hidden_biases_
-    inputs = torch.from_numpy((rows - mean) / scale)
-
-    def features(weights: Tensor, biases: Tensor) -> Tensor:
-        return torch.addmm(biases, inputs, weights.T).relu()
-
-    def restore(weights: Tensor, biases: Tensor) -> dict[str, np.ndarray]:
-        raw = weights.numpy() / scale
-        return {"hidden_weights_": raw, "hidden_biases_": biases.numpy() - raw @ mean}
-
-    return FirstLayer(
-        torch.from_numpy(W * scale), torch.from_numpy(b + W @ mean), features, restore
-    )
-
-
-def _open_conv(estimator: ConvMultiTaskClassifier, rows: np.ndarray) -> FirstLayer:
-    """Filters see inputs divided by ``scale_``; one number centres them if biases do.
-
-    Above power 1 the network is homogeneous: no biases, no centre.
-    """
-    shape, power = estimator.filters_.shape, estimator.power_
-    grid, scale = estimator._patch_grid(), estimator.scale_
-    centre = rows.mean() / scale if power == 1 else 0.0
-    W = estimator.filters_.astype(float).reshape(len(estimator.filters_), -1)
-    places, pool = (
-        torch.from_numpy(grid.places()),
-        torch.from_numpy(grid.pooling_matrix().astype(float)),
-    )
-    patches = grid.extract(torch.from_numpy(rows / scale - centre), places)
-
-    def features(weights: Tensor, biases: Tensor) -> Tensor:
-        return pool_responses(patches, weights, biases, pool, power).pooled
-
-    def restore(weights: Tensor, biases: Tensor) -> dict[str, np.ndarray]:
-        raw = weights.numpy()
-        found = {"filters_": raw.reshape(shape)}
-        if power == 1:
-            found["biases_"] = biases.numpy() - centre * raw.sum(axis=1)
-        return found
-
-    biases = torch.from_numpy(estimator.biases_ + centre * W.sum(axis=1))
-    return FirstLayer(
-        torch.from_numpy(W), biases if power == 1 else None, features, restore
-    )
+    if not hasattr(estimator, "first_layer"):
+        raise TypeError(
+            "fine_tune=True needs a MultiTaskReLURepresentation, a "
+            "ConvMultiTaskClassifier or another network with a method first_layer, "
+            "alone or at the end of a pipeline, got "
+            f"{type(estimator).__name__}. Set fine_tune=False."
+        )
+    return estimator.first_layer(X)
 
 
 def fine_tune(
-    layer: FirstLayer,
+    layer: TrainableLayer,
     blocks: dict[str, np.ndarray],
     codes: np.ndarray,
     model: LinearModel,
@@ -132,7 +55,7 @@ def fine_tune(
 
     Parameters
     ----------
-    layer : FirstLayer
+    layer : TrainableLayer
     blocks : dict of ndarrays of shape (n_samples, n_columns of the block)
         Features of the first layer as it was, "hidden" among them.
     codes : ndarray of shape (n_samples,)

@@ -1,7 +1,6 @@
 """LinearProbe: parameters, validation, documentation."""
 
 import math
-from copy import copy
 from dataclasses import replace
 from numbers import Real
 from typing import Any
@@ -23,9 +22,10 @@ from mtrl_sklearn._arrays.threads import blas_threads, fork_safe
 from mtrl_sklearn._arrays.validation import naming_numbers, validate_rows
 from mtrl_sklearn._labels.encoding import find_classes, find_codes, read_class_labels
 from mtrl_sklearn._training.estimator import last_good_state
+from mtrl_sklearn._training.representation import with_attributes
+from mtrl_sklearn._training.saving import saveable
 from mtrl_sklearn._version import DocumentationLinkMixin
 from mtrl_sklearn.probing._blocks import (
-    BLOCKS,
     Blocks,
     as_rows,
     compute_blocks,
@@ -39,14 +39,14 @@ from mtrl_sklearn.probing._blocks import (
 )
 from mtrl_sklearn.probing._fine_tune import fine_tune, open_first_layer
 from mtrl_sklearn.probing._ridge_logistic import LinearModel, fit_ridge_logistic
-from mtrl_sklearn.probing._settings import (
-    DEFAULT_C,
-    DEFAULT_WEIGHTS,
-    ProbeSettings,
-)
+from mtrl_sklearn.probing._saved_probe import SavedProbeMixin
+from mtrl_sklearn.probing._settings import ProbeSettings, resolve_settings
 
 
-class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
+@saveable
+class LinearProbe(
+    SavedProbeMixin, DocumentationLinkMixin, ClassifierMixin, BaseEstimator
+):
     r"""Linear classifier of a new task on a representation learned from other tasks.
 
     Logistic regression with a ridge penalty on up to three blocks of features: hidden
@@ -77,9 +77,9 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         Weights and strength by the number of labels, as `calibrate` learns them.
 
     weights : dict or "auto", default="auto"
-        Weight of each block, "hidden", "scores" and "inputs"; one left out counts 0.
-        "auto" takes those of ``settings``, or without any 0.25, 0.5 and 0.25. They are
-        divided by their sum over the blocks there are.
+        Weight of each block, "hidden", "probabilities" and "inputs"; one left out
+        counts 0. "auto" takes those of ``settings``, or without any 0.25, 0.5 and 0.25.
+        They are divided by their sum over the blocks there are.
 
     C : float or "auto", default="auto"
         Inverse strength of the penalty. "auto" is that of ``settings``, or without any
@@ -206,6 +206,30 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
             )
         return super().set_params(**params)
 
+    def with_representation(self, representation):
+        """A clone of the probe on another representation.
+
+        Parameters
+        ----------
+        representation : fitted transformer or None
+
+        Returns
+        -------
+        LinearProbe
+            Not fitted.
+        """
+        return clone(self).set_params(representation=representation)
+
+    def of_plain_rows(self):
+        """A probe of rows without a representation, to compare this one with.
+
+        Returns
+        -------
+        LinearProbe
+            Not fitted, with the same ``C`` and all else at its default.
+        """
+        return LinearProbe(C=self.C)
+
     @_fit_context(prefer_skip_nested_validation=True)
     @fork_safe()
     def fit(self, X, y):
@@ -240,7 +264,9 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
             check_consistent_length(blocks, labels)
             classes = find_classes(labels)
             codes = find_codes(labels, classes)
-            weights, C = self._resolve_settings(blocks, len(labels))
+            weights, C = resolve_settings(
+                self.weights, self.C, self.settings, blocks.present, len(labels)
+            )
             model = fit_ridge_logistic(blocks.present, codes, weights, C)
             first_layer = {}
             if self.fine_tune:
@@ -306,40 +332,9 @@ class LinearProbe(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         if not self.first_layer_ or "hidden" not in used:
             return compute_blocks(estimator, X, used, empty=True)
         used.remove("hidden")
-        tuned = copy(estimator)
-        vars(tuned).update(self.first_layer_)
+        tuned = with_attributes(estimator, self.first_layer_)
         hidden = as_rows(tuned.transform(X), empty=True)
         return replace(compute_blocks(estimator, X, used, empty=True), hidden=hidden)
-
-    def _resolve_settings(self, blocks, n_labels):
-        """Weights of the blocks there are, summing to 1, and C."""
-        weights, C = dict(DEFAULT_WEIGHTS), DEFAULT_C
-        if self.settings is not None:
-            weights, C = self.settings.at(n_labels)
-        if self.weights != "auto":
-            known = all(
-                name in BLOCKS and isinstance(value, Real) and 0 <= value < np.inf
-                for name, value in self.weights.items()
-            )
-            if not known:
-                raise ValueError(
-                    f"weights={self.weights!r} should map blocks of {list(BLOCKS)} to "
-                    "numbers of at least 0."
-                )
-            weights = {name: float(self.weights.get(name, 0)) for name in BLOCKS}
-        weights = {name: weights[name] for name in blocks.present}
-        if len(weights) == 1 and self.weights == "auto":
-            weights = dict.fromkeys(weights, 1.0)
-        largest = max(weights.values())
-        if not largest > 0:
-            raise ValueError(
-                f"weights={self.weights!r} and settings={self.settings!r} leave no "
-                f"block of features: there are {list(blocks.present)}. Give one of "
-                "them a positive weight."
-            )
-        total = sum(weight / largest for weight in weights.values())
-        weights = {name: w / largest / total for name, w in weights.items()}
-        return weights, C if self.C == "auto" else float(self.C)
 
     def _scores(self, X):
         """Scores of shape (n_samples, 1) or (n_samples, n_classes)."""

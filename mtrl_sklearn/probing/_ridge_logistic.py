@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from mtrl_sklearn._arrays.block_scale import block_scale
+
 
 class LinearModel(NamedTuple):
     """Scores ``sum_b X_b @ coef[b].T + intercept`` of raw blocks of features."""
@@ -32,25 +34,6 @@ def block_scales(blocks: dict[str, np.ndarray]) -> dict[str, float]:
     if "inputs" in blocks and np.isinf(block_scale(blocks["inputs"])):
         return dict.fromkeys(blocks, np.inf)
     return {name: block_scale(block) for name, block in blocks.items()}
-
-
-def block_scale(block: np.ndarray) -> float:
-    """Root of the mean squared norm of centred rows; inf where all rows are the same.
-
-    Values of a column are the same up to rounding errors of their type.
-    """
-    largest = float(np.abs(block).max())
-    if largest == 0:
-        return np.inf
-    rows = block.astype(np.float64) / largest  # so that squares stay in range
-    moved = rows - rows[0]  # of a constant exactly 0, which minus its mean is not
-    spread = np.abs(moved).max(axis=0)
-    varies = spread > 10 * np.finfo(block.dtype).eps * np.abs(rows).max(axis=0)
-    if not varies.any():
-        return np.inf
-    centred = (moved - moved.mean(axis=0))[:, varies] / spread[varies].max()
-    mean_square = np.square(centred).sum(axis=1).mean()
-    return float(largest * spread[varies].max() * np.sqrt(mean_square))
 
 
 def fit_ridge_logistic(

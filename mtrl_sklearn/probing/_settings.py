@@ -1,17 +1,25 @@
 """What a linear probe does with its features, as a function of the number of labels."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 import numpy as np
 
+from mtrl_sklearn._training.saving import saveable_settings
 from mtrl_sklearn.probing._blocks import BLOCKS
 
 # Where nobody calibrated: near the best fixed setting on assays, digits, yeast and
 # synthetic tasks alike (benchmarks/probe_quality.py).
-DEFAULT_WEIGHTS = {"hidden": 0.25, "scores": 0.5, "inputs": 0.25}
+DEFAULT_WEIGHTS = {"hidden": 0.25, "probabilities": 0.5, "inputs": 0.25}
 DEFAULT_C = 2.0
 
+# Names of blocks in files of earlier versions.
+RENAMED = {"scores": "probabilities"}
 
+
+@saveable_settings
 @dataclass(frozen=True)
 class ProbeSettings:
     """Weights of the blocks of features, and strength, by the number of labels.
@@ -25,8 +33,8 @@ class ProbeSettings:
     n_labels : tuple of int
         Ascending numbers of labels.
     weights : tuple of tuples of 3 floats
-        For each of them, weights of the blocks "hidden", "scores" and "inputs"; they
-        sum to 1.
+        For each of them, weights of the blocks "hidden", "probabilities" and
+        "inputs"; they sum to 1.
     C : tuple of float
         For each of them, the inverse strength of the ridge penalty.
 
@@ -36,10 +44,10 @@ class ProbeSettings:
     >>> settings = ProbeSettings((16, 64), ((0.2, 0.8, 0.0), (0.6, 0.2, 0.2)), (1, 4))
     >>> weights, C = settings.at(32)
     >>> {name: round(weight, 2) for name, weight in weights.items()}, round(C, 2)
-    ({'hidden': 0.4, 'scores': 0.5, 'inputs': 0.1}, 2.0)
+    ({'hidden': 0.4, 'probabilities': 0.5, 'inputs': 0.1}, 2.0)
     >>> print(settings)
-    16 labels: hidden 0.20, scores 0.80, inputs 0.00, C 1
-    64 labels: hidden 0.60, scores 0.20, inputs 0.20, C 4
+    16 labels: hidden 0.20, probabilities 0.80, inputs 0.00, C 1
+    64 labels: hidden 0.60, probabilities 0.20, inputs 0.20, C 4
     """
 
     n_labels: tuple[int, ...]
@@ -86,3 +94,74 @@ class ProbeSettings:
             shares = ", ".join(f"{name} {weight:.2f}" for name, weight in named)
             lines.append(f"{n_labels} labels: {shares}, C {C:.3g}")
         return "\n".join(lines)
+
+
+def resolve_settings(
+    weights: dict[str, Any] | str,
+    C: float | str,
+    settings: ProbeSettings | None,
+    present: Collection[str],
+    n_labels: int,
+) -> tuple[dict[str, float], float]:
+    """Weights of the blocks there are, summing to 1, and the strength C.
+
+    Parameters
+    ----------
+    weights : dict of float or "auto"
+    C : float or "auto"
+    settings : ProbeSettings or None
+        What "auto" stands for; None is the default.
+    present : collection of str
+        The blocks there are.
+    n_labels : int
+
+    Raises
+    ------
+    ValueError
+        If weights are of unknown blocks or no weights, or leave none of these.
+    """
+    chosen, strength = dict(DEFAULT_WEIGHTS), DEFAULT_C
+    if settings is not None:
+        chosen, strength = settings.at(n_labels)
+    if not isinstance(weights, str):
+        chosen = _read_weights(weights)
+    chosen = {name: chosen[name] for name in present}
+    if len(chosen) == 1 and isinstance(weights, str):
+        chosen = dict.fromkeys(chosen, 1.0)
+    largest = max(chosen.values())
+    if not largest > 0:
+        raise ValueError(
+            f"weights={weights!r} and settings={settings!r} leave no block of "
+            f"features: there are {list(present)}. Give one of them a positive weight."
+        )
+    total = sum(weight / largest for weight in chosen.values())
+    chosen = {name: w / largest / total for name, w in chosen.items()}
+    return chosen, strength if isinstance(C, str) else float(C)
+
+
+def _read_weights(weights: dict[str, Any]) -> dict[str, float]:
+    """A weight for each block, 0 where none was given."""
+    for old, new in RENAMED.items():
+        if old in weights:
+            raise ValueError(
+                f"weights={weights!r} names the block {old!r}, which is called "
+                f"{new!r}. Pass the weight of {new!r}."
+            )
+    known = all(name in BLOCKS and _is_weight(value) for name, value in weights.items())
+    if not known:
+        raise ValueError(
+            f"weights={weights!r} should map blocks of {list(BLOCKS)} to numbers of at "
+            "least 0."
+        )
+    return {name: float(weights.get(name, 0)) for name in BLOCKS}
+
+
+def _is_weight(value: Any) -> bool:
+    return isinstance(value, Real) and bool(0 <= float(value) < np.inf)
+
+
+def rename_blocks(found: Any) -> Any:
+    """A dict by blocks under the names of today, in its order; all else as it is."""
+    if not isinstance(found, dict):
+        return found
+    return {RENAMED.get(name, name): value for name, value in found.items()}

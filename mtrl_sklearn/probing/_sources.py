@@ -9,12 +9,10 @@ from scipy.spatial.distance import squareform
 from sklearn import get_config
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing
+from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils.validation import _get_feature_names
 
 from mtrl_sklearn._arrays.validation import naming_numbers
-from mtrl_sklearn._conv.estimator import ConvMultiTaskClassifier
-from mtrl_sklearn._conv.inputs import flatten_inputs
 from mtrl_sklearn._group import alone
 from mtrl_sklearn._labels.encoding import (
     LabelEncoding,
@@ -86,11 +84,8 @@ class SourceTasks(NamedTuple):
         rows : ndarray of shape (n_rows,)
         """
         estimator = _thaw(estimator)
-        if isinstance(estimator, ConvMultiTaskClassifier) and self.tasks is None:
-            raise ValueError(
-                "Rows of a ConvMultiTaskClassifier belong to one task each. Pass Y of "
-                "shape (n_samples,) and the task of each row as tasks=."
-            )
+        if self.tasks is None and has_source_tasks(estimator):
+            _refuse_columns(estimator)
         if self.tasks is not None:
             kept = self.encoding.outputs[~left_out]
             rows = rows[np.isin(self.tasks[rows], kept)]
@@ -129,8 +124,8 @@ def check_inputs(estimator: Any, X: Any) -> None:
         _get_feature_names(X)  # refuses those of two types
     if not head:
         as_rows(X)
-        if has_source_tasks(estimator):
-            flatten_inputs(X, getattr(estimator, "input_shape", ()), None)
+        if hasattr(estimator, "check_inputs"):
+            estimator.check_inputs(X)
     elif issparse(X):
         try:
             made = head.fit_transform(_safe_indexing(X, slice(N_TRIED)))
@@ -138,6 +133,15 @@ def check_inputs(estimator: Any, X: Any) -> None:
             return
         if issparse(made):
             as_rows(made)
+
+
+def _refuse_columns(estimator: Any) -> None:
+    """Refuse a column of labels per task, of a network that takes one label per row."""
+    if not get_tags(estimator).target_tags.multi_output:
+        raise ValueError(
+            f"Rows of a {type(estimator).__name__} belong to one task each. Pass Y of "
+            "shape (n_samples,) and the task of each row as tasks=."
+        )
 
 
 def _thaw(estimator: Any) -> Any:
@@ -150,7 +154,7 @@ def _thaw(estimator: Any) -> Any:
 
 
 def _name_learner(pipeline: Pipeline) -> str:
-    """The step that learns from source tasks: the last of this package, or the last."""
+    """The step that learns from source tasks, the last one if none is known to."""
     ours = [name for name, step in pipeline.steps if has_source_tasks(step)]
     return ours[-1] if ours else pipeline.steps[-1][0]
 

@@ -1,0 +1,188 @@
+"""What a fitted ReLU representation consists of, and the check that one is whole.
+
+How its arrays follow from the state that training goes on from is checked too: each is
+computed anew, or what defines it is, and agrees up to rounding.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import normalize
+
+from mtrl_sklearn._labels.encoding import LabelEncoding
+from mtrl_sklearn._training.fitted_forms import (
+    COMMON,
+    OPTIONAL,
+    SCALING,
+    Arrays,
+    adam,
+    agree,
+    check_arrays,
+    check_counts,
+    check_seed,
+    check_state,
+    demand,
+    demand_most,
+    demand_same,
+    take,
+)
+from mtrl_sklearn._training.fitted_values import check_kind
+from mtrl_sklearn._training.losses import log_odds
+
+RELU_PARAMETERS = {
+    "hidden_weights": "weight hidden features",
+    "hidden_biases": "weight hidden",
+    "task_coef": "weight tasks hidden",
+    "task_intercept": "weight tasks",
+}
+RELU = COMMON | {
+    **{f"{name}_": form for name, form in RELU_PARAMETERS.items()},
+    "components_": "weight components features",
+    "singular_values_": "spectrum values",
+    "n_positive_": "count tasks",
+    "n_negative_": "count tasks",
+    "task_names_": "label tasks",
+    "output_names_": "label outputs",
+}
+ONE_STEP = {
+    "start": "float hidden features",
+    "task_coef": "float tasks hidden",
+    "step": "float hidden features",
+}
+MOMENTS = {  # of features that are not negative
+    "moments.second": "moment hidden hidden",
+    "moments.positive": "moment tasks hidden",
+    "moments.negative": "moment tasks hidden",
+    "moments.n_positive": "moment tasks",
+    "moments.n_negative": "moment tasks",
+}
+
+N_DIRECTIONS = 4
+
+
+def check_relu(fitted: dict[str, Any]) -> None:
+    """Check the fitted attributes of a MultiTaskReLURepresentation.
+
+    Raises
+    ------
+    Refusal
+        If one is missing, unknown, of another type, dtype or shape, holds what no fit
+        gives it, or contradicts another one.
+    """
+    arrays, rest = dict(fitted), {}
+    for name in ("label_form_", "classes_", "_state_", "_seed_"):
+        rest[name] = take(arrays, name)
+    counts = {
+        "n_features_in_": "features",
+        "n_components_": "components",
+        "n_tasks_": "tasks",
+        "n_iter_": "epochs",
+    }
+    sizes = check_counts(arrays, counts)
+    check_arrays(arrays, RELU, sizes, OPTIONAL)
+    check_seed(rest["_seed_"])
+    most = min(sizes["hidden"], sizes["features"])
+    demand_same("singular_values_", "length", most, sizes["values"])
+    demand_most("components_", "rows", most, sizes["components"])
+    _check_labels(rest["label_form_"], rest["classes_"], fitted)
+
+    state = rest["_state_"]
+    scaling = {"input_mean": "float features", "input_scale": "scale"}
+    if isinstance(state, dict) and "start" in state:
+        check_state(state, ONE_STEP | scaling | MOMENTS, SCALING, sizes)
+    else:
+        forms = {k: f.replace("weight", "float") for k, f in RELU_PARAMETERS.items()}
+        groups = [MOMENTS, *SCALING]
+        groups += (adam(name, form) for name, form in forms.items())
+        if sizes["components"] < most:  # heads follow from them
+            forms |= MOMENTS
+        forms |= scaling | {"generator": "byte generator"}
+        check_state(state, forms, groups, sizes)
+    _check_relations(fitted, state)
+
+
+def _check_labels(form: Any, classes: Any, fitted: dict[str, Any]) -> None:
+    """Check form, classes and names of the tasks that labels are split into."""
+    demand(form in ("single", "wide", "long"), "label_form_", form)
+    outputs, names = fitted["output_names_"], fitted["task_names_"]
+    classes = [classes] if form == "single" else classes
+    demand(isinstance(classes, list), "classes_", classes)
+    demand_same("classes_", "outputs", len(outputs), len(classes))
+    for found in {id(found): found for found in classes}.values():  # many share theirs
+        check_kind("classes_", found, "class", 1)
+    if form == "long":
+        check_kind("output_names_", outputs, "class", 1)
+    encoding = LabelEncoding(form, outputs, classes)
+    demand_same("classes_", "tasks", len(names), encoding.n_tasks)
+    expected = repr(encoding.task_names.tolist())
+    demand_same("task_names_", "names", expected, repr(names.tolist()))
+
+
+def _check_relations(fitted: Arrays, state: Arrays) -> None:
+    """Check that the network of the ReLU representation is that of its state.
+
+    Raises
+    ------
+    Refusal
+        If an array is another one.
+    """
+    with np.errstate(all="ignore"):
+        _check_first_layer(fitted, state)
+        _check_heads(fitted, state)
+
+
+def _check_first_layer(fitted: Arrays, state: Arrays) -> None:
+    """W has the right singular vectors that it was cut to, in the order of values.
+
+    Products of whole matrices would take longer than reading them: they are compared
+    in a few directions, where no two differ that differ at all.
+    """
+    if "start" in state:
+        weights = normalize(torch.from_numpy(state["step"]), dim=1).numpy()
+        biases = weights[:, 0] * 0
+    else:
+        weights, biases = state["hidden_weights"], state["hidden_biases"]
+    weights, mean = weights / state["input_scale"], state["input_mean"]
+    basis, values = fitted["components_"], fitted["singular_values_"]
+    found = fitted["hidden_weights_"]
+    largest = float(values[0])
+    draw = np.random.default_rng(0).standard_normal
+    inner, outer = (draw((n, N_DIRECTIONS)).astype(basis.dtype) for n in basis.shape)
+    raised = basis.T @ inner
+    agree("components_", basis @ raised, inner, 1.0)
+    heights = np.stack([basis.max(axis=1), -basis.min(axis=1)])
+    agree("components_", heights[0], heights.max(axis=0), 0.0)  # which settles signs
+    scaled = values[: len(basis), None] * inner
+    pairs = [(weights @ raised, scaled), (weights, values)]
+    for name, (one, other) in zip(["components_", "singular_values_"], pairs):
+        expected = np.linalg.norm(one.astype(float))
+        total = np.linalg.norm(other.astype(float)).astype(basis.dtype)
+        agree(name, total, expected, expected)
+    projected = weights @ (basis.T @ (basis @ outer))
+    agree("hidden_weights_", found @ outer, projected, largest)
+    size = float(np.abs(biases).max()) + largest * float(np.linalg.norm(mean))
+    agree("hidden_biases_", fitted["hidden_biases_"], biases - found @ mean, size)
+
+
+def _check_heads(fitted: Arrays, state: Arrays) -> None:
+    """Heads are those in training, or discriminants: half-way between the classes."""
+    coef, intercept = fitted["task_coef_"], fitted["task_intercept_"]
+    counts = fitted["n_positive_"], fitted["n_negative_"]
+    odds = log_odds(*counts)
+    is_truncated = len(fitted["components_"]) < len(fitted["singular_values_"])
+    if not is_truncated and "start" not in state:
+        is_usable = np.minimum(*counts) > 0
+        expected = np.where(is_usable, state["task_intercept"], odds)
+        agree("task_coef_", coef, state["task_coef"], np.abs(coef))
+        agree("task_intercept_", intercept, expected, 1 + np.abs(odds))
+        return
+    second = state["moments.second"]
+    agree("_state_.moments.second", second, second.T, second.max())
+    centres = [
+        state[f"moments.{sign}"] / np.maximum(state[f"moments.n_{sign}"], 1)[:, None]
+        for sign in ("positive", "negative")
+    ]
+    terms = (centres[0] + centres[1]) / 2 * coef
+    size = 1 + np.abs(odds) + np.abs(terms).sum(axis=1)
+    agree("task_intercept_", intercept, odds - terms.sum(axis=1), size)

@@ -1,0 +1,221 @@
+"""What tools for new tasks and for files get from the ReLU network."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mtrl_sklearn._arrays.block_scale import block_scale
+from mtrl_sklearn._arrays.conversion import as_numpy
+from mtrl_sklearn._arrays.validation import flatten_rows, naming_numbers
+from mtrl_sklearn._labels.encoding import LabelEncoding
+from mtrl_sklearn._relu.fitted_form import check_relu
+from mtrl_sklearn._relu.onnx import embed_relu, write_relu
+from mtrl_sklearn._training.onnx_graph import Graph, NetworkValues
+from mtrl_sklearn._training.random_features import random_features
+from mtrl_sklearn._training.representation import TrainableLayer, with_attributes
+from mtrl_sklearn._training.saving import SaveableMixin
+
+
+class ReLURepresentationMixin(SaveableMixin):
+    """The methods of `Representation` and of the protocols beside it.
+
+    A subclass provides the fitted network, and ``_task_scores`` and ``_label_encoding``
+    of `TaskPredictionsMixin`.
+    """
+
+    _task_scores: Callable[..., np.ndarray]
+    _label_encoding: Callable[[], LabelEncoding]
+
+    n_hidden: int
+    output: str
+    algorithm: str
+
+    hidden_weights_: np.ndarray
+    hidden_biases_: np.ndarray
+    task_coef_: np.ndarray
+    task_intercept_: np.ndarray
+
+    validation_name = "ROC-AUC on held-out rows"
+    first_layer_attributes = ("hidden_weights_", "hidden_biases_")
+
+    @property
+    def epoch_name(self) -> str:
+        """What an entry of ``loss_curve_`` is, in words."""
+        is_one_step = self.algorithm == "one_step"
+        return "repetition of the one step" if is_one_step else "epoch"
+
+    @property
+    def n_source_probabilities(self) -> int:
+        """Number of columns of `source_probabilities`."""
+        return len(self.task_intercept_)
+
+    def check_inputs(self, X: Any) -> None:
+        """Refuse inputs that are no rows, before a network is trained on them.
+
+        Parameters
+        ----------
+        X : array-like
+        """
+        with naming_numbers(X, "X") as rows:
+            shape = np.shape(rows)
+        if len(shape) > 2:
+            raise ValueError(
+                f"X has shape {shape}. Pass rows of shape (n_samples, n_features), as "
+                "X.reshape(len(X), -1) makes them."
+            )
+
+    def untrained_features(self, X: Any, seed: int) -> np.ndarray:
+        """Hidden features of a layer as wide with Gaussian weights, on centred inputs.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        seed : int
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_hidden)
+        """
+        return random_features(flatten_rows(X), self.n_hidden, seed)
+
+    def task_covariance(self, X: Any = None) -> np.ndarray:
+        """Covariance of what the heads of the source tasks compute, up to a factor.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), default=None
+            Rows over which it is taken. None stands for isotropic Gaussian inputs,
+            and heads without their intercepts.
+
+        Returns
+        -------
+        ndarray of shape (n_tasks, n_tasks), float64
+        """
+        if X is None:
+            heads = self.task_coef_.astype(np.float64)
+            W = self.hidden_weights_.astype(np.float64)
+            largest = np.abs(W).max() or 1  # so that squares stay in range
+            return heads @ relu_covariance(W / largest) @ heads.T
+        scores = self._task_scores(X).astype(np.float64)
+        centred = scores - scores.mean(axis=0)
+        return centred.T @ centred
+
+    def label_signs(self, Y: Any) -> np.ndarray:
+        """Labels of the source tasks as signs.
+
+        Parameters
+        ----------
+        Y : array-like of shape (n_samples, n_outputs)
+            In the form and encoding of fit.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_tasks)
+            +1, -1, or 0 where nothing was observed.
+        """
+        return self._label_encoding().encode(Y)
+
+    def first_layer(self, X: Any) -> TrainableLayer:
+        """The hidden layer, for a probe that trains it further.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows that it is trained on.
+
+        Returns
+        -------
+        TrainableLayer
+
+        Raises
+        ------
+        ValueError
+            If `transform` does not return hidden features.
+        """
+        if self.output != "hidden":
+            raise ValueError(
+                f"fine_tune=True trains hidden features, but the representation has "
+                f"output={self.output!r}. Set output='hidden'."
+            )
+        rows = np.asarray(as_numpy(X, "X"), dtype=np.float64)
+        mean, scale = rows.mean(axis=0), block_scale(rows)
+        scale = scale if np.isfinite(scale) else 1.0
+        W, b = self.hidden_weights_.astype(float), self.hidden_biases_
+        inputs = torch.from_numpy((rows - mean) / scale)
+
+        def features(weights: Tensor, biases: Tensor) -> Tensor:
+            return torch.addmm(biases, inputs, weights.T).relu()
+
+        def restore(weights: Tensor, biases: Tensor) -> dict[str, np.ndarray]:
+            raw = weights.numpy() / scale
+            shifted = biases.numpy() - raw @ mean
+            return {"hidden_weights_": raw, "hidden_biases_": shifted}
+
+        weights, biases = torch.from_numpy(W * scale), torch.from_numpy(b + W @ mean)
+        return TrainableLayer(weights, biases, features, restore)
+
+    def snapshot(self) -> Any:
+        """A copy that stays as it is when this one is set or fitted anew.
+
+        Arrays are shared: `fit` replaces them and never changes them. Callbacks are
+        left out.
+
+        Returns
+        -------
+        MultiTaskReLURepresentation
+        """
+        return with_attributes(self, {"callbacks": None})
+
+    def check_fitted_form(self, values: dict[str, Any]) -> None:
+        """Check that fitted values are whole; see `check_relu`.
+
+        Parameters
+        ----------
+        values : dict
+            Those of `fitted_form`.
+        """
+        check_relu(values)
+
+    def write_onnx(self, graph: Graph) -> None:
+        """Add the estimator to an ONNX graph; see `mtrl_sklearn.to_onnx`.
+
+        Parameters
+        ----------
+        graph : Graph
+        """
+        write_relu(graph, self)
+
+    def embed_onnx(self, graph: Graph, X: str | None = None) -> NetworkValues:
+        """Add the network, without outputs, to an ONNX graph.
+
+        Parameters
+        ----------
+        graph : Graph
+        X : str, default=None
+            The input of the graph that it sees. None adds one.
+
+        Returns
+        -------
+        NetworkValues
+        """
+        return embed_relu(graph, self, X)
+
+
+def relu_covariance(W: np.ndarray) -> np.ndarray:
+    """Covariance of ``relu(W x)`` for x ~ N(0, I), of shape (n_hidden, n_hidden).
+
+    Parameters
+    ----------
+    W : ndarray of shape (n_hidden, n_features)
+    """
+    norms = np.linalg.norm(W, axis=1)
+    products = np.outer(norms, norms)
+    cosine = np.divide(
+        W @ W.T, products, out=np.zeros_like(products), where=products > 0
+    )
+    angle = np.arccos(np.clip(cosine, -1, 1))
+    moment = np.sin(angle) + (np.pi - angle) * np.cos(angle)
+    return products * (moment - 1) / (2 * np.pi)
