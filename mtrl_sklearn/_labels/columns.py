@@ -1,6 +1,6 @@
 """Labels of any form taken apart: the observed values of each output, and where."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
@@ -23,6 +23,24 @@ class Column(NamedTuple):
     rows: np.ndarray  # (n_observed,), ascending
 
 
+class Columns:
+    """Labels of each output in turn, as often as they are asked for.
+
+    They are not kept: together they may take more memory than the labels.
+
+    Parameters
+    ----------
+    read : callable
+        Begins anew at the first column.
+    """
+
+    def __init__(self, read: Callable[[], Iterator[Column]]):
+        self.read = read
+
+    def __iter__(self) -> Iterator[Column]:
+        return self.read()
+
+
 class Labels(NamedTuple):
     """Labels of any form, taken apart."""
 
@@ -30,7 +48,7 @@ class Labels(NamedTuple):
     names: np.ndarray | None  # (n_outputs,), of outputs that have any
     n_samples: int
     n_outputs: int
-    columns: Iterator[Column]  # of each output, read when its turn comes
+    columns: Columns  # of each output, read when its turn comes
     # All labels where they are of one type, NaN where missing: (n_samples, n_outputs).
     # In the long form the observed ones: (n_observed,).
     values: np.ndarray | None = None
@@ -58,7 +76,9 @@ def read_labels(y: Any, tasks: Any) -> Labels:
         names = np.asarray(flat)
         if not _is_one_table(y):
             distinct = dict.fromkeys(given)
-            columns = _read_columns((as_array(y[name]) for name in distinct), flat)
+            columns = Columns(
+                lambda: _read_columns((as_array(y[name]) for name in distinct), flat)
+            )
             return Labels("wide", names, len(y), len(distinct), columns)
         return _read_table("wide", as_array(y), names)
     array = as_array(y)
@@ -85,9 +105,8 @@ def _read_table(
     form: Form, array: np.ndarray, names: np.ndarray | None = None
 ) -> Labels:
     n_samples, n_outputs = array.shape
-    columns = _read_columns(
-        _transpose(array), number_names(n_outputs) if names is None else names.tolist()
-    )
+    known = number_names(n_outputs) if names is None else names.tolist()
+    columns = Columns(lambda: _read_columns(_transpose(array), known))
     values = array if array.dtype.kind in "biufU" else None
     return Labels(form, names, n_samples, n_outputs, columns, values)
 
@@ -113,7 +132,7 @@ def _read_long(y: Any, tasks: Any) -> Labels:
     names, outputs = np.unique(ids, return_inverse=True)
     values, rows = column = read_column(labels, "y")
     outputs = outputs[rows]
-    columns = _split_column(column, outputs, len(names))
+    columns = Columns(lambda: _split_column(column, outputs, len(names)))
     places = rows, outputs
     return Labels("long", names, len(labels), len(names), columns, values, places)
 

@@ -113,7 +113,12 @@ class LabelEncoding:
         ValueError
             For columns, task ids or labels that are not part of this encoding.
         """
-        labels = read_labels(y, tasks)
+        return self.encode_labels(read_labels(y, tasks), strict, sparse)
+
+    def encode_labels(
+        self, labels: Labels, strict: bool = True, sparse: bool = False
+    ) -> Signs:
+        """The same of labels that were taken apart."""
         if labels.form != self.form:
             raise ValueError(
                 f"y comes in the {labels.form!r} form, but the labels of fit had the "
@@ -259,7 +264,7 @@ def find_encoding(labels: Labels, classes: Any = None) -> LabelEncoding:
     Parameters
     ----------
     labels : Labels
-        Those that a fit shares with other ranks come from `read_shared_labels`.
+        Those that a fit shares with other ranks come from `share_labels`.
     classes : array-like of shape (n_classes,), default=None
         Label values that every output can take, where labels may not show them all.
 

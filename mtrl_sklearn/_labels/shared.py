@@ -8,11 +8,16 @@ from typing import Any
 import numpy as np
 
 from mtrl_sklearn._group import Group
-from mtrl_sklearn._labels.columns import Column, Labels, number_names, read_labels
+from mtrl_sklearn._labels.columns import (
+    Column,
+    Columns,
+    Labels,
+    number_names,
+)
 from mtrl_sklearn._labels.values import concatenate_values
 
 
-def read_shared_labels(y: Any, tasks: Any, group: Group) -> Labels:
+def share_labels(labels: Labels, group: Group) -> Labels:
     """Labels that show what those of all ranks show: for a fit, which all ranks call.
 
     On a single rank they are its own. Otherwise only their form, names and columns say
@@ -23,8 +28,6 @@ def read_shared_labels(y: Any, tasks: Any, group: Group) -> Labels:
     ValueError
         If forms, columns or types of labels differ between ranks.
     """
-    with group.together():
-        labels = read_labels(y, tasks)
     if group.n_ranks == 1:
         return labels
     with group.together():
@@ -33,8 +36,8 @@ def read_shared_labels(y: Any, tasks: Any, group: Group) -> Labels:
     if labels.names is not None:
         names = labels.names.tolist()
     is_long = labels.form == "long"
-    columns = None if is_long else sorted(map(str, names))
-    group.check_same({"the form of y": labels.form, "the columns of y": columns})
+    shared = None if is_long else sorted(map(str, names))
+    group.check_same({"the form of y": labels.form, "the columns of y": shared})
     found: dict[Any, list[np.ndarray]] = {}
     for of_rank in group.gather(dict(zip(names, shown))):
         for name, values in of_rank.items():
@@ -46,8 +49,9 @@ def read_shared_labels(y: Any, tasks: Any, group: Group) -> Labels:
         parts = {name: parts[name] for name in ids.tolist()}
     else:
         ids = group.from_first(labels.names)  # others may have them in another order
-    joined = (Column(values, np.arange(len(values))) for values in parts.values())
-    return Labels(labels.form, ids, labels.n_samples, len(parts), joined)
+    joined = [Column(values, np.arange(len(values))) for values in parts.values()]
+    columns = Columns(lambda: iter(joined))
+    return Labels(labels.form, ids, labels.n_samples, len(parts), columns)
 
 
 def join_values(values: np.ndarray, name: str, group: Group) -> np.ndarray:

@@ -25,6 +25,7 @@ from mtrl_sklearn._arrays.rows import Rows
 from mtrl_sklearn._arrays.threads import fork_safe
 from mtrl_sklearn._arrays.validation import validate_rows
 from mtrl_sklearn._group import current_group
+from mtrl_sklearn._labels.columns import read_labels
 from mtrl_sklearn._labels.encoding import check_usable_tasks
 from mtrl_sklearn._labels.signs import Signs
 from mtrl_sklearn._relu.features import (
@@ -532,13 +533,14 @@ class MultiTaskReLURepresentation(
             X = validate_rows(self, X, reset, sparse=True)
             if not reset:
                 self._check_resumable()
+            labels = read_labels(y, tasks)
         X = unite_rows(self, X, group)
         if reset:
-            self._learn_labels(y, tasks, classes, group)
+            self._learn_labels(labels, classes, group)
         else:
             self._check_classes(classes)
         with group.together():
-            signs = self._label_encoding().encode(y, tasks, sparse=True)
+            signs = self._label_encoding().encode_labels(labels, sparse=True)
             check_consistent_length(X, signs)
         if any(group.gather(issparse(signs))):
             signs = csr_array(signs)

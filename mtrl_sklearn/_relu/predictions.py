@@ -13,6 +13,7 @@ from sklearn.utils.validation import (
 
 from mtrl_sklearn._arrays.validation import check_scored, read_weights
 from mtrl_sklearn._group import Group
+from mtrl_sklearn._labels.columns import Labels
 from mtrl_sklearn._labels.encoding import (
     LabelEncoding,
     as_array,
@@ -23,7 +24,7 @@ from mtrl_sklearn._labels.encoding import (
     warn_of_missing_codes,
 )
 from mtrl_sklearn._labels.roc_auc import mean_roc_auc
-from mtrl_sklearn._labels.shared import read_shared_labels
+from mtrl_sklearn._labels.shared import share_labels
 from mtrl_sklearn._labels.signs import Signs
 
 
@@ -86,9 +87,9 @@ class TaskPredictionsMixin:
     ) -> np.ndarray:
         raise NotImplementedError
 
-    def _learn_labels(self, y: Any, tasks: Any, classes: Any, group: Group) -> None:
+    def _learn_labels(self, labels: Labels, classes: Any, group: Group) -> None:
         """Set the fitted attributes that describe the labels of all ranks."""
-        encoding = find_encoding(read_shared_labels(y, tasks, group), classes)
+        encoding = find_encoding(share_labels(labels, group), classes)
         if classes is None:
             warn_of_missing_codes(encoding)
         single = encoding.form == "single"

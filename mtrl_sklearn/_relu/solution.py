@@ -187,7 +187,11 @@ def finish_first_layer(
 
 
 def update_moments(
-    state: State | None, layer: FirstLayer, data: TaskData, device: torch.device | str
+    state: State | None,
+    layer: FirstLayer,
+    data: TaskData,
+    device: torch.device | str,
+    rows: RowDataset | None = None,
 ) -> ClassMoments:
     """Class moments of the hidden features of all labels.
 
@@ -197,7 +201,8 @@ def update_moments(
     weights, biases = (to_tensor(array, device) for array in layer[:2])
     weights, n_hidden = by_feature(weights), len(weights)
     moments = no_moments(data.signs.shape[1], n_hidden, device)
-    rows = data.on_device(str(device), weights.dtype)
+    if rows is None:
+        rows = data.on_device(str(device), weights.dtype)
     width = sum(column.width for column in rows.columns) + n_hidden
     for block in block_slices(len(rows), width):
         X, signs = rows.take(block)
@@ -236,6 +241,7 @@ class Trained(NamedTuple):
     input_mean: Tensor  # (n_features,)
     input_scale: Tensor  # scalar
     heads: Heads | None  # None: discriminants are solved for
+    rows: RowDataset | None = None  # the training rows, where they are on the device
 
 
 class Finished(NamedTuple):
@@ -264,13 +270,13 @@ def finish(
     state : dict of ndarrays or None
         Of an earlier call, whose moments count.
     """
-    weights, biases, mean, scale, heads = trained
+    weights, biases, mean, scale, heads, rows = trained
     layer = finish_first_layer(weights, biases, mean, scale, rank)
     # ranks on machines that differ may round differently
     layer, heads = data.group.from_first((layer, heads))
     if heads is not None and not (layer.is_truncated or has_moments(state)):
         return Finished(layer, heads, {})
-    moments = update_moments(state, layer, data, weights.device)
+    moments = update_moments(state, layer, data, weights.device, rows)
     if heads is None or layer.is_truncated:
         heads = data.group.from_first(solve_heads(moments, data, layer.hidden_weights))
     return Finished(layer, heads, export_moments(moments))

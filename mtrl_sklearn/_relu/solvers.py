@@ -42,6 +42,10 @@ class _Run(NamedTuple):
     prepared: Prepared
     log: TrainingLog
 
+    def take_network(self, data: TaskData) -> Trained:
+        trained = self.prepared.net.take_network(data)
+        return trained._replace(rows=self.prepared.rows)
+
 
 def solve(job: FitJob, options: ReLUOptions) -> Solution:
     """Train the network, and cut its first layer to the wanted rank.
@@ -54,7 +58,8 @@ def solve(job: FitJob, options: ReLUOptions) -> Solution:
     options : ReLUOptions
     """
     solver = SOLVERS[options.algorithm]
-    (net, _, _, waiting), log = _run(solver, job, options)
+    run = _run(solver, job, options)
+    log = run.log
     is_cut_short = False
 
     def retrain(part: TaskData) -> Trained | None:
@@ -63,12 +68,12 @@ def solve(job: FitJob, options: ReLUOptions) -> Solution:
             data=part, state=None, callbacks=[], progress=None, is_partial=False
         )
         epochs = len(log.loss_curve) if not solver.is_descent else options.max_epochs
-        prepared, log_again = _run(solver, again, options._replace(max_epochs=epochs))
-        is_cut_short = log_again.interrupted
-        return None if is_cut_short else prepared.net.take_network(part)
+        second = _run(solver, again, options._replace(max_epochs=epochs))
+        is_cut_short = second.log.interrupted
+        return None if is_cut_short else second.take_network(part)
 
     first_layer, heads, moments = choose_rank(
-        net.take_network(job.data),
+        run.take_network(job.data),
         job.data,
         options.n_components,
         job.state if job.is_partial else None,
@@ -78,7 +83,7 @@ def solve(job: FitJob, options: ReLUOptions) -> Solution:
     return Solution(
         first_layer,
         heads,
-        net.export() | moments | waiting,
+        run.prepared.net.export() | moments | run.prepared.waiting,
         log.loss_curve,
         log.validation_scores,
         has_settled or not solver.is_descent,

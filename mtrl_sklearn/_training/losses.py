@@ -22,7 +22,7 @@ class TaskLoss(NamedTuple):
     gradient: Tensor  # (n_samples, n_tasks)
 
 
-class Labels(NamedTuple):
+class BatchLabels(NamedTuple):
     """Labels of a batch as losses need them: a margin is ``-opposite * score``."""
 
     signs: Tensor  # (n_samples, n_tasks), dense or CSR
@@ -30,23 +30,23 @@ class Labels(NamedTuple):
     weighted: Tensor  # the same times the weight of each label
 
 
-def logistic_value(scores: Tensor, labels: Labels) -> Tensor:
+def logistic_value(scores: Tensor, labels: BatchLabels) -> Tensor:
     """Sum over labels of ``weight log(1 + exp(-sign score))``."""
     losses = softplus(labels.opposite * scores, threshold=40)
     return losses.mul_(labels.opposite).mul_(labels.weighted).sum()
 
 
-def logistic_gradient(scores: Tensor, labels: Labels) -> Tensor:
+def logistic_gradient(scores: Tensor, labels: BatchLabels) -> Tensor:
     return torch.sigmoid(labels.opposite * scores).mul_(labels.weighted)
 
 
-def hinge_value(scores: Tensor, labels: Labels) -> Tensor:
+def hinge_value(scores: Tensor, labels: BatchLabels) -> Tensor:
     """Sum over labels of ``weight max(0, 1 - sign score)``."""
     losses = (1 + labels.opposite * scores).clamp_(min=0)
     return losses.mul_(labels.opposite).mul_(labels.weighted).sum()
 
 
-def hinge_gradient(scores: Tensor, labels: Labels) -> Tensor:
+def hinge_gradient(scores: Tensor, labels: BatchLabels) -> Tensor:
     return labels.weighted * (labels.opposite * scores > -1)
 
 
@@ -78,7 +78,7 @@ class MultiTaskLoss(nn.Module):
 
     def read(
         self, signs: Tensor, tasks: Tensor | None = None, n_rows: int | None = None
-    ) -> Labels:
+    ) -> BatchLabels:
         """Labels of a batch, with their weights.
 
         Parameters
@@ -94,13 +94,13 @@ class MultiTaskLoss(nn.Module):
         if is_sparse(signs):
             weights = weights[signs.col_indices()]
         opposite = -as_dtype(entries(signs), weights.dtype)
-        return Labels(signs, opposite, opposite * weights)
+        return BatchLabels(signs, opposite, opposite * weights)
 
-    def value(self, scores: Tensor, labels: Labels) -> Tensor:
+    def value(self, scores: Tensor, labels: BatchLabels) -> Tensor:
         """Loss at scores (n_samples, n_tasks) or (n_labels,)."""
         return LOSSES[self.loss][0](as_dtype(scores, labels.weighted.dtype), labels)
 
-    def gradient(self, scores: Tensor, labels: Labels) -> Tensor:
+    def gradient(self, scores: Tensor, labels: BatchLabels) -> Tensor:
         """Its gradient in the scores, (n_samples, n_tasks)."""
         scores = as_dtype(scores, labels.weighted.dtype)
         return with_values(labels.signs, LOSSES[self.loss][1](scores, labels))
