@@ -9,7 +9,7 @@ IN_PARALLEL := -n logical --dist worksteal
 OF_VERSIONS := $(addprefix tests/test_,$(addsuffix .py,common requirements integration \
 	conv_integration relu_training conv_training relu_inputs array_likes tasks \
 	metrics_scores persistence onnx dask plotting probing_new_tasks \
-	probing_linear_probe rank_choice threads net lazy_adamw))
+	probing_linear_probe rank_choice threads net lazy_adamw array_files private_api))
 
 .PHONY: help demo test test-oldest lint bench clean
 
