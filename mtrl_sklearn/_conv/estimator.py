@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from scipy.special import log_softmax
 from sklearn.base import (
-    BaseEstimator,
     ClassifierMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -50,8 +49,11 @@ from mtrl_sklearn._labels.encoding import (
     read_task_ids,
 )
 from mtrl_sklearn._training.checkpoint import Checkpoint
-from mtrl_sklearn._training.estimator import DescentMixin, last_good_state, unite_rows
-from mtrl_sklearn._training.job import FitJob
+from mtrl_sklearn._training.estimator import (
+    TrainedEstimator,
+    last_good_state,
+    unite_rows,
+)
 from mtrl_sklearn._training.saving import saveable
 from mtrl_sklearn._version import DocumentationLinkMixin
 from mtrl_sklearn._warnings import is_within_another_call, warn_user
@@ -61,12 +63,11 @@ from mtrl_sklearn._warnings import is_within_another_call, warn_user
 class ConvMultiTaskClassifier(
     ClassPredictionsMixin,
     ConvRepresentationMixin,
-    DescentMixin,
     DocumentationLinkMixin,
     ClassNamePrefixFeaturesOutMixin,
     ClassifierMixin,
     TransformerMixin,
-    BaseEstimator,
+    TrainedEstimator,
 ):
     r"""Two-layer convolutional network trained on tasks that share their labels.
 
@@ -443,7 +444,7 @@ class ConvMultiTaskClassifier(
             checkpoint = self._open_checkpoint(resume, group, X=data.X, **arrays)
             train, held_out = self._split_rows(data, checkpoint.seed)
             callbacks = self._list_callbacks(held_out, checkpoint)
-            self._learn(train, data, resume, checkpoint, callbacks, ends_all)
+            self._learn(train, resume, checkpoint, callbacks, ends_all)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -497,41 +498,16 @@ class ConvMultiTaskClassifier(
             )
             once = Checkpoint(seed=self._draw_seed(resume, group), group=group)
             callbacks = list(self.callbacks or [])
-            self._learn(data, data, resume, once, callbacks, True, max_epochs=1)
+            self._learn(data, resume, once, callbacks, ends_all=True, max_epochs=1)
         return self
 
-    def _learn(
-        self, train, data, resume, checkpoint, callbacks, ends_all, max_epochs=None
-    ):
-        """Train on some of the rows, and store what came out.
+    def _solve(self, job, options):
+        return descend_conv(job, self._patch_grid(), options)
 
-        Parameters
-        ----------
-        ends_all : bool
-            Whether Ctrl-C is to be raised, instead of keeping the state so far.
-        max_epochs : int or None, default=None
-            A number of epochs for more rows of the same training.
-        """
-        options = self._resolve_options(train, resume)
-        if max_epochs is not None:
-            options = options._replace(max_epochs=max_epochs)
-        job = FitJob(
-            train,
-            self._state_ if resume else None,
-            checkpoint.seed,
-            resolve_device(self.device),
-            callbacks,
-            checkpoint.progress,
-            is_partial=max_epochs is not None,
-        )
-        solution = descend_conv(job, self._patch_grid(), options)
-        if solution.interrupted and ends_all:
-            raise KeyboardInterrupt
-        self._store_progress(solution, resume, checkpoint.seed)
+    def _store_network(self, solution, data):
         vars(self).update(self._network_attributes(solution.network))
-        if max_epochs is None:
-            self._warn_of_early_end(solution, options.max_epochs)
-            self._warn_of_standstill(solution, options)
+
+    def _warn_of_failure(self, solution, options, data):
         self._warn_of_explosion(np.log(len(self.classes_)))
         self._warn_of_dead_network(data.X, self._pool_rows, data.group)
 
@@ -717,7 +693,8 @@ class ConvMultiTaskClassifier(
             self.scale_,
         )
 
-    def _warn_of_standstill(self, solution, options):
+    def _warn_of_early_end(self, solution, options):
+        super()._warn_of_early_end(solution, options)
         curve, min_fall = solution.loss_curve, SOLVERS[options.solver].min_fall
         if (
             min_fall > 0

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array, issparse, vstack
 from sklearn.base import (
-    BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     _fit_context,
@@ -47,8 +46,11 @@ from mtrl_sklearn._relu.solution import (
 )
 from mtrl_sklearn._relu.solvers import SOLVERS, solve
 from mtrl_sklearn._training.checkpoint import Checkpoint
-from mtrl_sklearn._training.estimator import DescentMixin, last_good_state, unite_rows
-from mtrl_sklearn._training.job import FitJob
+from mtrl_sklearn._training.estimator import (
+    TrainedEstimator,
+    last_good_state,
+    unite_rows,
+)
 from mtrl_sklearn._training.net import kind_of_callback, watches_batches
 from mtrl_sklearn._training.saving import saveable
 from mtrl_sklearn._version import DocumentationLinkMixin
@@ -59,11 +61,10 @@ from mtrl_sklearn._warnings import is_within_another_call, warn_user
 class MultiTaskReLURepresentation(
     TaskPredictionsMixin,
     ReLURepresentationMixin,
-    DescentMixin,
     DocumentationLinkMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    BaseEstimator,
+    TrainedEstimator,
 ):
     r"""Representation learned from many binary tasks by a two-layer ReLU network.
 
@@ -483,38 +484,21 @@ class MultiTaskReLURepresentation(
             self._learn(data, resume, once, callbacks, ends_all=True, max_epochs=1)
         return self
 
-    def _learn(self, data, resume, checkpoint, callbacks, ends_all, max_epochs=None):
-        """Train on data, and store what came out.
-
-        Parameters
-        ----------
-        ends_all : bool
-            Whether Ctrl-C is to be raised, instead of keeping the state so far.
-        max_epochs : int or None, default=None
-            A number of epochs for more rows of the same training.
-        """
+    def _solve(self, job, options):
         self._warn_of_ignored_options()
-        options = self._resolve_options(data, resume)
-        if max_epochs is not None:
-            options = options._replace(max_epochs=max_epochs)
-        job = FitJob(
-            data,
-            self._state_ if resume else None,
-            checkpoint.seed,
-            resolve_device(self.device),
-            callbacks,
-            checkpoint.progress,
-            is_partial=max_epochs is not None,
-        )
-        solution = solve(job, options)
-        if solution.interrupted and ends_all:
-            raise KeyboardInterrupt
-        self._store_progress(solution, resume, checkpoint.seed)
+        return solve(job, options)
+
+    def _store_network(self, solution, data):
         vars(self).update(_network_attributes(solution.first_layer, solution.heads))
         self.n_positive_, self.n_negative_ = data.n_positive, data.n_negative
-        if max_epochs is None:
-            self._warn_of_early_end(solution, options.max_epochs)
-        self._warn_of_failure(data.X, data.group)
+
+    def _warn_of_failure(self, solution, options, data):
+        if SOLVERS[self.algorithm].is_descent:  # others have losses of another scale
+            self._warn_of_explosion(np.log(2) if self.loss == "logistic" else 1.0)
+        network = self._network()
+        self._warn_of_dead_network(
+            data.X, lambda rows: hidden_features(rows, network), data.group
+        )
 
     def _warn_of_ignored_options(self):
         solver = SOLVERS[self.algorithm]
@@ -604,15 +588,6 @@ class MultiTaskReLURepresentation(
         score = None if data.held_out is None else _validation_score(data, signs)
         return self._make_callbacks(checkpoint, score, 0.0 if is_descent else None)
 
-    def _warn_of_failure(self, X, group):
-        """Warn of a loss that exploded, and of a network that is dead on these rows."""
-        if SOLVERS[self.algorithm].is_descent:  # others have losses of another scale
-            self._warn_of_explosion(np.log(2) if self.loss == "logistic" else 1.0)
-        network = self._network()
-        self._warn_of_dead_network(
-            X, lambda rows: hidden_features(rows, network), group
-        )
-
     @fork_safe()
     def transform(self, X):
         """Map inputs to the learned representation.
@@ -686,10 +661,8 @@ class MultiTaskReLURepresentation(
         return tags
 
 
-def _network_attributes(
-    first_layer: FirstLayer, heads: Heads, moments: Any = None
-) -> dict[str, Any]:
-    """Fitted attributes that hold the network; moments are no part of it."""
+def _network_attributes(first_layer: FirstLayer, heads: Heads) -> dict[str, Any]:
+    """Fitted attributes that hold the network."""
     return {
         "hidden_weights_": first_layer.hidden_weights,
         "hidden_biases_": first_layer.hidden_biases,

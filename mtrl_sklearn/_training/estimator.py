@@ -1,6 +1,7 @@
 """What every estimator of the package shares, whatever network it trains."""
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral
@@ -33,6 +34,7 @@ from mtrl_sklearn._training.checkpoint import (
     digest,
     digest_text,
 )
+from mtrl_sklearn._training.job import FitJob
 from mtrl_sklearn._training.net import kind_of_callback
 from mtrl_sklearn._warnings import warn_user
 
@@ -64,10 +66,11 @@ class Outcome(Protocol):
     def interrupted(self) -> bool: ...
 
 
-class DescentMixin:
-    """Seed, callbacks, checkpoint and progress of a fit that takes many steps."""
+class TrainedEstimator(BaseEstimator, ABC):
+    """An estimator that a solver trains: seed, callbacks, checkpoint, progress.
 
-    get_params: Callable[..., dict[str, Any]]  # of BaseEstimator
+    A subclass reads its input, and gives what the abstract methods ask for.
+    """
 
     # parameters of a subclass
     max_iter: int | str
@@ -87,6 +90,67 @@ class DescentMixin:
 
     def _validate_params(self) -> None:
         """Left to `_begin`: scikit-learn skips it in later calls of partial_fit."""
+
+    @abstractmethod
+    def _resolve_options(self, data: Any, resume: bool) -> Any:
+        """Settings of a fit to these data, with a field ``max_epochs``."""
+
+    @abstractmethod
+    def _solve(self, job: FitJob, options: Any) -> Outcome:
+        """Train the network."""
+
+    @abstractmethod
+    def _store_network(self, solution: Any, data: Any) -> None:
+        """Set the fitted attributes that hold the network."""
+
+    @abstractmethod
+    def _warn_of_failure(self, solution: Any, options: Any, data: Any) -> None:
+        """Warn of what training ended with, where it is of no use."""
+
+    def _learn(
+        self,
+        data: Any,
+        resume: bool,
+        checkpoint: Checkpoint,
+        callbacks: list[Callback],
+        ends_all: bool,
+        max_epochs: int | None = None,
+    ) -> None:
+        """Train on data, and store what comes out.
+
+        Parameters
+        ----------
+        data : TaskData or ClassData
+        resume : bool
+            Whether to go on from the earlier fit.
+        checkpoint : Checkpoint
+        callbacks : list of skorch callbacks
+        ends_all : bool
+            Whether Ctrl-C is to be raised, instead of keeping the state so far.
+        max_epochs : int or None, default=None
+            A number of epochs for more rows of the same training.
+        """
+        is_partial = max_epochs is not None
+        options = self._resolve_options(data, resume)
+        if is_partial:
+            options = options._replace(max_epochs=max_epochs)
+        job = FitJob(
+            data,
+            self._state_ if resume else None,
+            checkpoint.seed,
+            resolve_device(self.device),
+            callbacks,
+            checkpoint.progress,
+            is_partial,
+        )
+        solution = self._solve(job, options)
+        if solution.interrupted and ends_all:
+            raise KeyboardInterrupt
+        self._store_progress(solution, resume, checkpoint.seed)
+        self._store_network(solution, data)
+        if not is_partial:
+            self._warn_of_early_end(solution, options)
+        self._warn_of_failure(solution, options, data)
 
     def _begin(self, group: Group, goes_on: bool, validates: bool = False) -> bool:
         """Check the parameters, for a fit that scores held-out rows or not.
@@ -214,14 +278,15 @@ class DescentMixin:
             "validation_scores_": solution.validation_scores,
         }
         for name, curve in curves.items():
-            earlier = vars(self).pop(name, curve[:0])
+            earlier = self.__dict__.pop(name, curve[:0])
             whole = np.concatenate([earlier, curve]) if resume else curve
             if len(whole) or name == "loss_curve_":
                 setattr(self, name, whole)
         self.n_iter_ = len(self.loss_curve_)
         self._state_, self._seed_ = solution.state, seed
 
-    def _warn_of_early_end(self, solution: Outcome, n_iter: int) -> None:
+    def _warn_of_early_end(self, solution: Outcome, options: Any) -> None:
+        n_iter = options.max_epochs
         if solution.interrupted:
             warn_user(
                 f"Training was interrupted in epoch {len(solution.loss_curve) + 1} of "
