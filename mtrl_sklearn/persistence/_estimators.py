@@ -51,6 +51,10 @@ def describe(estimator: Any, arrays: Arrays, prefix: str = "") -> dict[str, Any]
         )
     parameters = estimator.get_params(deep=False)
     estimator.check_parameters()
+    described = {
+        key: _describe_parameter(key, value, prefix, arrays)
+        for key, value in parameters.items()
+    }
     fitted, container = estimator.fitted_form()
     if fitted:
         try:
@@ -62,10 +66,7 @@ def describe(estimator: Any, arrays: Arrays, prefix: str = "") -> dict[str, Any]
     return {
         "class": name,
         "version": __version__,
-        "parameters": {
-            key: _describe_parameter(key, value, prefix, arrays)
-            for key, value in parameters.items()
-        },
+        "parameters": described,
         "fitted": {
             key: _describe_fitted(key, value, prefix, arrays)
             for key, value in fitted.items()
