@@ -205,9 +205,7 @@ def test_an_error_says_what_another_network_lacks(network, kind):
 def test_an_error_says_what_a_probe_of_another_network_lacks(network, new, tasks):
     X, y = new[0][:64], new[1][:64, 0]
     probe = LinearProbe(network).fit(X, y)
-    with pytest.raises(
-        TypeError, match=r"LinearNetwork, which lacks .* embed_onnx"
-    ):
+    with pytest.raises(TypeError, match=r"LinearNetwork, which lacks .* embed_onnx"):
         to_onnx(probe)
     with pytest.raises(TypeError, match="got LinearNetwork"):
         save(probe, "x")

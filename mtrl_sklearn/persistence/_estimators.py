@@ -1,4 +1,4 @@
-"""Estimators as JSON and named arrays, and back, for a fixed table of classes."""
+"""Estimators as JSON and named arrays, and back, for classes that are registered."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,8 +18,8 @@ CONTAINERS = ("default", "pandas", "polars")
 
 
 def _saveable() -> dict[str, Any]:
-    """The classes that a file may name; those of a network see `Saveable`."""
-    import mtrl_sklearn.probing  # noqa: F401, which takes its time, registers LinearProbe
+    """The classes that a file may name: see `Saveable`."""
+    import mtrl_sklearn.probing  # noqa: F401, registers LinearProbe, and takes its time
 
     return ESTIMATORS
 
