@@ -38,10 +38,10 @@ class FittedForm(NamedTuple):
 class Representation(Protocol):
     """A network trained on source tasks, as tools for new tasks see it.
 
-    It is a fitted transformer of scikit-learn: `sklearn.utils.validation
-    .check_is_fitted` tells whether it was fitted, ``n_features_in_`` is there where it
-    was, and its parameters can be cloned. What it returns for a row does not depend on
-    the rows that come with it.
+    It is a fitted transformer of scikit-learn, for `check_is_fitted` and `clone`. What
+    it returns for a row does not depend on the rows that come with it. Its tag
+    ``target_tags.multi_output`` says whether fit takes a column of labels for each
+    task; without it a row has one label, of the task that ``tasks=`` names.
 
     `LinearProbe`, `calibrate`, `probe_new_tasks` and `source_task_transfer` take any
     transformer; of one with `source_probabilities` they use these too. `task_affinity`

@@ -1,4 +1,4 @@
-"""Estimators as JSON and named arrays, and back, for a fixed table of classes."""
+"""Estimators as JSON and named arrays, and back, for classes that are registered."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,8 +18,8 @@ CONTAINERS = ("default", "pandas", "polars")
 
 
 def _saveable() -> dict[str, Any]:
-    """The classes that a file may name; those of a network see `Saveable`."""
-    import mtrl_sklearn.probing  # noqa: F401, which takes its time, registers LinearProbe
+    """The classes that a file may name: see `Saveable`."""
+    import mtrl_sklearn.probing  # noqa: F401, registers LinearProbe, and takes its time
 
     return ESTIMATORS
 
@@ -51,6 +51,10 @@ def describe(estimator: Any, arrays: Arrays, prefix: str = "") -> dict[str, Any]
         )
     parameters = estimator.get_params(deep=False)
     estimator.check_parameters()
+    described = {
+        key: _describe_parameter(key, value, prefix, arrays)
+        for key, value in parameters.items()
+    }
     fitted, container = estimator.fitted_form()
     if fitted:
         try:
@@ -62,10 +66,7 @@ def describe(estimator: Any, arrays: Arrays, prefix: str = "") -> dict[str, Any]
     return {
         "class": name,
         "version": __version__,
-        "parameters": {
-            key: _describe_parameter(key, value, prefix, arrays)
-            for key, value in parameters.items()
-        },
+        "parameters": described,
         "fitted": {
             key: _describe_fitted(key, value, prefix, arrays)
             for key, value in fitted.items()
