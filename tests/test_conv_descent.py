@@ -203,7 +203,7 @@ def test_scores_are_those_of_torch(grid, head, n_columns, monkeypatch):
     module = make_module(grid, head, n_columns)
     expected = reference_scores(module, X).detach()
     torch.testing.assert_close(module(X).detach(), expected, rtol=0, atol=1e-12)
-    monkeypatch.setattr(_patches, "BLOCK_ENTRIES", 1)
+    monkeypatch.setattr(_patches, "PATCH_ENTRIES", 1)
     assert grid.block_rows(N_FILTERS) == 1
     torch.testing.assert_close(module(X).detach(), expected, rtol=0, atol=1e-12)
 
@@ -212,8 +212,8 @@ def test_a_finished_network_acts_on_inputs_that_are_not_centred(grid, monkeypatc
     data = make_data(grid)
     module = make_module(grid)
     network = finish_conv(module)
-    for entries in (_patches.BLOCK_ENTRIES, 1):
-        monkeypatch.setattr(_patches, "BLOCK_ENTRIES", entries)
+    for entries in (_patches.PATCH_ENTRIES, 1):
+        monkeypatch.setattr(_patches, "PATCH_ENTRIES", entries)
         features = pool_rows(data.X, network, grid, module.power, "cpu")
         assert features.shape == (12, grid.n_cells * N_FILTERS)
         scores = features @ network.head_coef.T + network.head_intercept

@@ -1,4 +1,14 @@
-"""Closed-form gradients of the convolutional network."""
+"""Closed-form gradients of the convolutional network.
+
+With patches ``X`` (n, positions, patch_dim), responses
+``R = relu(X W' + b)``, pooled features ``P = Q R^q`` (n, cells, m), where Q says how
+much each position counts in each cell, and scores linear in P::
+
+    D = (Q' dL/dP) * q R^(q-1)
+    dL/dW = D' X        dL/db = D' 1        (sums over rows and positions)
+
+Heads are linear in P: see `_training.gradients`.
+"""
 
 from typing import NamedTuple
 

@@ -17,7 +17,7 @@ SMALL_INPUT = 16
 AUTO_CELLS = 4
 
 # Numbers of a block where all rows are visited: few enough for the cache.
-BLOCK_ENTRIES = 2**20
+PATCH_ENTRIES = 2**20
 
 AXES = {1: ("length",), 2: ("n_patches",), 3: ("height", "width")}
 
@@ -84,7 +84,7 @@ class PatchGrid:
     def block_rows(self, n_filters: int) -> int:
         """Rows whose patches and responses fit in a block of memory."""
         of_row = self.n_positions * (self.patch_dim + 2 * n_filters)
-        return max(1, BLOCK_ENTRIES // of_row)
+        return max(1, PATCH_ENTRIES // of_row)
 
     def places(self) -> np.ndarray:
         """Entry of a flattened input that each weight of a filter meets.

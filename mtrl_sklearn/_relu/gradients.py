@@ -1,6 +1,6 @@
-"""Closed-form gradients of the losses of both networks.
+"""Closed-form gradients of the losses of the two-layer ReLU network.
 
-The two-layer ReLU network: with hidden features ``H = relu(Z W' + b)``, scores ``F = H
+With hidden features ``H = relu(Z W' + b)``, scores ``F = H
 A' + c`` and ``G = dL/dF``, of shape (n, T)::
 
     dL/dA = G' H        dL/dc = G' 1
@@ -9,16 +9,7 @@ A' + c`` and ``G = dL/dF``, of shape (n, T)::
 
 Heads and representation are two functions, because the paper's order updates the heads
 first and takes the gradient of the representation at the updated heads. G comes from
-`_losses.MultiTaskLoss.gradient`.
-
-The convolutional network: with patches ``X`` (n, positions, patch_dim), responses
-``R = relu(X W' + b)``, pooled features ``P = Q R^q`` (n, cells, m), where Q says how
-much each position counts in each cell, and scores linear in P::
-
-    D = (Q' dL/dP) * q R^(q-1)
-    dL/dW = D' X        dL/db = D' 1        (sums over rows and positions)
-
-Heads are as above, with P for H.
+`MultiTaskLoss.gradient`.
 """
 
 from typing import NamedTuple

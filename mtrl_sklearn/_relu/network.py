@@ -1,4 +1,4 @@
-"""The two networks as small torch modules, and the statistics that scale inputs."""
+"""The two-layer ReLU network: as a torch module, and as arrays."""
 
 import math
 from typing import Any, NamedTuple
