@@ -122,7 +122,7 @@ FITS = {
     "one batch": (relu(batch_size=1000, algorithm="joint", dropout=0), subspace_rows),
     "early stopping": (relu(early_stopping=True, batch_size=33), subspace_rows),
     "truncated": (relu(n_components=2), subspace_rows),
-    "hinge": (relu(loss="hinge", task_weight="equal", head_steps=2), subspace_rows),
+    "hinge": (relu(loss="hinge", task_weight="equal"), subspace_rows),
     "long form": (relu(batch_size=64), sorted_by_task),
     "strings": (relu(), labels_of_strings),
     "sparse rows": (relu(batch_size=20), sparse_rows),

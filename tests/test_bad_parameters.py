@@ -96,7 +96,6 @@ PARAMETERS = {
         "n_components": [*OR_NONE, 5, 10**6],  # at most 4 hidden units
         "algorithm": CHOICE,
         "loss": CHOICE,
-        "head_steps": COUNT,
         "dropout": [1.0, -0.5, NAN, "half", None],
         "output": CHOICE,
     },

@@ -23,7 +23,6 @@ ESTIMATORS = [
         n_hidden=8,
         max_iter=5,
         loss="hinge",
-        head_steps=3,
         n_components=None,
         task_weight="equal",
         batch_size=16,

@@ -119,7 +119,6 @@ def test_sparse_labels_train_what_dense_ones_do(monkeypatch, algorithm):
             MultiTaskReLURepresentation(
                 8,
                 algorithm=algorithm,
-                head_steps=2,
                 batch_size=20,
                 max_iter=3,
                 tol=0,

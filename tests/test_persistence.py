@@ -264,7 +264,7 @@ UNSAVEABLE = [
     (lambda: LinearProbe(FrozenEstimator(StandardScaler())), TypeError, "skops"),
     (lambda: Plugin(), TypeError, "got Plugin"),
     (lambda: Namesake(), TypeError, "got MultiTaskReLURepresentation of"),
-    (lambda: MultiTaskReLURepresentation, TypeError, "got type"),
+    (lambda: MultiTaskReLURepresentation, TypeError, "got the class MultiTask"),
     (lambda: make_relu(n_hidden=-1), ValueError, "n_hidden"),
     (lambda: make_relu(random_state=other_stream()), TypeError, "RandomState on PCG64"),
     (lambda: with_attribute("note_", 1), ValueError, "holds 'note_'.*Fit it again"),

@@ -141,7 +141,7 @@ def test_few_labels_of_many_tasks_give_what_the_dense_form_gives(
     models = []
     for density in (0.0, 1.0):
         monkeypatch.setattr(_signs, "MAX_DENSITY", density)
-        model = make(algorithm=algorithm, n_components=n_components, head_steps=2)
+        model = make(algorithm=algorithm, n_components=n_components)
         model.set_params(batch_size=100, **EARLY).fit(X, y, tasks)
         models.append(model.partial_fit(X[:200], y[:200], tasks[:200]))
     # no rounding: steps made up for later are exact up to (eps / gradient)^2 of them

@@ -47,8 +47,6 @@ class MultiTaskNet(SolverNet):
     criterion : MultiTaskLoss
     algorithm : {"alternating", "joint"}
         Heads first and the representation against the updated heads, or both at once.
-    head_steps : int
-        Updates of the heads before each update of the representation.
     learning_rate, weight_decay, dropout : float
     batch_size, max_epochs : int
     generator : torch.Generator
@@ -66,7 +64,6 @@ class MultiTaskNet(SolverNet):
         criterion: MultiTaskLoss,
         *,
         algorithm: str,
-        head_steps: int,
         learning_rate: float,
         weight_decay: float,
         dropout: float,
@@ -79,7 +76,6 @@ class MultiTaskNet(SolverNet):
         product_dtype: torch.dtype | None = None,
     ):
         self.algorithm = algorithm
-        self.head_steps = head_steps
         self.dropout = dropout
         super().__init__(
             module,
@@ -131,10 +127,9 @@ class MultiTaskNet(SolverNet):
 
         coef, scores, gradient = evaluate()
         if self.algorithm == "alternating":
-            for _ in range(self.head_steps):
-                of_heads = self.group.sum(*head_gradients(hidden, gradient))
-                self.update(batch, heads.whole, heads.expand(of_heads))
-                coef, scores, gradient = evaluate()
+            of_heads = self.group.sum(*head_gradients(hidden, gradient))
+            self.update(batch, heads.whole, heads.expand(of_heads))
+            coef, scores, gradient = evaluate()
         loss = self.criterion_.value(scores, labels)
         of_layer = representation_gradients(
             inputs, hidden, gradient, coef, 1 - self.dropout
@@ -217,7 +212,6 @@ class Descent:
             module,
             MultiTaskLoss(options.loss, weights),
             algorithm=options.algorithm,
-            head_steps=options.head_steps,
             learning_rate=options.learning_rate,
             weight_decay=options.weight_decay,
             dropout=options.dropout,

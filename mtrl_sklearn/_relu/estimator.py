@@ -103,7 +103,7 @@ class MultiTaskReLURepresentation(
         without.
 
     algorithm : {"alternating", "joint", "one_step"}, default="alternating"
-        "alternating" updates the heads first, ``head_steps`` times, then the first
+        "alternating" updates the heads first, then the first
         layer at the updated heads; "joint" updates both at once. Both use AdamW on
         mini-batches. "one_step" takes one gradient step of the heads and then one of
         the first layer in closed form, on labels centred per task, and repeats it
@@ -112,9 +112,6 @@ class MultiTaskReLURepresentation(
     loss : {"logistic", "hinge"}, default="logistic"
         Loss of one label, averaged over observed labels. At a score of 0 both have the
         same gradient up to scale, so "one_step" does not depend on it.
-
-    head_steps : int, default=1
-        Updates of the heads per update of the first layer, for "alternating".
 
     learning_rate : float, default=1e-3
         Step size of AdamW.
@@ -259,7 +256,7 @@ class MultiTaskReLURepresentation(
     same everywhere, `predict` and `score` stay local, and worker processes (``n_jobs``)
     are no part of the group.
 
-    "one_step" has no use for ``loss``, ``head_steps``, ``learning_rate``,
+    "one_step" has no use for ``loss``, ``learning_rate``,
     ``weight_decay``, ``dropout``, ``batch_size``, ``callbacks`` and the parameters of
     early stopping, and takes "bfloat16" and "tf32" for "float32".
 
@@ -297,7 +294,6 @@ class MultiTaskReLURepresentation(
         ],
         "algorithm": [StrOptions(SOLVERS.keys())],
         "loss": [StrOptions({"logistic", "hinge"})],
-        "head_steps": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
@@ -328,7 +324,6 @@ class MultiTaskReLURepresentation(
         n_components="auto",
         algorithm="alternating",
         loss="logistic",
-        head_steps=1,
         learning_rate=1e-3,
         weight_decay=1.0,
         dropout=0.5,
@@ -352,7 +347,6 @@ class MultiTaskReLURepresentation(
         self.n_components = n_components
         self.algorithm = algorithm
         self.loss = loss
-        self.head_steps = head_steps
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.dropout = dropout

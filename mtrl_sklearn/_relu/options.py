@@ -23,7 +23,6 @@ class ReLUOptions(NamedTuple):
     n_components: int | str | None
     algorithm: str
     loss: str
-    head_steps: int
     learning_rate: float
     weight_decay: float
     dropout: float
@@ -38,7 +37,6 @@ AS_GIVEN = (
     "n_components",
     "algorithm",
     "loss",
-    "head_steps",
     "learning_rate",
     "weight_decay",
     "dropout",

@@ -17,6 +17,7 @@ from mtrl_sklearn._training.onnx_graph import Graph, NetworkValues
 from mtrl_sklearn._training.random_features import random_features
 from mtrl_sklearn._training.representation import TrainableLayer, with_attributes
 from mtrl_sklearn._training.saving import SaveableMixin
+from mtrl_sklearn._warnings import warn_user
 
 
 class ReLURepresentationMixin(SaveableMixin):
@@ -40,6 +41,32 @@ class ReLURepresentationMixin(SaveableMixin):
 
     validation_name = "ROC-AUC on held-out rows"
     first_layer_attributes = ("hidden_weights_", "hidden_biases_")
+
+    @staticmethod
+    def read_older(
+        parameters: dict[str, Any], values: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Parameters and fitted values of a file, without parameters that are gone.
+
+        Parameters
+        ----------
+        parameters, values : dict
+            As the file has them.
+
+        Warns
+        -----
+        UserWarning
+            If one of them was set: training that goes on does without.
+        """
+        head_steps = parameters.get("head_steps", 1)
+        if head_steps != 1:
+            warn_user(
+                f"The file holds an estimator with head_steps={head_steps}, a parameter "
+                "of before. It predicts as it did; where its training goes on, heads "
+                "are updated once for each update of the first layer."
+            )
+        known = {k: v for k, v in parameters.items() if k != "head_steps"}
+        return known, values
 
     @property
     def epoch_name(self) -> str:

@@ -35,6 +35,9 @@ from mtrl_sklearn._warnings import warn_user
 
 KIND = "checkpoint"
 
+# Parameters that are gone, with the value by which fits go on.
+FORMER_PARAMETERS = {"head_steps": "1"}
+
 # Writing takes at most one part in so many of the time of a fit.
 SHARE_OF_WRITING = 10
 
@@ -138,6 +141,9 @@ class Checkpoint:
         with refusals(self.path):
             _check_content(arrays, about)
         known = about["call"]
+        for name, value in FORMER_PARAMETERS.items():
+            if known.get(name) == value:
+                known = {k: v for k, v in known.items() if k != name}
         differing = [
             k for k in self.call.keys() | known if self.call.get(k) != known.get(k)
         ]

@@ -43,6 +43,11 @@ def describe(estimator: Any, arrays: Arrays, prefix: str = "") -> dict[str, Any]
         If a parameter is out of range, or fitted attributes are not those of a fit.
     """
     name, classes = type(estimator).__name__, _saveable()
+    if isinstance(estimator, type):
+        raise TypeError(
+            f"save takes fitted or unfitted estimators, got the class "
+            f"{estimator.__name__}. Make one of it, and pass that."
+        )
     if name not in classes or type(estimator) is not classes[name]:
         raise TypeError(
             f"save takes {', '.join(classes)}; got {name} of "
@@ -123,15 +128,16 @@ def rebuild(found: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     remedy = f"Load it with mtrl_sklearn {version:.20}, which wrote it"
     remedy = RESTORE if is_current else remedy
 
-    given, expected = found["parameters"], {*estimator_class().get_params(deep=False)}
+    given = found["parameters"]
     if not isinstance(given, dict) or not isinstance(found["fitted"], dict):
         raise Refusal("lacks a part of an estimator")
-    # a parameter that an older version did not have is at its default
-    if set(given) - expected or (is_current and expected - set(given)):
-        raise Refusal(f"does not hold the parameters of {name}", remedy)
     parameters = {k: _rebuild_parameter(k, v, arrays) for k, v in given.items()}
     fitted = {k: _rebuild_fitted(k, v, arrays) for k, v in found["fitted"].items()}
     parameters, fitted = estimator_class.read_older(parameters, fitted)
+    expected = {*estimator_class().get_params(deep=False)}
+    # a parameter that an older version did not have is at its default
+    if set(parameters) - expected or (is_current and expected - set(parameters)):
+        raise Refusal(f"does not hold the parameters of {name}", remedy)
     estimator = estimator_class(**parameters)
     try:
         estimator.check_parameters()
