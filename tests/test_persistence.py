@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -729,3 +731,32 @@ def test_skops_needs_the_documented_types_and_no_others(make, trusted, inputs):
     assert skops.io.get_untrusted_types(data=data) == trusted
     loaded = skops.io.loads(data, trusted=trusted)
     assert_identical(loaded.predict(inputs), estimator.predict(inputs))
+
+
+FILES = Path(__file__).parent / "files"
+
+
+def small_problem():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40, 3))
+    return X, X @ rng.standard_normal((3, 4)) > 0
+
+
+def test_a_file_with_a_parameter_that_is_gone_loads_and_tells():
+    with pytest.warns(UserWarning, match="head_steps=2, a parameter of before"):
+        model = load(FILES / "network_of_head_steps.safetensors")
+    X, Y = small_problem()
+    assert model.score(X, Y) > 0.8
+    assert model.partial_fit(X, Y).n_iter_ == 4
+
+
+def test_a_checkpoint_with_a_parameter_that_is_gone_goes_on(tmp_path):
+    path = tmp_path / "fit"
+    path.write_bytes((FILES / "checkpoint_of_head_steps.safetensors").read_bytes())
+    model = MultiTaskReLURepresentation(4, max_iter=3, random_state=0)
+    X, Y = small_problem()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = clone(model).set_params(checkpoint=path).fit(X, Y)
+        anew = model.fit(X, Y)
+    np.testing.assert_allclose(found.hidden_weights_, anew.hidden_weights_, rtol=1e-9)
