@@ -307,7 +307,7 @@ CONV_CHOICES = {
 
 
 def fit_conv(data, parameters, seed):
-    X, X_test, y, y_test, tasks, tasks_test = data
+    X, X_test, y, y_test, tasks, _ = data
     network = ConvMultiTaskClassifier(**parameters, random_state=seed)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")

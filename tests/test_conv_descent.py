@@ -34,6 +34,7 @@ from mtrl_sklearn._conv.input_scale import patch_statistics
 from mtrl_sklearn._conv.network import TwoLayerConv
 from mtrl_sklearn._conv.patches import make_patch_grid
 from mtrl_sklearn._group import ALONE
+from mtrl_sklearn._training.job import FitJob
 from mtrl_sklearn._training.losses import ClassLoss
 from mtrl_sklearn._training.net import BatchIterator, train
 
@@ -163,15 +164,8 @@ def options(dtype, **settings):
 
 
 def descend(data, grid, state=None, *, callbacks=(), seed=0, **settings):
-    return descend_conv(
-        data,
-        grid,
-        state,
-        options(data.X.dtype, **settings),
-        callbacks=list(callbacks),
-        seed=seed,
-        device="cpu",
-    )
+    job = FitJob(data, state, seed, "cpu", list(callbacks))
+    return descend_conv(job, grid, options(data.X.dtype, **settings))
 
 
 @pytest.mark.parametrize("power", [1.0, 2.0, 2.5, 3.0])

@@ -157,8 +157,10 @@ def test_gradients_of_gd_can_be_clipped():
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 def test_one_step_tells_what_it_ignores(method):
+    """It has no batches, at which gradients could be clipped."""
     model = MultiTaskReLURepresentation(8, algorithm="one_step", random_state=0)
-    getattr(model, method)(X, Y)  # warnings are errors
     model.set_params(callbacks=[Freezer("*")])
-    with pytest.warns(UserWarning, match="one_step' ignores callbacks="):
+    getattr(model, method)(X, Y)  # warnings are errors
+    model.set_params(callbacks=[Freezer("*"), GradientNormClipping(1.0)])
+    with pytest.warns(UserWarning, match=r"no batches: what GradientNormClipping does"):
         getattr(model, method)(X, Y)

@@ -29,7 +29,6 @@ from saved_cases import (
 from scipy.sparse import csr_array
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.callback import ProgressBar
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -228,7 +227,7 @@ def test_output_is_set_as_it_was_and_the_rest_is_left_out(path):
     estimator = make_relu().set_output(transform="polars")
     with config_context(enable_metadata_routing=True):
         estimator.set_fit_request(tasks=True)
-    save(estimator.set_callbacks(ProgressBar()), path)
+    save(estimator, path)
     loaded = load(path)
     assert loaded._sklearn_output_config == {"transform": "polars"}
     assert vars(loaded).keys() == {*loaded.get_params(), "_sklearn_output_config"}

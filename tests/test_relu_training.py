@@ -4,11 +4,9 @@ import pickle
 import warnings
 
 import numpy as np
-import pandas as pd
 import pytest
-from relu_cases import ALGORITHMS, FITTED_ARRAYS, make, quick, subspace_rows, to_long
+from relu_cases import ALGORITHMS, FITTED_ARRAYS, make, quick, subspace_rows
 from scipy import sparse
-from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import train_test_split
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring, EpochTimer
@@ -270,9 +268,11 @@ class RecordLoss(Callback):
 
 
 @quick
-def test_skorch_callbacks_are_called(data):
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_skorch_callbacks_are_called(data, algorithm):
     record = RecordLoss()
-    model = make(callbacks=[record]).fit(*data)
+    model = make(algorithm=algorithm, callbacks=[record]).fit(*data)
+    assert len(record.losses) == 4
     np.testing.assert_array_equal(record.losses, model.loss_curve_)
 
 
@@ -289,48 +289,28 @@ def test_skorch_early_stopping_ends_training(data):
 
 @quick
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_scikit_learn_progress_bar(data, algorithm, capsys):
-    make(algorithm=algorithm).set_callbacks(ProgressBar()).fit(*data)
-    assert "MultiTaskReLURepresentation - fit" in capsys.readouterr().out
+def test_verbose_shows_each_epoch(data, algorithm, capsys):
+    make(algorithm=algorithm, verbose=True).fit(*data)
+    shown = capsys.readouterr().err
+    assert "4/4" in shown
+    assert ("step" if algorithm == "one_step" else "epoch") in shown
+    assert "loss=" in shown
 
 
-@quick
-def test_scikit_learn_scoring_monitor_sees_the_estimator_of_each_epoch(data):
-    X, y, tasks = to_long(*data)
-
-    def scoring(estimator, X, y, **metadata):
-        return estimator.score(X, y, **metadata)
-
-    for arguments in ((data[0], data[1]), (X, y, tasks)):
-        monitor = ScoringMonitor(scoring={"auc": scoring})
-        model = make(max_iter=5).set_callbacks(monitor).fit(*arguments)
-        logs = pd.DataFrame(monitor.get_logs(select="most_recent").data)
-        assert len(logs) >= 5
-        assert model.score(*arguments) in logs["auc"].to_numpy()
+class StopAfterTwo(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 2:
+            raise KeyboardInterrupt
 
 
 @quick
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_scikit_learn_callbacks_may_stop_a_fit(data, algorithm):
-    class StopAfterTwo:
-        calls = 0
-
-        def setup(self, estimator, context):
-            pass
-
-        def teardown(self, estimator, context):
-            pass
-
-        def on_fit_task_begin(self, estimator, context):
-            pass
-
-        def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
-            self.calls += context.parent is not None
-            assert fitted_estimator.transform(data[0]).shape == (300, 16)
-            return self.calls == 2
-
-    model = make(algorithm=algorithm).set_callbacks(StopAfterTwo()).fit(*data)
-    assert model.n_iter_ == 2
+def test_callbacks_may_stop_a_fit(data, algorithm):
+    model = make(algorithm=algorithm, callbacks=[StopAfterTwo()]).fit(*data)
+    assert model.n_iter_ == len(model.loss_curve_) == 2
+    twice = make(algorithm=algorithm, max_iter=2).fit(*data)
+    for name in FITTED_ARRAYS:
+        np.testing.assert_array_equal(getattr(model, name), getattr(twice, name))
 
 
 @quick

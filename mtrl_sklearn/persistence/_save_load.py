@@ -50,7 +50,7 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
 
     Notes
     -----
-    What `set_fit_request` and its kin, and `set_callbacks`, have set is not saved.
+    What `set_fit_request` and its kin have set is not saved.
 
     Examples
     --------
