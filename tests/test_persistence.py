@@ -742,7 +742,7 @@ def small_problem():
 
 
 def test_a_file_with_a_parameter_that_is_gone_loads_and_tells():
-    with pytest.warns(UserWarning, match="head_steps=2, a parameter of before"):
+    with pytest.warns(UserWarning, match="head_steps=2, which was a parameter"):
         model = load(FILES / "network_of_head_steps.safetensors")
     X, Y = small_problem()
     assert model.score(X, Y) > 0.8

@@ -61,8 +61,8 @@ class ReLURepresentationMixin(SaveableMixin):
         head_steps = parameters.get("head_steps", 1)
         if head_steps != 1:
             warn_user(
-                f"The file holds an estimator with head_steps={head_steps}, a parameter "
-                "of before. It predicts as it did; where its training goes on, heads "
+                f"The file holds an estimator with head_steps={head_steps}, which "
+                "was a parameter. It predicts as it did; where its training goes on, heads "
                 "are updated once for each update of the first layer."
             )
         known = {k: v for k, v in parameters.items() if k != "head_steps"}
