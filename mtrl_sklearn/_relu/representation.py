@@ -62,7 +62,7 @@ class ReLURepresentationMixin(SaveableMixin):
         if head_steps != 1:
             warn_user(
                 f"The file holds an estimator with head_steps={head_steps}, which "
-                "was a parameter. It predicts as it did; where its training goes on, heads "
+                "was a parameter. It predicts as it did; if training goes on, heads "
                 "are updated once for each update of the first layer."
             )
         known = {k: v for k, v in parameters.items() if k != "head_steps"}
