@@ -409,8 +409,8 @@ class MultiTaskReLURepresentation(
             If some tasks lack a class: they are named and have no influence. If one of
             ``callbacks`` watches batches, of which "one_step" has none, or scores
             validation batches, of which there are none. If Ctrl-C interrupts training:
-            the state so far is kept. Inside another call, as that of a search or a pipeline,
-            KeyboardInterrupt is raised instead.
+            the state so far is kept. Inside another call, as that of a search or a
+            pipeline, KeyboardInterrupt is raised instead.
         ConvergenceWarning
             If ``max_iter`` was given and the loss was still falling at the end, if the
             loss ended far above that of guessing, or if no hidden unit tells training
