@@ -1,7 +1,9 @@
 """A solver is one entry in a table; what every fit can do it gets by that alone."""
 
+import inspect
 import pickle
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -163,6 +165,12 @@ class Kill(Callback):
     def on_epoch_begin(self, net, **kwargs):
         if len(net.history) == 3 and Kill.armed:
             raise Killed
+
+
+def test_the_example_for_contributors_is_the_one_tested():
+    text = Path(__file__).parents[1].joinpath("CONTRIBUTING.md").read_text("utf-8")
+    for example in (ToyNet, ToySolver):
+        assert f"\n{inspect.getsource(example)}\n" in text
 
 
 def test_estimators_know_the_algorithms_in_the_table():
