@@ -159,10 +159,11 @@ class MultiTaskReLURepresentation(
         must be the same.
 
     callbacks : list of skorch callbacks, default=None
-        Called during training by "alternating" and "joint". The history has
-        "train_loss", and with ``early_stopping`` "validation_score" and, for monitors
-        of skorch, 1 minus it as "valid_loss". Scorers get labels of 0 and 1, NaN where
-        none was observed. A parameter of the torch
+        Called during training; by "one_step" at each of its steps, which have neither
+        batches nor a torch module. The history has "train_loss", and with
+        ``early_stopping`` "validation_score" and, for monitors of skorch, 1 minus it as
+        "valid_loss". A callback ends training by ``raise KeyboardInterrupt``. Scorers
+        get labels of 0 and 1, NaN where none was observed. A parameter of the torch
         module that they freeze (`skorch.callbacks.Freezer`: "hidden_weights",
         "hidden_biases", "task_coef", "task_intercept") stays as it is until it is
         unfrozen; ``n_components``, and the heads after a cut, are found once training
@@ -401,11 +402,11 @@ class MultiTaskReLURepresentation(
         Warns
         -----
         UserWarning
-            If some tasks lack a class: they are named and have no influence. If
-            "one_step" is given ``callbacks``, or one of these scores validation
-            batches, of which there are none. If Ctrl-C interrupts descent: the state so
-            far is kept. Inside another call, as that of a search or a pipeline,
-            KeyboardInterrupt is raised instead.
+            If some tasks lack a class: they are named and have no influence. If one of
+            ``callbacks`` watches batches, of which "one_step" has none, or scores
+            validation batches, of which there are none. If Ctrl-C interrupts training:
+            the state so far is kept. Inside another call, as that of a search or a
+            pipeline, KeyboardInterrupt is raised instead.
         ConvergenceWarning
             If ``max_iter`` was given and the loss was still falling at the end, if the
             loss ended far above that of guessing, or if no hidden unit tells training
