@@ -29,7 +29,7 @@ from mtrl_sklearn.datasets import make_patch_tasks
 from mtrl_sklearn.probing import LinearProbe, calibrate
 
 MARKED = 0.02
-SHOTS = (16, 64)
+SHOTS = (16, 64, 256)
 N_NEW_TASKS = 15
 
 
@@ -73,6 +73,22 @@ def duplicated_rows(seed):
     return np.tile(X, (5, 1)), np.tile(Y, (5, 1))
 
 
+def waves(seed):
+    """Tasks that go up and down along a direction of few features: slow to learn."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(2000, 5))
+    directions, phases = rng.normal(size=(5, 10)) / 5**0.5, rng.normal(size=10)
+    return X, (np.sin(3 * X @ directions + phases) > 0).astype(float)
+
+
+def flipped_labels(seed):
+    """Labels on a subspace, of which two in five are wrong."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(3000, 50))
+    Y = X @ rng.normal(size=(50, 3)) @ rng.normal(size=(3, 30)) > 0
+    return X, np.where(rng.random(Y.shape) < 0.4, ~Y, Y).astype(float)
+
+
 VARIANTS = {
     "one task": one_task,
     "60 rows": few_rows,
@@ -81,9 +97,13 @@ VARIANTS = {
     "2 % positive": rare_positives,
     "constant features": constant_features,
     "duplicated rows": duplicated_rows,
+    "waves": waves,
+    "flipped labels": flipped_labels,
 }
 # one of three forms of the topics: a fit of each takes a quarter of a minute
-ALL_KINDS = {k: v for k, v in KINDS.items() if k not in ("topics, counts", "topics, TF-IDF")}
+ALL_KINDS = {
+    k: v for k, v in KINDS.items() if k not in ("topics, counts", "topics, TF-IDF")
+}
 ALL_KINDS |= VARIANTS
 
 
@@ -171,8 +191,9 @@ def compare_input(data, seed):
 
 
 def compare_threads(data, seed):
-    """Scores on the threads there are and on one: the numbers should agree."""
-    _, score, told = fit(data, {}, seed)
+    """Scores on two threads and on one: the numbers should agree."""
+    with threadpool_limits(2):
+        _, score, told = fit(data, {}, seed)
     with threadpool_limits(1):
         alone = fit(data, {}, seed)[1]
     return score, {"1 thread": alone}, told
@@ -272,6 +293,20 @@ def conv_signals(seed):
     return train_test_split(X, y, np.arange(800) % 4, random_state=seed)
 
 
+def conv_long_signals(seed):
+    """Long signals of two classes: waves of period 40 or 60, in noise."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 2, 600)
+    angles = np.arange(500) / np.array([40, 60])[y][:, None] + rng.random((600, 1))
+    X = np.sin(2 * np.pi * angles) + 0.5 * rng.normal(size=angles.shape)
+    return train_test_split(X, y, np.arange(600) % 4, random_state=seed)
+
+
+def conv_flat_digits(seed):
+    """Images as rows of numbers, which are read as signals."""
+    return conv_digits(seed, (64,))
+
+
 def conv_patches(seed, **settings):
     X, y, tasks, *_, problem = make_patch_tasks(random_state=seed, **settings)
     test = problem.sample(100, random_state=seed)
@@ -283,7 +318,9 @@ CONV_KINDS = {
     "60 digits": conv_few_digits,
     "2 % of digits": conv_rare_digits,
     "digits, rows of patches": conv_rows_of_digits,
+    "digits, flat": conv_flat_digits,
     "signals": conv_signals,
+    "signals, long": conv_long_signals,
     "patches": conv_patches,
     "patches, symmetric": lambda seed: conv_patches(
         seed, kind="symmetric", n_samples_per_task=120, noise_norm=1.4
@@ -294,11 +331,10 @@ CONV_KINDS = {
 }
 CONV_CHOICES = {
     "solver": {name: {"solver": name} for name in ("gd", "adam")},
-    "kernel_size": {str(n): {"kernel_size": n} for n in (1, 2, 5)},
-    "pooling": {
-        str(p): {"pooling": p} for p in ("sum", "mean", 2, 4)
-    },
+    "kernel_size": {str(n): {"kernel_size": n} for n in (1, 2, 5, 32)},
+    "pooling": {str(p): {"pooling": p} for p in ("sum", "mean", 2, 4)},
     "power": {str(q): {"power": q} for q in (1, 3)},
+    "learning_rate": {str(rate): {"learning_rate": rate} for rate in (1e-3, 1e-2)},
     "max_iter": {"half": epochs(0.5), "three times": epochs(3)},
     "batch_size": {str(n): {"batch_size": n} for n in (32, 256)},
     "early_stopping": {"early_stopping": {"early_stopping": True}},
@@ -307,7 +343,7 @@ CONV_CHOICES = {
 
 
 def fit_conv(data, parameters, seed):
-    X, X_test, y, y_test, tasks, tasks_test = data
+    X, X_test, y, y_test, tasks, _ = data
     network = ConvMultiTaskClassifier(**parameters, random_state=seed)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
