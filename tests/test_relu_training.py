@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from relu_cases import ALGORITHMS, FITTED_ARRAYS, make, quick, subspace_rows
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import train_test_split
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring, EpochTimer
@@ -324,6 +325,19 @@ def test_skorch_scoring_callbacks_get_predictions(data):
     callback = EpochScoring(score, name="mine", on_train=True)
     make(callbacks=[callback]).fit(*data)
     assert len(seen) == 4
+
+
+def test_a_loss_that_falls_slowly_has_not_settled():
+    """Waves on few features are learned slowly, near the loss of guessing."""
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(2000, 5))
+    directions, phases = rng.normal(size=(5, 10)) / 5**0.5, rng.normal(size=10)
+    Y = (np.sin(3 * X @ directions + phases) > 0).astype(float)
+    train, test = slice(0, 1500), slice(1500, None)
+    model = MultiTaskReLURepresentation(n_components=None, random_state=2)
+    model.fit(X[train], Y[train])
+    whole = clone(model).set_params(tol=0).fit(X[train], Y[train])
+    assert model.score(X[test], Y[test]) > whole.score(X[test], Y[test]) - 0.01
 
 
 @quick

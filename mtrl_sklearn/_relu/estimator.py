@@ -131,7 +131,7 @@ class MultiTaskReLURepresentation(
         Rows of a mini-batch, at most the number of rows. "auto" is a tenth of the rows,
         between 8 and 128, and a hundredth of them from 12800 rows on, up to 8192.
 
-    tol : float, default=1e-2
+    tol : float, default=1e-3
         Training has converged, and stops, when the loss (with ``early_stopping``: 1 -
         validation score) fell by less than this share in ``n_iter_no_change`` epochs.
 
@@ -330,7 +330,7 @@ class MultiTaskReLURepresentation(
         dropout=0.5,
         max_iter="auto",
         batch_size="auto",
-        tol=1e-2,
+        tol=1e-3,
         early_stopping=False,
         validation_fraction=0.1,
         n_iter_no_change=10,
