@@ -9,7 +9,7 @@ BETWEEN = {"mtrl_sklearn", "sklearn", "skorch", "torch", "joblib"}
 
 # A call of these may fit many estimators. Some modules only wrap methods of one.
 FIT_MANY = {"mtrl_sklearn", "sklearn", "joblib"}
-WRAPPERS = ("sklearn.base", "sklearn.callback", "sklearn.utils._set_output")
+WRAPPERS = ("sklearn.base", "sklearn.utils._set_output")
 
 
 def warn_user(message: str, category: type[Warning] = UserWarning) -> None:

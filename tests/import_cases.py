@@ -71,7 +71,7 @@ def snapshot(fork_handlers):
             (i["filepath"], i["num_threads"]) for i in threadpool_info()
         ],
         "random": random.getstate(),
-        "random of numpy": repr(np.random.get_state()),  # noqa: NPY002
+        "random of numpy": repr(np.random.get_state()),  # noqa: NPY002, the old stream too
         "errors of numpy": (np.geterr(), np.geterrcall()),
         "printing of numpy": np.get_printoptions(),
         "random of torch": torch.get_rng_state().tolist(),

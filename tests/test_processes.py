@@ -73,7 +73,7 @@ def alone():
 def state_of_process():
     return {
         "torch": torch.get_rng_state().tolist(),
-        "numpy": repr(np.random.get_state()),  # noqa: NPY002
+        "numpy": repr(np.random.get_state()),  # noqa: NPY002, the old stream too
         "random": random.getstate(),
         "threads": torch.get_num_threads(),
         "dtype": torch.get_default_dtype(),

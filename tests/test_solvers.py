@@ -10,33 +10,30 @@ import pytest
 import torch
 from relu_cases import ALGORITHMS, FITTED_ARRAYS, make, quick, subspace_rows
 from sklearn.utils._param_validation import InvalidParameterError
-from skorch.callbacks import BatchScoring, Callback, GradientNormClipping
+from skorch.callbacks import BatchScoring, Callback, EpochScoring, GradientNormClipping
 
 from mtrl_sklearn._arrays.precision import resolve_precision
 from mtrl_sklearn._relu import solvers as _solvers
+from mtrl_sklearn._relu.descent import Descent, MultiTaskNet
 from mtrl_sklearn._relu.gradients import (
     hidden_layer,
     representation_gradients,
     task_scores,
 )
-from mtrl_sklearn._relu.input_scale import relu_scale
-from mtrl_sklearn._relu.network import TwoLayerReLU
 from mtrl_sklearn._relu.options import resolve_options
 from mtrl_sklearn._relu.rank_choice import choose_rank
-from mtrl_sklearn._relu.solution import Prepared, SolverNet, Trained, count_labels
+from mtrl_sklearn._relu.solution import count_labels
 from mtrl_sklearn._relu.solvers import SOLVERS, solve
 from mtrl_sklearn._training import checkpoint as _checkpoint
 from mtrl_sklearn._training.gradients import head_gradients
 from mtrl_sklearn._training.job import FitJob
-from mtrl_sklearn._training.losses import MultiTaskLoss
-from mtrl_sklearn._training.state import cast_state
 
 pytestmark = quick
 
 X, Y = subspace_rows()
 
 
-class ToyNet(SolverNet):
+class ToyNet(MultiTaskNet):
     """Takes plain gradient steps, of both layers at once."""
 
     def initialize_optimizer(self, triggered_directly=None):
@@ -61,51 +58,16 @@ class ToyNet(SolverNet):
         self.update(batch, tuple(parameters), tuple(gradients))
         return {"loss": loss, "y_pred": scores}
 
-    def show_scores(self, batch, scores):
-        return scores
+    def on_epoch_end(self, net, **kwargs):
+        """Nothing lags behind."""
 
-    def take_network(self, data):
-        module = self.module_
-        layer = module.hidden_weights, module.hidden_biases
-        return Trained(*layer, module.input_mean, module.input_scale, None)
-
-
-class ToySolver:
-    is_descent = True
-    auto_epochs = None
-
-    def prepare(self, job, options):
-        data, device, dtype = job.data, job.device, options.precision.parameters
-        sizes = data.X.shape[1], options.n_hidden, data.signs.shape[1]
-        module = TwoLayerReLU(*sizes, dtype).to(device)
-        generator = torch.Generator(device).manual_seed(job.seed)
-        module.reset_parameters(generator)
-        weights = torch.as_tensor(data.weights * data.n_rows, dtype=dtype)
-        net = ToyNet(
-            module,
-            MultiTaskLoss(options.loss, weights.to(device)),
-            learning_rate=options.learning_rate,
-            weight_decay=0.0,
-            batch_size=options.batch_size,
-            max_epochs=options.max_epochs,
-            generator=generator,
-            callbacks=job.callbacks,
-            device=device,
-            group=data.group,
-        ).initialize()
-        state = cast_state(job.state, dtype)
-        if state is not None:
-            net.restore(state)
-        mean, scale, waiting, _ = relu_scale(state, data)
-        module.input_mean.copy_(torch.as_tensor(mean))
-        module.input_scale.fill_(scale)
-        return Prepared(net, data.on_device(device, dtype), 1e6, waiting)
+    on_train_end = on_epoch_end
 
 
 @pytest.fixture
 def toy(monkeypatch):
     """Enters a solver, and makes estimators with it."""
-    monkeypatch.setitem(SOLVERS, "toy", ToySolver())
+    monkeypatch.setitem(SOLVERS, "toy", Descent(ToyNet))
 
     def make_toy(**parameters):
         settings = {"learning_rate": 0.5, "tol": 0, "n_components": None}
@@ -169,8 +131,8 @@ class Kill(Callback):
 
 def test_the_example_for_contributors_is_the_one_tested():
     text = Path(__file__).parents[1].joinpath("CONTRIBUTING.md").read_text("utf-8")
-    for example in (ToyNet, ToySolver):
-        assert f"\n{inspect.getsource(example)}\n" in text
+    assert f"\n{inspect.getsource(ToyNet)}\n" in text
+    assert 'SOLVERS["toy"] = Descent(ToyNet)' in text
 
 
 def test_estimators_know_the_algorithms_in_the_table():
@@ -345,6 +307,7 @@ def test_batches_can_be_watched_where_there_are_any(toy, at):
         (GradientNormClipping(1.0), "GradientNormClipping"),
         (("clip", GradientNormClipping(1.0)), "GradientNormClipping"),
         (BatchScoring("roc_auc", on_train=True), "BatchScoring"),
+        (EpochScoring("roc_auc", on_train=True), "EpochScoring"),
     ],
 )
 def test_one_step_tells_of_callbacks_that_watch_batches(callback, name):

@@ -193,6 +193,8 @@ class ConvNet(DescentNet):
 
     is_full_batch = False
     min_fall = 0.0  # share of its first value that the loss falls by before it settles
+    default_learning_rate = 3e-3
+    default_weight_decay = 1.0
 
     def show_scores(self, batch: Batch, scores: Tensor) -> Tensor:
         """Scores of each row's own head, (n_samples, n_columns)."""
@@ -269,6 +271,8 @@ class FullBatchConvNet(ConvNet):
 
     is_full_batch = True
     min_fall = 0.01  # small weights start on a plateau
+    default_learning_rate = 10.0
+    default_weight_decay = 1e-4
 
     def initialize_optimizer(
         self, triggered_directly: Any = None

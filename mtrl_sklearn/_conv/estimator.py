@@ -308,7 +308,7 @@ class ConvMultiTaskClassifier(
             StrOptions({"sum", "mean", "auto"}),
         ],
         "head": [StrOptions({"shared", "fixed", "per_task"})],
-        "solver": [StrOptions({"gd", "adam", "auto"})],
+        "solver": [StrOptions(SOLVERS.keys()), StrOptions({"auto"})],
         "learning_rate": [
             Interval(Real, 0, None, closed="neither"),
             StrOptions({"auto"}),
@@ -497,7 +497,7 @@ class ConvMultiTaskClassifier(
                 X, y, tasks, classes, sample_weight, group, not resume
             )
             once = Checkpoint(seed=self._draw_seed(resume, group), group=group)
-            callbacks = list(self.callbacks or [])
+            callbacks = self._own_callbacks()
             self._learn(data, resume, once, callbacks, ends_all=True, max_epochs=1)
         return self
 
@@ -630,6 +630,7 @@ class ConvMultiTaskClassifier(
             self.get_params(deep=False),
             self.power_,
             self.solver_,
+            SOLVERS[self.solver_],
             data.n_rows,
             self._resolve_precision(data, resume),
         )

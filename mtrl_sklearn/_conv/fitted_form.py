@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mtrl_sklearn._conv.descent import SOLVERS
 from mtrl_sklearn._conv.patches import PatchGrid, make_patch_grid
 from mtrl_sklearn._training.fitted_forms import (
     COMMON,
@@ -57,7 +58,7 @@ def check_conv(fitted: dict[str, Any]) -> None:
         take(arrays, "_seed_"),
     )
     demand(head in ("shared", "fixed", "per_task"), "_head_", head)
-    demand(solver in ("gd", "adam"), "solver_", solver)
+    demand(isinstance(solver, str) and solver in SOLVERS, "solver_", solver)
     demand(type(power) is float and 1 <= power < np.inf, "power_", power)
     demand(type(scale) is float and 0 < scale < np.inf, "scale_", scale)
     check_seed(seed)
@@ -85,7 +86,7 @@ def check_conv(fitted: dict[str, Any]) -> None:
     sizes["all_scores"] = sizes["scores"] * (sizes["tasks"] if of_task else 1)
     scaling = {"input_mean": "float", "input_scale": "scale"}
     groups = [adam(name, form) for name, form in CONV_PARAMETERS.items()]
-    if solver == "gd":
+    if SOLVERS[solver].is_full_batch:
         groups = [{"optimizer.filters.step_size": "scale"}]
     forms = CONV_PARAMETERS | scaling | {"generator": "byte generator"}
     check_state(state, forms, groups + SCALING, sizes)

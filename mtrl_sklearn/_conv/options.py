@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -19,9 +19,13 @@ AUTO_UPDATES = 500
 AUTO_EPOCHS = (10, 200)
 AUTO_BATCH_SIZE = (64, 128)
 
-# "auto" of the parameters that depend on the solver
-LEARNING_RATE = {"gd": 10.0, "adam": 3e-3}
-WEIGHT_DECAY = {"gd": 1e-4, "adam": 1.0}
+
+class SolverDefaults(Protocol):
+    """What "auto" stands for with a solver."""
+
+    is_full_batch: bool
+    default_learning_rate: float
+    default_weight_decay: float
 
 
 class ConvOptions(NamedTuple):
@@ -58,6 +62,7 @@ def resolve_options(
     parameters: Mapping[str, Any],
     power: float,
     solver: str,
+    defaults: SolverDefaults,
     n_samples: int,
     precision: Precision,
 ) -> ConvOptions:
@@ -68,13 +73,15 @@ def resolve_options(
     parameters : mapping
         Parameters of the estimator.
     power : float
-    solver : {"gd", "adam"}
+    solver : str
+    defaults : SolverDefaults
+        Those of the solver.
     n_samples : int
     precision : Precision
     """
     auto = {
-        "learning_rate": LEARNING_RATE[solver],
-        "weight_decay": WEIGHT_DECAY[solver],
+        "learning_rate": defaults.default_learning_rate,
+        "weight_decay": defaults.default_weight_decay,
         "init_scale": 0.03 if power > 1 else 1 / math.sqrt(3),
         "batch_size": int(np.clip(n_samples // 10, *AUTO_BATCH_SIZE)),
     }
@@ -85,7 +92,7 @@ def resolve_options(
     if max_epochs == "auto":
         updates_per_epoch = -(-n_samples // chosen["batch_size"])
         epochs = int(np.clip(-(-AUTO_UPDATES // updates_per_epoch), *AUTO_EPOCHS))
-        max_epochs = FULL_BATCH_STEPS if solver == "gd" else epochs
+        max_epochs = FULL_BATCH_STEPS if defaults.is_full_batch else epochs
     return ConvOptions(
         n_filters=parameters["n_filters"],
         head=parameters["head"],

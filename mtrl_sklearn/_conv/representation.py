@@ -150,18 +150,6 @@ class ConvRepresentationMixin(SaveableMixin):
             biases = torch.from_numpy(self.biases_ + centre * W.sum(axis=1))
         return TrainableLayer(torch.from_numpy(W), biases, features, restore)
 
-    def snapshot(self) -> Any:
-        """A copy that stays as it is when this one is set or fitted anew.
-
-        Arrays are shared: `fit` replaces them and never changes them. Callbacks are
-        left out.
-
-        Returns
-        -------
-        ConvMultiTaskClassifier
-        """
-        return with_attributes(self, {"callbacks": None})
-
     def check_fitted_form(self, values: dict[str, Any]) -> None:
         """Check that fitted values are whole; see `check_conv`.
 

@@ -35,7 +35,7 @@ from mtrl_sklearn._training.losses import MultiTaskLoss, log_odds
 from mtrl_sklearn._training.net import (
     Batch,
 )
-from mtrl_sklearn._training.state import cast_state
+from mtrl_sklearn._training.state import State, cast_state
 
 
 class MultiTaskNet(SolverNet):
@@ -190,10 +190,23 @@ class MultiTaskNet(SolverNet):
 
 
 class Descent:
-    """The solver behind "alternating" and "joint"."""
+    """A solver that trains on mini-batches, as "alternating" and "joint" do.
+
+    Parameters
+    ----------
+    net_class : type, default=MultiTaskNet
+        What takes its steps.
+    """
 
     is_descent = True
     auto_epochs = None
+
+    def __init__(self, net_class: type[MultiTaskNet] = MultiTaskNet):
+        self.net_class = net_class
+
+    def can_resume(self, state: State) -> bool:
+        """Whether a state has the weights of a descent."""
+        return "hidden_weights" in state
 
     def prepare(self, job: FitJob, options: ReLUOptions) -> Prepared:
         """A net at a random start, or where the state of an earlier call is."""
@@ -208,7 +221,7 @@ class Descent:
         weights = torch.from_numpy(data.weights * data.n_rows)
         weights = weights.to(device, precision.parameters)
         generator = torch.Generator(device).manual_seed(job.seed)
-        net = MultiTaskNet(
+        net = self.net_class(
             module,
             MultiTaskLoss(options.loss, weights),
             algorithm=options.algorithm,

@@ -51,7 +51,7 @@ from mtrl_sklearn._training.estimator import (
     last_good_state,
     unite_rows,
 )
-from mtrl_sklearn._training.net import kind_of_callback, watches_batches
+from mtrl_sklearn._training.net import kind_of_callback, scores_batches, watches_batches
 from mtrl_sklearn._training.saving import saveable
 from mtrl_sklearn._version import DocumentationLinkMixin
 from mtrl_sklearn._warnings import is_within_another_call, warn_user
@@ -475,12 +475,11 @@ class MultiTaskReLURepresentation(
             earlier = (self.n_positive_, self.n_negative_) if resume else None
             data = count_labels(X, signs, self.task_weight, earlier, group=group)
             once = Checkpoint(seed=self._draw_seed(resume, group), group=group)
-            callbacks = list(self.callbacks or [])
+            callbacks = self._own_callbacks()
             self._learn(data, resume, once, callbacks, ends_all=True, max_epochs=1)
         return self
 
     def _solve(self, job, options):
-        self._warn_of_ignored_options()
         return solve(job, options)
 
     def _store_network(self, solution, data):
@@ -495,16 +494,19 @@ class MultiTaskReLURepresentation(
             data.X, lambda rows: hidden_features(rows, network), data.group
         )
 
-    def _warn_of_ignored_options(self):
-        solver = SOLVERS[self.algorithm]
+    def _own_callbacks(self):
+        """Callbacks of the caller; without batches there is nothing to score."""
+        if SOLVERS[self.algorithm].is_descent:
+            return super()._own_callbacks()
         blind = [c for c in self.callbacks or [] if watches_batches(c)]
-        if blind and not solver.is_descent:
+        if blind:
             names = ", ".join(kind_of_callback(c).__name__ for c in blind)
             warn_user(
                 f"algorithm={self.algorithm!r} calls callbacks at each of its steps, "
-                f"but has no batches: what {names} does at batches is left out. Remove "
-                "it from callbacks=, or set another algorithm."
+                f"but has no batches: what {names} does at batches, scores included, "
+                "is left out. Remove it from callbacks=, or set another algorithm."
             )
+        return [c for c in super()._own_callbacks() if not scores_batches(c)]
 
     def _read_training_data(self, X, y, tasks, group, reset, classes=None):
         """Validated inputs and signs; sets what describes features and labels."""
@@ -538,10 +540,11 @@ class MultiTaskReLURepresentation(
                 f"{len(self.hidden_weights_)} hidden units. Set it back, or clone the "
                 "estimator to start anew."
             )
-        if ("start" in self._state_) != (self.algorithm == "one_step"):
+        if not SOLVERS[self.algorithm].can_resume(self._state_):
             raise ValueError(
-                f"algorithm={self.algorithm!r} cannot continue a fit of another kind: "
-                "'one_step' has no optimiser state. Clone the estimator to start anew."
+                f"algorithm={self.algorithm!r} cannot continue the earlier fit, which "
+                "another kind of algorithm has trained. Set it back, or clone the "
+                "estimator to start anew."
             )
 
     def _split_rows(self, signs, shard, checkpoint):

@@ -57,6 +57,7 @@ from mtrl_sklearn._relu.solution import (
 )
 from mtrl_sklearn._training.job import FitJob
 from mtrl_sklearn._training.net import loss_curve
+from mtrl_sklearn._training.state import State
 
 
 class StepSums(NamedTuple):
@@ -240,6 +241,10 @@ class OneStep:
 
     is_descent = False
     auto_epochs = 1
+
+    def can_resume(self, state: State) -> bool:
+        """Whether a state has the sums of a step."""
+        return "start" in state
 
     @torch.no_grad()
     def prepare(self, job: FitJob, options: ReLUOptions) -> Prepared:

@@ -15,7 +15,7 @@ from mtrl_sklearn._relu.fitted_form import check_relu
 from mtrl_sklearn._relu.onnx import embed_relu, write_relu
 from mtrl_sklearn._training.onnx_graph import Graph, NetworkValues
 from mtrl_sklearn._training.random_features import random_features
-from mtrl_sklearn._training.representation import TrainableLayer, with_attributes
+from mtrl_sklearn._training.representation import TrainableLayer
 from mtrl_sklearn._training.saving import SaveableMixin
 from mtrl_sklearn._warnings import warn_user
 
@@ -183,18 +183,6 @@ class ReLURepresentationMixin(SaveableMixin):
 
         weights, biases = torch.from_numpy(W * scale), torch.from_numpy(b + W @ mean)
         return TrainableLayer(weights, biases, features, restore)
-
-    def snapshot(self) -> Any:
-        """A copy that stays as it is when this one is set or fitted anew.
-
-        Arrays are shared: `fit` replaces them and never changes them. Callbacks are
-        left out.
-
-        Returns
-        -------
-        MultiTaskReLURepresentation
-        """
-        return with_attributes(self, {"callbacks": None})
 
     def check_fitted_form(self, values: dict[str, Any]) -> None:
         """Check that fitted values are whole; see `check_relu`.

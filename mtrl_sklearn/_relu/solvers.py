@@ -14,6 +14,7 @@ from mtrl_sklearn._relu.solution import Prepared, Solution, TaskData, Trained
 from mtrl_sklearn._training.callbacks import resume
 from mtrl_sklearn._training.job import FitJob
 from mtrl_sklearn._training.net import TrainingLog, train
+from mtrl_sklearn._training.state import State
 
 
 class Solver(Protocol):
@@ -26,6 +27,9 @@ class Solver(Protocol):
     @property
     def auto_epochs(self) -> int | None:
         """What ``max_iter="auto"`` stands for; None lets batches decide."""
+
+    def can_resume(self, state: State) -> bool:
+        """Whether it can go on from what an earlier fit has left."""
 
     def prepare(self, job: FitJob, options: ReLUOptions) -> Prepared:
         """A net that is ready to train, at the start or where the state is."""

@@ -36,6 +36,7 @@ from mtrl_sklearn._training.checkpoint import (
 )
 from mtrl_sklearn._training.job import FitJob
 from mtrl_sklearn._training.net import kind_of_callback
+from mtrl_sklearn._training.representation import with_attributes
 from mtrl_sklearn._warnings import warn_user
 
 # A final loss that is so many times that of guessing is told.
@@ -90,6 +91,18 @@ class TrainedEstimator(BaseEstimator, ABC):
 
     def _validate_params(self) -> None:
         """Left to `_begin`: scikit-learn skips it in later calls of partial_fit."""
+
+    def snapshot(self) -> Any:
+        """A copy that stays as it is when this one is set or fitted anew.
+
+        Arrays are shared: `fit` replaces them and never changes them. Callbacks are
+        left out.
+
+        Returns
+        -------
+        estimator of the same class
+        """
+        return with_attributes(self, {"callbacks": None})
 
     @abstractmethod
     def _resolve_options(self, data: Any, resume: bool) -> Any:
@@ -231,6 +244,10 @@ class TrainedEstimator(BaseEstimator, ABC):
         here = (part[(part >= shard.start) & (part < stop)] for part in parts)
         return [np.sort(part) - shard.start for part in here]
 
+    def _own_callbacks(self) -> list[Callback]:
+        """Callbacks of the caller."""
+        return list(self.callbacks or [])
+
     def _make_callbacks(
         self,
         checkpoint: Checkpoint,
@@ -255,7 +272,7 @@ class TrainedEstimator(BaseEstimator, ABC):
             callbacks.append(validation)
         if self.verbose and checkpoint.group.is_first:
             callbacks.append(EpochProgress())
-        callbacks += self.callbacks or []
+        callbacks += self._own_callbacks()
         if min_fall is not None:
             monitor = "train_loss" if validation is None else "validation_error"
             rule = (self.tol, self.n_iter_no_change, min_fall)

@@ -8,7 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EpochTimer, PassthroughScoring
+from skorch.callbacks import (
+    BatchScoring,
+    Callback,
+    EpochScoring,
+    EpochTimer,
+    PassthroughScoring,
+)
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
@@ -259,6 +265,11 @@ def watches_batches(callback: Any) -> bool:
     kind = kind_of_callback(callback)
     methods = "on_batch_begin", "on_batch_end", "on_grad_computed"
     return any(getattr(kind, m) is not getattr(Callback, m) for m in methods)
+
+
+def scores_batches(callback: Any) -> bool:
+    """Whether a callback scores predictions on batches."""
+    return issubclass(kind_of_callback(callback), (BatchScoring, EpochScoring))
 
 
 def train(

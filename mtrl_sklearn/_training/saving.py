@@ -8,7 +8,7 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 from mtrl_sklearn._training.representation import FittedForm
 
 # Not saved: what only a running program can hold.
-LEFT_OUT = {"_metadata_request", "_skl_callbacks"}
+LEFT_OUT = {"_metadata_request"}
 OUTPUT = "_sklearn_output_config"
 
 Class = TypeVar("Class", bound=type)

@@ -133,6 +133,7 @@ class LossCurveDisplay:
         require_matplotlib(f"{cls.__name__}.from_estimator")
         example = "MultiTaskReLURepresentation or a ConvMultiTaskClassifier"
         check_estimator(estimator, "estimator", example, ["loss_curve_"])
+        # what check_estimator has found, types do not know
         losses = estimator.loss_curve_  # type: ignore[attr-defined]
         scores = getattr(estimator, "validation_scores_", None)
         if scores is not None and len(scores) != len(losses):
