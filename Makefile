@@ -6,10 +6,13 @@ OLDEST := .venv-oldest
 IN_PARALLEL := -n logical --dist worksteal
 
 # What another version of a package can break: its interface, where it is called.
-OF_VERSIONS := $(addprefix tests/test_,$(addsuffix .py,common requirements integration \
-	conv_integration relu_training conv_training relu_inputs array_likes tasks \
-	metrics_scores persistence onnx dask plotting probing_new_tasks \
-	probing_linear_probe rank_choice threads net lazy_adamw array_files private_api))
+OF_VERSIONS := $(addprefix tests/,$(addsuffix .py,test_common test_requirements \
+	test_integration test_metrics_scores test_dask test_private_api \
+	_conv/test_integration _conv/test_estimator_training _relu/test_estimator_training \
+	_relu/test_estimator_inputs _relu/test_rank_choice _arrays/test_conversion \
+	_arrays/test_threads _labels/test_encoding _files/test_arrays _training/test_net \
+	_training/test_adamw persistence/test_save_load persistence/test_onnx \
+	plotting/test_displays probing/test_new_tasks probing/test_linear_probe))
 
 .PHONY: help demo test test-oldest lint bench clean
 

@@ -1,4 +1,4 @@
-"""What `test_ranks.py` lets processes do; run as a script, it is one of them."""
+"""What `test_group.py` lets processes do; run as a script, it is one of them."""
 
 import os
 import pickle

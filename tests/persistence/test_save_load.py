@@ -732,7 +732,7 @@ def test_skops_needs_the_documented_types_and_no_others(make, trusted, inputs):
     assert_identical(loaded.predict(inputs), estimator.predict(inputs))
 
 
-FILES = Path(__file__).parent / "files"
+FILES = Path(__file__).parents[1] / "files"
 
 
 def small_problem():

@@ -48,7 +48,7 @@ from mtrl_sklearn.probing import (
 
 OURS = [MultiTaskReLURepresentation, ConvMultiTaskClassifier]
 PACKAGE = Path(mtrl_sklearn.__file__).parent
-FILES = Path(__file__).parent / "files"
+FILES = Path(__file__).parents[1] / "files"
 
 
 class LinearNetwork(TransformerMixin, BaseEstimator):

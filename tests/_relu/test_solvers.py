@@ -130,7 +130,7 @@ class Kill(Callback):
 
 
 def test_the_example_for_contributors_is_the_one_tested():
-    text = Path(__file__).parents[1].joinpath("CONTRIBUTING.md").read_text("utf-8")
+    text = Path(__file__).parents[2].joinpath("CONTRIBUTING.md").read_text("utf-8")
     assert f"\n{inspect.getsource(ToyNet)}\n" in text
     assert 'SOLVERS["toy"] = Descent(ToyNet)' in text
 
