@@ -55,7 +55,7 @@ def candidate_ranks(singular_values: np.ndarray) -> list[int]:
     takes a factor of 4.
 
     An edge says where a cut could be made, not that it does no harm: see
-    `_rank_choice`.
+    `_relu.rank_choice`.
 
     Parameters
     ----------
