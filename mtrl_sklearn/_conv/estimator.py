@@ -435,7 +435,7 @@ class ConvMultiTaskClassifier(
             filter tells training rows apart.
         """
         group = current_group()
-        resume = self._begin(group, self.warm_start, self.early_stopping)
+        resume = self._begin(group, self.warm_start)
         ends_all = is_within_another_call()
         with last_good_state(self):
             data = self._read_data(X, y, tasks, None, sample_weight, group, not resume)
@@ -486,7 +486,7 @@ class ConvMultiTaskClassifier(
             rows apart.
         """
         group = current_group()
-        resume = self._begin(group, True)
+        resume = self._begin(group, True, is_partial=True)
         if self.class_weight == "balanced":
             raise ValueError(
                 "class_weight='balanced' cannot be used with partial_fit, which does "

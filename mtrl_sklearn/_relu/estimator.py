@@ -51,7 +51,11 @@ from mtrl_sklearn._training.estimator import (
     last_good_state,
     unite_rows,
 )
-from mtrl_sklearn._training.net import kind_of_callback, scores_batches, watches_batches
+from mtrl_sklearn._training.net import (
+    kind_of_callback,
+    needs_descent,
+    watches_batches,
+)
 from mtrl_sklearn._training.saving import saveable
 from mtrl_sklearn._version import DocumentationLinkMixin
 from mtrl_sklearn._warnings import is_within_another_call, warn_user
@@ -258,7 +262,7 @@ class MultiTaskReLURepresentation(
     are no part of the group.
 
     "one_step" has no use for ``loss``, ``learning_rate``,
-    ``weight_decay``, ``dropout``, ``batch_size``, ``callbacks`` and the parameters of
+    ``weight_decay``, ``dropout``, ``batch_size``, and the parameters of
     early stopping, and takes "bfloat16" and "tf32" for "float32".
 
     References
@@ -413,7 +417,7 @@ class MultiTaskReLURepresentation(
             rows apart.
         """
         group = current_group()
-        resume = self._begin(group, self.warm_start, self.early_stopping)
+        resume = self._begin(group, self.warm_start)
         ends_all = is_within_another_call()
         with last_good_state(self):
             X, signs = self._read_training_data(X, y, tasks, group, not resume)
@@ -469,7 +473,7 @@ class MultiTaskReLURepresentation(
             these rows apart.
         """
         group = current_group()
-        resume = self._begin(group, True)
+        resume = self._begin(group, True, is_partial=True)
         with last_good_state(self):
             X, signs = self._read_training_data(X, y, tasks, group, not resume, classes)
             earlier = (self.n_positive_, self.n_negative_) if resume else None
@@ -494,19 +498,24 @@ class MultiTaskReLURepresentation(
             data.X, lambda rows: hidden_features(rows, network), data.group
         )
 
+    def _holds_out(self):
+        return self.early_stopping and SOLVERS[self.algorithm].is_descent
+
     def _own_callbacks(self):
-        """Callbacks of the caller; without batches there is nothing to score."""
+        """Callbacks of the caller, but for those of skorch that can do nothing."""
         if SOLVERS[self.algorithm].is_descent:
             return super()._own_callbacks()
-        blind = [c for c in self.callbacks or [] if watches_batches(c)]
+        given = super()._own_callbacks()
+        blind = [c for c in given if watches_batches(c) or needs_descent(c)]
         if blind:
             names = ", ".join(kind_of_callback(c).__name__ for c in blind)
             warn_user(
                 f"algorithm={self.algorithm!r} calls callbacks at each of its steps, "
-                f"but has no batches: what {names} does at batches, scores included, "
-                "is left out. Remove it from callbacks=, or set another algorithm."
+                "but has no batches, optimiser or torch parameters: what "
+                f"{names} does with these is left out. Remove it from callbacks=, or "
+                "set another algorithm."
             )
-        return [c for c in super()._own_callbacks() if not scores_batches(c)]
+        return [c for c in given if not needs_descent(c)]
 
     def _read_training_data(self, X, y, tasks, group, reset, classes=None):
         """Validated inputs and signs; sets what describes features and labels."""
@@ -549,7 +558,7 @@ class MultiTaskReLURepresentation(
 
     def _split_rows(self, signs, shard, checkpoint):
         """Positions of the rows to train on, None for all, and of those to hold out."""
-        if not (self.early_stopping and SOLVERS[self.algorithm].is_descent):
+        if not self._holds_out():
             return None, None
         group = checkpoint.group
         parts = self._hold_out(shard, checkpoint.seed)
@@ -577,7 +586,8 @@ class MultiTaskReLURepresentation(
         """Dtypes to compute in; a fit that goes on keeps that of its weights."""
         dtype = self.hidden_weights_.dtype if resume else data.X.dtype
         precision = self.precision
-        if precision == "bfloat16" and not SOLVERS[self.algorithm].is_descent:
+        is_descent = SOLVERS[self.algorithm].is_descent
+        if precision in ("bfloat16", "tf32") and not is_descent:
             precision = "float32"
         return resolve_precision(precision, dtype, resolve_device(self.device))
 

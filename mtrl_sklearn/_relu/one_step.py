@@ -165,6 +165,7 @@ class StepNet(SolverNet):
     """
 
     unit = "step"
+    n_moments = 0
 
     def __init__(
         self,
@@ -216,7 +217,9 @@ class StepNet(SolverNet):
         sums = add_rows(start, *self.labels, self.centre.apply, self.group)
         self.sums = sums
         loss = pseudo_contrastive_loss(sums) / self.n_labels**2
+        earlier = loss_curve(self)
         self.history.record("train_loss", loss)
+        self.history.record("train_loss_best", not (earlier <= loss).any())
 
     def can_stop(self) -> bool:
         """Not before the first step has come to its end."""

@@ -72,8 +72,13 @@ def solve(job: FitJob, options: ReLUOptions) -> Solution:
             data=part, state=None, callbacks=[], progress=None, is_partial=False
         )
         epochs = len(log.loss_curve) if not solver.is_descent else options.max_epochs
-        second = _run(solver, again, options._replace(max_epochs=epochs))
-        is_cut_short = second.log.interrupted
+        try:
+            second = _run(solver, again, options._replace(max_epochs=epochs))
+            is_cut_short = second.log.interrupted
+        except KeyboardInterrupt:  # before there was a second network
+            if job.data.group.n_ranks > 1:
+                raise
+            is_cut_short = True
         return None if is_cut_short else second.take_network(part)
 
     first_layer, heads, moments = choose_rank(

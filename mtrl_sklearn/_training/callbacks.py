@@ -151,8 +151,8 @@ class SaveProgress(Callback):
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         self.is_over_ = net.stop_requested  # of a fit that had ended
         n_bytes = sum(array.nbytes for array in net.export().values())
-        # the optimiser will have two moments of each weight
-        self.checkpoint.reserve(n_bytes * (3 if self.validation is None else 6))
+        n_states = 1 if self.validation is None else 2
+        self.checkpoint.reserve(n_bytes * (1 + net.n_moments) * n_states)
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         is_over = net.stop_requested or len(net.history) == net.max_epochs

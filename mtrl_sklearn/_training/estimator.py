@@ -165,16 +165,19 @@ class TrainedEstimator(BaseEstimator, ABC):
             self._warn_of_early_end(solution, options)
         self._warn_of_failure(solution, options, data)
 
-    def _begin(self, group: Group, goes_on: bool, validates: bool = False) -> bool:
-        """Check the parameters, for a fit that scores held-out rows or not.
+    def _holds_out(self) -> bool:
+        """Whether fit scores rows that it does not train on."""
+        return self.early_stopping
 
-        All ranks have to have the same.
+    def _begin(self, group: Group, goes_on: bool, is_partial: bool = False) -> bool:
+        """Check the parameters; all ranks have to have the same.
 
         Returns whether there is an earlier fit, which this one then goes on from.
         """
         with group.together():
             BaseEstimator._validate_params(self)
-            _check_callbacks(self.callbacks or [], validates)
+            holds_out = not is_partial and self._holds_out()
+            _check_callbacks(self.callbacks or [], holds_out)
             resolve_device(self.device)
         resume = goes_on and hasattr(self, "n_iter_")
         if group.n_ranks > 1:
@@ -305,9 +308,13 @@ class TrainedEstimator(BaseEstimator, ABC):
     def _warn_of_early_end(self, solution: Outcome, options: Any) -> None:
         n_iter = options.max_epochs
         if solution.interrupted:
+            n_done = len(solution.loss_curve)
+            place = f"in epoch {n_done + 1} of {n_iter}"
+            if n_done == n_iter:
+                place = f"after all {n_iter} epochs, while the rank was looked for"
             warn_user(
-                f"Training was interrupted in epoch {len(solution.loss_curve) + 1} of "
-                f"{n_iter}. The state so far is kept; warm_start=True goes on from it.",
+                f"Training was interrupted {place}. The state so far is kept; "
+                "warm_start=True goes on from it."
             )
         elif (
             self.max_iter != "auto"
@@ -362,7 +369,8 @@ def _check_callbacks(callbacks: Sequence[Any], validates: bool) -> None:
         if monitor in ("valid_loss", "valid_loss_best") and not is_there:
             raise ValueError(
                 f"callbacks: {kind_of_callback(given).__name__} monitors {monitor!r}, "
-                "which only fit with early_stopping=True records. Use these, or pass "
+                "which only a descent by fit with early_stopping=True records. Use "
+                "these, or pass "
                 f"monitor={monitor.replace('valid', 'train')!r}."
             )
         if getattr(callback, "on_train", True) is False:

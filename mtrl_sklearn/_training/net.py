@@ -11,9 +11,15 @@ from skorch import NeuralNet
 from skorch.callbacks import (
     BatchScoring,
     Callback,
+    Checkpoint,
     EpochScoring,
     EpochTimer,
+    GradientNormClipping,
+    LoadInitState,
+    LRScheduler,
+    ParamMapper,
     PassthroughScoring,
+    TrainEndCheckpoint,
 )
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
@@ -23,6 +29,18 @@ from mtrl_sklearn._arrays.products import as_dtype
 from mtrl_sklearn._arrays.rows import RowDataset, to_numpy
 from mtrl_sklearn._arrays.threads import torch_threads
 from mtrl_sklearn._group import ALONE, BatchPart, Group
+
+# Callbacks of skorch that can do nothing without batches, optimiser and parameters.
+NEED_DESCENT = (
+    BatchScoring,
+    Checkpoint,
+    EpochScoring,
+    GradientNormClipping,
+    LoadInitState,
+    LRScheduler,
+    ParamMapper,
+    TrainEndCheckpoint,
+)
 
 
 class TrainingStopped(KeyboardInterrupt):
@@ -112,6 +130,8 @@ class DescentNet(NeuralNet):
     ----------
     unit : str
         What an epoch is called where progress is shown.
+    n_moments : int
+        How often the optimiser will hold the size of the weights.
     stop_requested : bool
         Set by a callback to end training after the current epoch.
     is_watched : bool
@@ -120,6 +140,7 @@ class DescentNet(NeuralNet):
     """
 
     unit = "epoch"
+    n_moments = 2  # of the optimiser, for each weight
 
     def __init__(
         self,
@@ -202,12 +223,36 @@ class DescentNet(NeuralNet):
         return True
 
     def export(self) -> dict[str, np.ndarray]:
-        """All that continuing needs, as arrays."""
-        return export_state(self)
+        """All that continuing needs: weights, optimiser moments, generator."""
+        arrays = {
+            name: to_numpy(value) for name, value in self.module_.state_dict().items()
+        }
+        for name, parameter in self.module_.named_parameters():
+            for key, value in self.optimizer_.state[parameter].items():
+                arrays[f"optimizer.{name}.{key}"] = to_numpy(value)
+        arrays["generator"] = to_numpy(self.generator.get_state())
+        return arrays
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Put an initialised net back into an exported state."""
-        restore_state(self, arrays)
+        """Put an initialised net back into an exported state.
+
+        Random streams of a CPU and a GPU cannot be told from one another's state: a
+        net on the other device goes on with the stream it has.
+        """
+        device = next(self.module_.parameters()).device
+        module_keys = self.module_.state_dict().keys()
+        self.module_.load_state_dict({k: torch.tensor(arrays[k]) for k in module_keys})
+        for name, parameter in self.module_.named_parameters():
+            prefix = f"optimizer.{name}."
+            moments = {
+                key.removeprefix(prefix): torch.tensor(value, device=device)
+                for key, value in arrays.items()
+                if key.startswith(prefix)
+            }
+            if moments:
+                self.optimizer_.state[parameter] = moments
+        if len(arrays["generator"]) == len(self.generator.get_state()):
+            self.generator.set_state(torch.tensor(arrays["generator"]))
 
     def show_batch(self, batch: Batch) -> Batch:
         """Inputs and labels, as callbacks that score a batch expect them."""
@@ -236,7 +281,9 @@ class DescentNet(NeuralNet):
                 if is_ours or not _comes_from_a_statement(stop):
                     raise  # it is Ctrl-C
                 self.stop_requested = True
-                if self.group.n_ranks == 1 or method_name != "on_epoch_end":
+                is_outside = method_name in ("on_train_begin", "on_train_end")
+                waits = self.group.n_ranks > 1 and method_name == "on_epoch_end"
+                if not (is_outside or waits):
                     raise TrainingStopped from stop
         if method_name == "on_epoch_end" and any(
             self.group.gather(self.stop_requested)
@@ -267,9 +314,11 @@ def watches_batches(callback: Any) -> bool:
     return any(getattr(kind, m) is not getattr(Callback, m) for m in methods)
 
 
-def scores_batches(callback: Any) -> bool:
-    """Whether a callback scores predictions on batches."""
-    return issubclass(kind_of_callback(callback), (BatchScoring, EpochScoring))
+def needs_descent(callback: Any) -> bool:
+    """Whether a callback of skorch needs batches, an optimiser or torch parameters."""
+    own = callback[-1] if isinstance(callback, tuple) else callback
+    is_one = issubclass(kind_of_callback(callback), NEED_DESCENT)
+    return is_one or bool(getattr(own, "load_best", False))
 
 
 def train(
@@ -292,7 +341,7 @@ def train(
     interrupted = False
     net.notify("on_train_begin", X=data, y=None)
     try:
-        if not net.stop_requested:
+        if not any(net.group.gather(net.stop_requested)):
             with torch_threads(operations), tf32_allowed(allow_tf32, net.device):
                 net.fit_loop(data, epochs=net.max_epochs - len(net.history))
     except TrainingStopped:
@@ -301,6 +350,11 @@ def train(
         if net.group.n_ranks > 1 or not net.can_stop():  # ranks stop apart
             raise
         interrupted = True
+    if not net.can_stop():
+        raise ValueError(
+            f"A callback ended training before its first {net.unit}, so there is no "
+            "network. Let callbacks= stop at its end, or later."
+        )
     net.notify("on_train_end", X=data, y=None)
     losses, scores = loss_curve(net), validation_scores(net)
     if len(scores):  # Ctrl-C may have come in the midst of scoring
@@ -320,35 +374,3 @@ def validation_scores(net: DescentNet) -> np.ndarray:
 
 def _read_history(net: DescentNet, name: str) -> np.ndarray:
     return np.array([epoch[name] for epoch in net.history if name in epoch])
-
-
-def export_state(net: DescentNet) -> dict[str, np.ndarray]:
-    """All that continuing needs, as arrays: weights, optimiser moments, generator."""
-    arrays = {name: to_numpy(value) for name, value in net.module_.state_dict().items()}
-    for name, parameter in net.module_.named_parameters():
-        for key, value in net.optimizer_.state[parameter].items():
-            arrays[f"optimizer.{name}.{key}"] = to_numpy(value)
-    arrays["generator"] = to_numpy(net.generator.get_state())
-    return arrays
-
-
-def restore_state(net: DescentNet, arrays: Mapping[str, np.ndarray]) -> None:
-    """Put an initialised net back into an exported state.
-
-    Random streams of a CPU and a GPU cannot be told from one another's state: a net on
-    the other device goes on with the stream it has.
-    """
-    device = next(net.module_.parameters()).device
-    module_keys = net.module_.state_dict().keys()
-    net.module_.load_state_dict({k: torch.tensor(arrays[k]) for k in module_keys})
-    for name, parameter in net.module_.named_parameters():
-        prefix = f"optimizer.{name}."
-        moments = {
-            key.removeprefix(prefix): torch.tensor(value, device=device)
-            for key, value in arrays.items()
-            if key.startswith(prefix)
-        }
-        if moments:
-            net.optimizer_.state[parameter] = moments
-    if len(arrays["generator"]) == len(net.generator.get_state()):
-        net.generator.set_state(torch.tensor(arrays["generator"]))

@@ -10,9 +10,20 @@ import pytest
 import torch
 from relu_cases import ALGORITHMS, FITTED_ARRAYS, make, quick, subspace_rows
 from sklearn.utils._param_validation import InvalidParameterError
-from skorch.callbacks import BatchScoring, Callback, EpochScoring, GradientNormClipping
+from skorch.callbacks import (
+    BatchScoring,
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    EpochScoring,
+    Freezer,
+    GradientNormClipping,
+    LRScheduler,
+    TrainEndCheckpoint,
+)
 
 from mtrl_sklearn._arrays.precision import resolve_precision
+from mtrl_sklearn._relu import one_step as _one_step
 from mtrl_sklearn._relu import solvers as _solvers
 from mtrl_sklearn._relu.descent import Descent, MultiTaskNet
 from mtrl_sklearn._relu.gradients import (
@@ -27,6 +38,7 @@ from mtrl_sklearn._relu.solvers import SOLVERS, solve
 from mtrl_sklearn._training import checkpoint as _checkpoint
 from mtrl_sklearn._training.gradients import head_gradients
 from mtrl_sklearn._training.job import FitJob
+from mtrl_sklearn._training.net import kind_of_callback, train
 
 pytestmark = quick
 
@@ -302,21 +314,110 @@ def test_batches_can_be_watched_where_there_are_any(toy, at):
 
 
 @pytest.mark.parametrize(
-    ("callback", "name"),
+    "callback",
     [
-        (GradientNormClipping(1.0), "GradientNormClipping"),
-        (("clip", GradientNormClipping(1.0)), "GradientNormClipping"),
-        (BatchScoring("roc_auc", on_train=True), "BatchScoring"),
-        (EpochScoring("roc_auc", on_train=True), "EpochScoring"),
+        GradientNormClipping(1.0),
+        ("clip", GradientNormClipping(1.0)),
+        BatchScoring("roc_auc", on_train=True),
+        EpochScoring("roc_auc", on_train=True),
+        LRScheduler(),
+        Checkpoint(monitor=None),
+        TrainEndCheckpoint(),
+        Freezer("hidden_weights"),
+        EarlyStopping("train_loss", load_best=True),
     ],
 )
-def test_one_step_tells_of_callbacks_that_watch_batches(callback, name):
+def test_one_step_tells_of_callbacks_that_need_a_descent(callback, tmp_path):
     record = Record()
+    name = kind_of_callback(callback).__name__
     model = make(algorithm="one_step", callbacks=[record, callback])
-    with pytest.warns(UserWarning, match=f"no batches: what {name} does at batches"):
+    with pytest.warns(UserWarning, match=f"no batches.*: what {name} does with these"):
         model.fit(X, Y)
     np.testing.assert_array_equal(record.losses, model.loss_curve_)
     assert_same_fit(model, make(algorithm="one_step").fit(X, Y))
+
+
+def test_one_step_is_watched_by_what_needs_no_batches(tmp_path):
+    stop = EarlyStopping("train_loss", patience=1, threshold=1e9, threshold_mode="abs")
+    model = make(algorithm="one_step", callbacks=[stop]).fit(X, Y)
+    assert model.n_iter_ == 2
+    with pytest.raises(ValueError, match="only a descent by fit with early_stopping"):
+        make(
+            algorithm="one_step", early_stopping=True, callbacks=[EarlyStopping()]
+        ).fit(X, Y)
+
+
+class StopAt(Callback):
+    """Ends training at one of the calls."""
+
+    def __init__(self, name):
+        setattr(self, name, self.stop)
+
+    def stop(self, net, **kwargs):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("name", ["on_train_begin", "on_epoch_begin"])
+def test_one_step_that_is_stopped_before_its_first_step_has_no_network(name):
+    model = make(algorithm="one_step", callbacks=[StopAt(name)])
+    with pytest.raises(ValueError, match="before its first step"):
+        model.fit(X, Y)
+    assert not hasattr(model, "n_iter_")
+
+
+def test_a_stop_outside_of_epochs_keeps_the_fit(algorithm, tmp_path):
+    settings = {"algorithm": algorithm, "tol": 0}
+    whole = make(**settings).fit(X, Y)
+    end = StopAt("on_train_end")
+    assert_same_fit(make(**settings, callbacks=[end]).fit(X, Y), whole)
+    if SOLVERS[algorithm].is_descent:
+        begin, path = StopAt("on_train_begin"), tmp_path / "fit"
+        model = make(**settings, callbacks=[begin], verbose=True, checkpoint=path)
+        assert model.fit(X, Y).n_iter_ == 0
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+def test_one_step_computes_in_float32(precision, monkeypatch):
+    allowed = []
+
+    def watch(net, rows, operations, allow_tf32):
+        allowed.append(allow_tf32)
+        return train(net, rows, operations, allow_tf32)
+
+    monkeypatch.setattr(_solvers, "train", watch)
+    make(algorithm="one_step", precision=precision).fit(X, Y)
+    assert allowed == [False]
+
+
+@pytest.mark.parametrize("name", ["one_step", "alternating"])
+def test_ctrl_c_in_the_search_for_a_rank_keeps_the_network(name, monkeypatch):
+    """Even in its first step, in which a second network is not there yet."""
+
+    def choose(trained, data, rank, state, retrain):
+        target, method = {
+            "one_step": (_one_step, "add_rows"),
+            "alternating": (MultiTaskNet, "train_step"),
+        }[name]
+        press_ctrl_c_in(monkeypatch, target, method, at=1)
+        assert retrain(data) is None
+        return choose_rank(trained, data, None, state, None)
+
+    monkeypatch.setattr(_solvers, "choose_rank", choose)
+    model = make(algorithm=name)
+    with pytest.warns(UserWarning, match="after all 4 epochs, while the rank"):
+        model.fit(X, Y)
+    assert model.n_iter_ == 4
+
+
+def test_only_moments_that_there_will_be_are_reserved(tmp_path, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(
+        _checkpoint, "reserve_space", lambda path, size: sizes.append(size)
+    )
+    for name in ("one_step", "joint"):
+        path = tmp_path / name
+        make(algorithm=name, checkpoint=path).fit(X, Y)
+        assert path.stat().st_size < sizes[-1] < 2.5 * path.stat().st_size + 20_000
 
 
 def test_a_second_training_calls_nobody(algorithm, monkeypatch):

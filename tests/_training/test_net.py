@@ -10,7 +10,7 @@ from mtrl_sklearn._relu.descent import MultiTaskNet
 from mtrl_sklearn._relu.network import TwoLayerReLU
 from mtrl_sklearn._training.callbacks import StopOnPlateau, ValidationScore
 from mtrl_sklearn._training.losses import MultiTaskLoss
-from mtrl_sklearn._training.net import BatchIterator, export_state, restore_state, train
+from mtrl_sklearn._training.net import BatchIterator, train
 
 LEARNING_RATE, WEIGHT_DECAY = 0.01, 0.7
 
@@ -171,10 +171,10 @@ def test_training_ends_in_the_state_of_the_best_epoch(data):
 def test_state_survives_as_arrays(data):
     net = make_net(make_module(), dropout=0.5, batch_size=10)
     train(net, data, 0)
-    arrays = export_state(net)
+    arrays = net.export()
     assert all(isinstance(array, np.ndarray) for array in arrays.values())
     other = make_net(TwoLayerReLU(5, 8, 3, torch.float64), dropout=0.5, batch_size=10)
-    restore_state(other, arrays)
+    other.restore(arrays)
     net.max_epochs += 1  # those in its history count
     train(net, data, 0)
     train(other, data, 0)
@@ -185,5 +185,5 @@ def test_state_survives_as_arrays(data):
 def test_random_state_of_another_device_is_left_out(data):
     net = make_net(make_module())
     train(net, data, 0)
-    arrays = export_state(net) | {"generator": np.zeros(16, dtype=np.uint8)}
-    restore_state(net, arrays)
+    arrays = net.export() | {"generator": np.zeros(16, dtype=np.uint8)}
+    net.restore(arrays)
