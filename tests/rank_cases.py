@@ -8,6 +8,7 @@ import time
 import warnings
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from scipy import sparse
 from skorch.callbacks import Callback
 
 from mtrl_sklearn import ConvMultiTaskClassifier, MultiTaskReLURepresentation, save
+from mtrl_sklearn._group import Group
 from mtrl_sklearn._training import checkpoint as _checkpoint
 from mtrl_sklearn.metrics import multitask_accuracy_score, multitask_roc_auc_score
 from mtrl_sklearn.probing import (
@@ -304,12 +306,18 @@ def own_rows(rank):
     return X, X > 0
 
 
+def refuse(self, *values):
+    raise AssertionError("a fit of ranks asks a group of one process")
+
+
 def fit_together(rank, n_ranks, folder):
-    """All ranks fit."""
+    """All ranks fit, and none of them asks a group of one process."""
     shard = Shard(rank, n_ranks)
     fitted = pickle.dumps(relu(max_iter=1).fit(*subspace_rows()))
+    with patch.multiple(Group, gather=refuse, sum=refuse, from_first=refuse):
+        fits = {name: fit_twice(name, shard) for name in FITS}
     result = {
-        "fits": {name: fit_twice(name, shard) for name in FITS},
+        "fits": fits,
         "errors": {kind: message_of(kind, rank, fitted) for kind in BAD},
         "starts": message_of_another_start(rank),
     }

@@ -157,10 +157,8 @@ def test_gradients_of_gd_can_be_clipped():
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 def test_one_step_tells_what_it_ignores(method):
-    """It has no batches, at which gradients could be clipped."""
+    """It has no parameters to freeze, and no batches at which gradients are clipped."""
     model = MultiTaskReLURepresentation(8, algorithm="one_step", random_state=0)
-    model.set_params(callbacks=[Freezer("*")])
-    getattr(model, method)(X, Y)  # warnings are errors
     model.set_params(callbacks=[Freezer("*"), GradientNormClipping(1.0)])
-    with pytest.warns(UserWarning, match=r"no batches: what GradientNormClipping does"):
+    with pytest.warns(UserWarning, match="what Freezer, GradientNormClipping does"):
         getattr(model, method)(X, Y)
