@@ -8,6 +8,7 @@ those inside functions and those for type checkers.
 """
 
 import ast
+import re
 from collections import Counter
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -202,6 +203,24 @@ def test_modules_are_short():
     lengths = {module: count_module_lines(module) for module in MODULES}
     long = {module: n for module, n in lengths.items() if n > LONGEST_MODULE}
     assert not long, f"More than {LONGEST_MODULE} lines: {long}"
+
+
+def test_contributors_are_told_of_files_that_are_there():
+    root = PACKAGE.parent
+    text = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w/]+\.py)`", text))
+    assert len(named) > 10
+    there = {
+        path.relative_to(root).as_posix()
+        for folder in ("mtrl_sklearn", "tests", "benchmarks", "examples")
+        for path in (root / folder).rglob("*.py")
+    }
+    lost = [
+        name
+        for name in named
+        if not any(f"/{path}".endswith(f"/{name}") for path in there)
+    ]
+    assert not lost, f"CONTRIBUTING.md names {lost}, which are not there"
 
 
 def print_structure():

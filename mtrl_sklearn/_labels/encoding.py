@@ -1,7 +1,7 @@
 """Labels of many tasks: from the caller's encoding to signs, and back.
 
 Every check of labels lives here. The rest of the package sees ``signs`` only, of shape
-(n_samples, n_tasks): +1, -1, or 0 where nothing was observed. See `_signs`.
+(n_samples, n_tasks): +1, -1, or 0 where nothing was observed. See `_labels.signs`.
 
 Two words are kept apart. An *output* is what the caller sees: a column of a wide
 ``y``, or a task id of the long form. A *task* is one binary problem. An output with
