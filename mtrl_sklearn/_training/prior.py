@@ -1,0 +1,128 @@
+"""What source tasks say of a new one before it has labels: the prior of a probe."""
+
+from dataclasses import dataclass, fields
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.special import expit
+
+# Labels that are looked at, and tasks that they come from.
+MAX_LABELS = 400_000
+MAX_TASKS = 256
+
+# Steps of expectation and maximisation, and Newton steps within each.
+N_STEPS = 20
+N_NEWTON = 2
+
+# Spreads stay above these: no number of tasks tells that all are alike.
+LEAST_INTERCEPT_SPREAD = 0.3
+LEAST_SLOPE_SPREAD = 0.1
+
+
+@dataclass(frozen=True)
+class ProbePrior:
+    r"""Prior of a `LinearProbe`: what tasks of this kind have in common.
+
+    Before it has labels, a new task has the log-odds ``b + beta * s``, where s is the
+    mean of the source-task probabilities, less ``centre`` and divided by ``scale``, and
+
+    .. math:: b \sim t_2(b_0, \sigma_b), \qquad \beta \sim N(\beta_0, \sigma_\beta^2)
+
+    over tasks. Student's t has two degrees of freedom: a task may be far more frequent
+    than all source tasks. `MultiTaskReLURepresentation.fit` and `calibrate` learn it.
+
+    Attributes
+    ----------
+    intercept, intercept_spread : float
+        b_0 and sigma_b.
+    slope, slope_spread : float
+        beta_0 and sigma_beta.
+    centre, scale : float
+        Of the mean of the source-task probabilities, over the rows of `fit`.
+
+    Examples
+    --------
+    >>> from mtrl_sklearn.probing import ProbePrior
+    >>> ProbePrior(-2.0, 0.8, 0.7, 0.2, centre=0.1, scale=0.05).slope
+    0.7
+    """
+
+    intercept: float
+    intercept_spread: float
+    slope: float
+    slope_spread: float
+    centre: float = 0.0
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            is_number = isinstance(value, Real) and np.isfinite(value)
+            is_size = field.name == "scale" or field.name.endswith("_spread")
+            if not is_number or (is_size and not value > 0):
+                what = "a positive number" if is_size else "a finite number"
+                raise ValueError(f"{field.name}={value!r} should be {what}.")
+
+
+class Effects(NamedTuple):
+    """Centre and spread over tasks of intercept and slope."""
+
+    intercept: float
+    intercept_spread: float
+    slope: float
+    slope_spread: float
+
+
+def find_effects(shared: np.ndarray, signs: np.ndarray) -> Effects:
+    """Intercepts and slopes of tasks as draws of normal distributions.
+
+    Each task has the log-odds ``b + beta * s``; centre and spread of b and beta over
+    tasks are found by expectation and maximisation, with the posterior of each task
+    taken as normal at its mode.
+
+    Parameters
+    ----------
+    shared : ndarray of shape (n_samples, n_tasks)
+        s of each task, standardised; not made of the labels of that task.
+    signs : ndarray of shape (n_samples, n_tasks)
+        +1, -1, or 0 where nothing was observed.
+    """
+    observed = (signs != 0).astype(np.float64)
+    positive = (signs > 0).astype(np.float64)
+    n_labels, n_positive = observed.sum(axis=0), positive.sum(axis=0)
+    b = np.log((n_positive + 0.5) / (n_labels - n_positive + 0.5))
+    beta = np.zeros(signs.shape[1])
+    centre, variance = np.array([b.mean(), 0.0]), np.array([1.0, 1.0])
+    least = np.square([LEAST_INTERCEPT_SPREAD, LEAST_SLOPE_SPREAD])
+    for _ in range(N_STEPS):
+        for _ in range(N_NEWTON):
+            p = expit(b + beta * shared)
+            residual = positive - observed * p
+            curvature = observed * p * (1 - p)
+            g0 = residual.sum(axis=0) - (b - centre[0]) / variance[0]
+            g1 = (residual * shared).sum(axis=0) - (beta - centre[1]) / variance[1]
+            moved = curvature * shared
+            h00 = curvature.sum(axis=0) + 1 / variance[0]
+            h01 = moved.sum(axis=0)
+            h11 = (moved * shared).sum(axis=0) + 1 / variance[1]
+            determinant = h00 * h11 - h01 * h01
+            b = b + np.clip((h11 * g0 - h01 * g1) / determinant, -2, 2)
+            beta = beta + np.clip((h00 * g1 - h01 * g0) / determinant, -2, 2)
+        centre = np.array([b.mean(), beta.mean()])
+        variance = np.array(
+            [
+                np.mean((b - centre[0]) ** 2 + h11 / determinant),
+                np.mean((beta - centre[1]) ** 2 + h00 / determinant),
+            ]
+        )
+        variance = np.maximum(variance, least)
+    spreads = np.sqrt(variance)
+    numbers = (centre[0], spreads[0], centre[1], spreads[1])
+    return Effects(*map(float, numbers))
+
+
+def read_prior(representation: Any) -> ProbePrior | None:
+    """The prior that a representation has learned, if it has."""
+    found = getattr(representation, "probe_prior_", None)
+    return None if found is None else ProbePrior(**found)
