@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import expit
 
 # Labels that are looked at, and tasks that they come from.
-MAX_LABELS = 400_000
+MAX_LABELS = 100_000
 MAX_TASKS = 256
 
 # Steps of expectation and maximisation, and Newton steps within each.
@@ -19,6 +19,10 @@ N_NEWTON = 2
 LEAST_INTERCEPT_SPREAD = 0.3
 LEAST_SLOPE_SPREAD = 0.1
 
+# Spread of the slope of a probe: what tasks differ by beyond that is left to the other
+# coefficients, which s follows from. A larger one cost .04 on digits at 16 labels.
+MOST_SLOPE_SPREAD = 0.2
+
 
 @dataclass(frozen=True)
 class ProbePrior:
@@ -27,10 +31,11 @@ class ProbePrior:
     Before it has labels, a new task has the log-odds ``b + beta * s``, where s is the
     mean of the source-task probabilities, less ``centre`` and divided by ``scale``, and
 
-    .. math:: b \sim t_2(b_0, \sigma_b), \qquad \beta \sim N(\beta_0, \sigma_\beta^2)
+    .. math:: b \sim t_4(b_0, \sigma_b), \qquad \beta \sim N(\beta_0, \sigma_\beta^2)
 
-    over tasks. Student's t has two degrees of freedom: a task may be far more frequent
-    than all source tasks. `MultiTaskReLURepresentation.fit` and `calibrate` learn it.
+    over tasks. Student's t has four degrees of freedom: positives may be far more
+    frequent than in all source tasks. `MultiTaskReLURepresentation.fit` and `calibrate`
+    learn it.
 
     Attributes
     ----------
@@ -44,7 +49,8 @@ class ProbePrior:
     Examples
     --------
     >>> from mtrl_sklearn.probing import ProbePrior
-    >>> ProbePrior(-2.0, 0.8, 0.7, 0.2, centre=0.1, scale=0.05).slope
+    >>> prior = ProbePrior(-2.0, 0.8, 0.7, 0.2, centre=0.1, scale=0.05)
+    >>> prior.slope
     0.7
     """
 
@@ -120,6 +126,18 @@ def find_effects(shared: np.ndarray, signs: np.ndarray) -> Effects:
     spreads = np.sqrt(variance)
     numbers = (centre[0], spreads[0], centre[1], spreads[1])
     return Effects(*map(float, numbers))
+
+
+def make_prior(effects: Effects, centre: float, scale: float) -> ProbePrior:
+    """The prior of a probe, for a mean of probabilities with this centre and scale.
+
+    Where slopes differ more between tasks than they agree, their mean says little of
+    the next one: it counts by the share of their mean square that it has.
+    """
+    b, b_spread, slope, spread = effects
+    agreed = slope**2 / (slope**2 + spread**2)
+    spread = min(spread, MOST_SLOPE_SPREAD)
+    return ProbePrior(b, b_spread, agreed * slope, spread, centre, scale)
 
 
 def read_prior(representation: Any) -> ProbePrior | None:

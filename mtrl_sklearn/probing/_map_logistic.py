@@ -7,7 +7,7 @@ posterior density. Few labels make it a problem of one number for each label, it
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize
@@ -21,7 +21,10 @@ from mtrl_sklearn.probing._ridge_logistic import (
 )
 
 # Degrees of freedom of Student's t, the prior of b.
-TAIL = 2.0
+TAIL = 4.0
+
+# Spread of b while w and beta are found.
+WIDE = 3.0
 
 # More labels than this are solved for coefficients.
 MAX_DUAL = 1000
@@ -46,15 +49,14 @@ class FewLabels(NamedTuple):
 
 
 class Intercepts(NamedTuple):
-    """The prior of b: Student's t, or flat where the spread is inf."""
+    """A normal prior of b, flat where the spread is inf."""
 
     centre: float
     spread: float
 
-    def precision(self, b: np.ndarray) -> np.ndarray:
-        """Curvature of a parabola that lies above the penalty, and touches it at b."""
-        variance = TAIL * self.spread**2 + (b - self.centre) ** 2
-        return (TAIL + 1) / variance
+    @property
+    def precision(self) -> float:
+        return 1 / self.spread**2
 
 
 class Dual(NamedTuple):
@@ -64,12 +66,27 @@ class Dual(NamedTuple):
     b: np.ndarray  # (n_tasks,)
 
 
+class Probes(NamedTuple):
+    """Models of some tasks, with a score for each, and what the prior adds to them."""
+
+    model: LinearModel  # b + w . z
+    slopes: np.ndarray  # (n_tasks,), beta
+
+    def with_slopes(self, prior: ProbePrior) -> LinearModel:
+        """The models of all terms: s is linear in the source-task probabilities."""
+        per_task = self.slopes / prior.scale
+        coef = dict(self.model.coef)
+        n_source = coef["probabilities"].shape[1]
+        coef["probabilities"] = coef["probabilities"] + per_task[:, None] / n_source
+        return LinearModel(coef, self.model.intercept - per_task * prior.centre)
+
+
 def fit_probes(
     blocks: dict[str, np.ndarray],
     tasks: Sequence[FewLabels],
     prior: ProbePrior | None,
-) -> LinearModel:
-    """Probes of some tasks, with a score for each.
+) -> Probes:
+    """Probes of some tasks.
 
     Parameters
     ----------
@@ -85,7 +102,8 @@ def fit_probes(
     if prior is not None:
         used |= {"probabilities"}
     shapes = {n: (len(tasks), b.shape[1]) for n, b in blocks.items() if n in used}
-    model = LinearModel({n: np.zeros(s) for n, s in shapes.items()}, np.empty(len(tasks)))
+    coef = {name: np.zeros(shape) for name, shape in shapes.items()}
+    model = LinearModel(coef, np.empty(len(tasks)))
     shared = None if prior is None else shared_signal(blocks, prior)
     empty, small, large = [], [], []
     for place, task in enumerate(tasks):
@@ -103,12 +121,7 @@ def fit_probes(
         _fit_small(blocks, tasks, places, prior, shared, model, slopes)
     for place in large:
         _fit_large(blocks, tasks[place], place, prior, shared, model, slopes)
-    if prior is not None:
-        per_task = slopes / prior.scale
-        n_source = blocks["probabilities"].shape[1]
-        model.coef["probabilities"][:] += per_task[:, None] / n_source
-        model.intercept[:] -= per_task * prior.centre
-    return model
+    return Probes(model, slopes)
 
 
 def shared_signal(blocks: dict[str, np.ndarray], prior: ProbePrior) -> np.ndarray:
@@ -122,7 +135,9 @@ def _guess(task: FewLabels, prior: ProbePrior | None) -> float:
     if prior is not None:
         return prior.intercept
     n_positive = float(task.row_weights @ task.y)
-    return float(np.log((n_positive + 0.5) / (task.row_weights.sum() - n_positive + 0.5)))
+    return float(
+        np.log((n_positive + 0.5) / (task.row_weights.sum() - n_positive + 0.5))
+    )
 
 
 def _share_out(places: list[int], sizes: list[int], width: int) -> list[list[int]]:
@@ -165,6 +180,8 @@ def _fit_small(
     a, b = solve_dual(kernels, y, loss_weights, offsets, _intercepts(prior))
     if prior is not None:
         slopes[places] += prior.slope_spread**2 * (signals * a).sum(axis=1)
+        rest = _apply(kernels, a) + offsets
+        b = settle_intercepts(b, rest, y, loss_weights, prior)
     for k, place in enumerate(places):
         n = len(tasks[place].y)
         coef = tasks[place].C * (a[k : k + 1, :n] @ scaled[k].Z)
@@ -180,7 +197,7 @@ def _enter(one: LinearModel, place: int, model: LinearModel) -> None:
 def _intercepts(prior: ProbePrior | None) -> Intercepts:
     if prior is None:
         return Intercepts(0.0, np.inf)
-    return Intercepts(prior.intercept, prior.intercept_spread)
+    return Intercepts(prior.intercept, WIDE)
 
 
 def solve_dual(
@@ -215,16 +232,18 @@ def solve_dual(
         b = np.log(n_positive / (loss_weights.sum(axis=1) - n_positive))
     active = np.arange(len(y))
     for _ in range(MAX_ITER):
-        K, l, o = kernels[active], loss_weights[active], offsets[active]
-        precision = intercepts.precision(b[active])
+        K = kernels[active]
+        of_labels = y[active], loss_weights[active], offsets[active]
         now = _Point(a[active], _apply(K, a[active]), b[active])
-        then = _newton_point(K, y[active], l, o, now, precision, intercepts.centre)
-        step = _search(y[active], l, o, now, then, precision, intercepts.centre)
+        then = _newton_point(K, *of_labels, now, intercepts)
+        step = _search(*of_labels, now, then, intercepts)
         a[active] += step[:, None] * (then.a - now.a)
         b[active] += step * (then.b - now.b)
         moved = then.g - now.g + (then.b - now.b)[:, None]
         size = 1 + np.abs(now.g + now.b[:, None]).max(axis=1)
-        is_far = np.abs(moved).max(axis=1, where=l > 0, initial=0) > TOL * size
+        is_far = (
+            np.abs(moved).max(axis=1, where=of_labels[1] > 0, initial=0) > TOL * size
+        )
         active = active[is_far & (step > 0)]
         if not len(active):
             break
@@ -256,8 +275,7 @@ def _newton_point(
     loss_weights: np.ndarray,
     offsets: np.ndarray,
     now: _Point,
-    precision: np.ndarray,
-    centre: float,
+    intercepts: Intercepts,
 ) -> _Point:
     p = expit(now.g + now.b[:, None] + offsets)
     p = np.clip(p, 1e-12, 1 - 1e-12)
@@ -270,10 +288,15 @@ def _newton_point(
         pull = np.where(roots > 0, loss_weights * (y - p) / roots, 0)
     right = np.stack([roots * (now.g + now.b[:, None]) + pull, roots], axis=2)
     solved = roots[:, :, None] * np.linalg.solve(systems, right)
+    precision, centre = intercepts.precision, intercepts.centre
     total, per_unit = solved.sum(axis=1).T
     b = (total + precision * centre) / (per_unit + precision)
     a = solved[:, :, 0] - b[:, None] * solved[:, :, 1]
     return _Point(a, _apply(kernels, a), b)
+
+
+def _penalty(b: Any, intercepts: Intercepts) -> Any:
+    return intercepts.precision * (b - intercepts.centre) ** 2
 
 
 def _search(
@@ -282,15 +305,14 @@ def _search(
     offsets: np.ndarray,
     now: _Point,
     then: _Point,
-    precision: np.ndarray,
-    centre: float,
+    intercepts: Intercepts,
 ) -> np.ndarray:
     """Halve steps until the objective does not rise, of shape (n_tasks,)."""
 
     def objective(point: _Point) -> np.ndarray:
         f = point.g + point.b[:, None] + offsets
         losses = loss_weights * (np.logaddexp(0, f) - y * f)
-        ridge = (point.a * point.g).sum(axis=1) + precision * (point.b - centre) ** 2
+        ridge = (point.a * point.g).sum(axis=1) + _penalty(point.b, intercepts)
         return losses.sum(axis=1) + ridge / 2
 
     start = objective(now)
@@ -325,7 +347,10 @@ def _fit_large(
         features, task.y, task.loss_weights, slope * signal, _intercepts(prior)
     )
     slopes[place] += spread * v[-1]
-    _enter(scaled.for_raw_values(root * v[None, :-1], b[None]), place, model)
+    if prior is not None:
+        rest = (features @ v + slope * signal)[None]
+        (b,) = settle_intercepts(b[None], rest, task.y, task.loss_weights, prior)
+    _enter(scaled.for_raw_values(root * v[None, :-1], np.array([b])), place, model)
 
 
 def solve_primal(
@@ -349,7 +374,6 @@ def solve_primal(
     coef : ndarray of shape (n_columns,)
     intercept : ndarray of shape ()
     """
-    centre, spread = intercepts
     share = np.clip(np.average(y, weights=loss_weights), 0.01, 0.99)
     start = np.zeros(features.shape[1] + 1)
     start[-1] = np.log(share / (1 - share))
@@ -358,12 +382,49 @@ def solve_primal(
         coef, b = v[:-1], v[-1]
         f = features @ coef + b + offset
         pull = loss_weights * (y - expit(f))
-        distance = (b - centre) ** 2 / (TAIL * spread**2)
         value = loss_weights @ (np.logaddexp(0, f) - y * f) + coef @ coef / 2
-        value += (TAIL + 1) / 2 * np.log1p(distance)
-        slope = float(intercepts.precision(b)) * (b - centre) - pull.sum()
+        value += _penalty(b, intercepts) / 2
+        slope = intercepts.precision * (b - intercepts.centre) - pull.sum()
         return float(value), np.append(coef - features.T @ pull, slope)
 
     options = {"maxiter": 2000, "gtol": 1e-6 * len(y) ** 0.5, "ftol": 1e-14}
     found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
     return found.x[:-1], found.x[-1:][0]
+
+
+def settle_intercepts(
+    b: np.ndarray,
+    rest: np.ndarray,
+    y: np.ndarray,
+    loss_weights: np.ndarray,
+    prior: ProbePrior,
+) -> np.ndarray:
+    """The most probable intercepts where all other terms of the scores are known.
+
+    A parabola that touches the penalty of Student's t lies above it, so that steps of
+    Newton's method on the sum never rise.
+
+    Parameters
+    ----------
+    b : ndarray of shape (n_tasks,)
+        Where to start.
+    rest : ndarray of shape (n_tasks, n_labels)
+        Scores without the intercept.
+    y, loss_weights : ndarray of shape (n_tasks, n_labels)
+    prior : ProbePrior
+
+    Returns
+    -------
+    ndarray of shape (n_tasks,)
+    """
+    for _ in range(MAX_ITER):
+        p = expit(rest + b[:, None])
+        distance = b - prior.intercept
+        precision = (TAIL + 1) / (TAIL * prior.intercept_spread**2 + distance**2)
+        slope = (loss_weights * (p - y)).sum(axis=1) + precision * distance
+        curvature = (loss_weights * p * (1 - p)).sum(axis=1) + precision
+        step = np.clip(slope / curvature, -1, 1)
+        b = b - step
+        if np.abs(step).max() < TOL:
+            break
+    return b

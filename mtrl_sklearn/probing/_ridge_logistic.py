@@ -132,3 +132,51 @@ def fit_ridge_logistic(
     model = LogisticRegression(C=C, tol=1e-6, max_iter=1000).fit(Z, y, sample_weight)
     coef = model.coef_ if basis is None else model.coef_ @ basis
     return scaled.for_raw_values(coef, model.intercept_)
+
+
+def fit_classes(
+    blocks: dict[str, np.ndarray],
+    codes: np.ndarray,
+    n_classes: int,
+    weights: dict[str, float],
+    C: float,
+    sample_weight: np.ndarray,
+    row_weights: np.ndarray,
+) -> LinearModel:
+    """A score for each of more than two classes, some of which may have no labels.
+
+    Those get the same score everywhere, as if half a label of each class had been seen
+    in addition.
+
+    Parameters
+    ----------
+    blocks : dict of ndarrays of shape (n_samples, n_columns of the block)
+    codes : ndarray of shape (n_samples,)
+        Classes, from 0 to n_classes - 1.
+    n_classes : int
+        More than 2.
+    weights, C
+        As for `fit_ridge_logistic`.
+    sample_weight, row_weights : ndarray of shape (n_samples,)
+        Rows of weight 0 do not count.
+    """
+    counts = row_weights > 0
+    codes, row_weights = codes[counts], row_weights[counts]
+    parts = {name: block[counts] for name, block in blocks.items()}
+    used = [name for name in blocks if weights[name] > 0]
+    totals = np.bincount(codes, row_weights, minlength=n_classes)
+    coef = {name: np.zeros((n_classes, blocks[name].shape[1])) for name in used}
+    intercept = np.log((totals + 0.5) / (totals + 0.5).sum())
+    shown = np.flatnonzero(totals)
+    if len(shown) > 1:
+        model = fit_ridge_logistic(
+            parts, codes, weights, C, sample_weight[counts], row_weights
+        )
+        two = np.array([[-0.5], [0.5]]) if len(shown) == 2 else np.eye(len(shown))
+        for name in used:
+            coef[name][shown] = two @ model.coef[name]
+        centre = np.mean(intercept[shown])
+        intercept[shown] = two @ model.intercept + (
+            centre if len(shown) < n_classes else 0
+        )
+    return LinearModel(coef, intercept)
