@@ -80,7 +80,9 @@ class Effects(NamedTuple):
     slope_spread: float
 
 
-def find_effects(shared: np.ndarray, signs: np.ndarray) -> Effects:
+def find_effects(
+    shared: np.ndarray, positive: np.ndarray, tasks: np.ndarray
+) -> Effects | None:
     """Intercepts and slopes of tasks as draws of normal distributions.
 
     Each task has the log-odds ``b + beta * s``; centre and spread of b and beta over
@@ -89,43 +91,51 @@ def find_effects(shared: np.ndarray, signs: np.ndarray) -> Effects:
 
     Parameters
     ----------
-    shared : ndarray of shape (n_samples, n_tasks)
-        s of each task, standardised; not made of the labels of that task.
-    signs : ndarray of shape (n_samples, n_tasks)
-        +1, -1, or 0 where nothing was observed.
+    shared : ndarray of shape (n_labels,)
+        s of each label, standardised; not made of the labels of its task.
+    positive : ndarray of shape (n_labels,), bool
+    tasks : ndarray of shape (n_labels,), int
+        The task of each label, from 0 on.
+
+    Returns
+    -------
+    Effects or None
+        None if fewer than two tasks show both classes.
     """
-    observed = (signs != 0).astype(np.float64)
-    positive = (signs > 0).astype(np.float64)
-    n_labels, n_positive = observed.sum(axis=0), positive.sum(axis=0)
+    n_positive, n_labels = np.bincount(tasks, positive), np.bincount(tasks)
+    shows_both = (n_positive > 0) & (n_positive < n_labels)
+    if shows_both.sum() < 2:
+        return None
+    kept = shows_both[tasks]
+    shared, y = shared[kept], positive[kept].astype(np.float64)
+    tasks = (np.cumsum(shows_both) - 1)[tasks[kept]]
+    n_positive, n_labels = n_positive[shows_both], n_labels[shows_both]
+
+    def total(values: np.ndarray) -> np.ndarray:
+        return np.bincount(tasks, values, minlength=len(n_labels))
+
     b = np.log((n_positive + 0.5) / (n_labels - n_positive + 0.5))
-    beta = np.zeros(signs.shape[1])
-    centre, variance = np.array([b.mean(), 0.0]), np.array([1.0, 1.0])
+    beta = np.zeros_like(b)
+    centres, variances = np.array([b.mean(), 0.0]), np.ones(2)
     least = np.square([LEAST_INTERCEPT_SPREAD, LEAST_SLOPE_SPREAD])
     for _ in range(N_STEPS):
         for _ in range(N_NEWTON):
-            p = expit(b + beta * shared)
-            residual = positive - observed * p
-            curvature = observed * p * (1 - p)
-            g0 = residual.sum(axis=0) - (b - centre[0]) / variance[0]
-            g1 = (residual * shared).sum(axis=0) - (beta - centre[1]) / variance[1]
-            moved = curvature * shared
-            h00 = curvature.sum(axis=0) + 1 / variance[0]
-            h01 = moved.sum(axis=0)
-            h11 = (moved * shared).sum(axis=0) + 1 / variance[1]
+            p = expit(b[tasks] + beta[tasks] * shared)
+            curvature = p * (1 - p)
+            g0 = total(y - p) - (b - centres[0]) / variances[0]
+            g1 = total((y - p) * shared) - (beta - centres[1]) / variances[1]
+            h00 = total(curvature) + 1 / variances[0]
+            h01 = total(curvature * shared)
+            h11 = total(curvature * shared**2) + 1 / variances[1]
             determinant = h00 * h11 - h01 * h01
             b = b + np.clip((h11 * g0 - h01 * g1) / determinant, -2, 2)
             beta = beta + np.clip((h00 * g1 - h01 * g0) / determinant, -2, 2)
-        centre = np.array([b.mean(), beta.mean()])
-        variance = np.array(
-            [
-                np.mean((b - centre[0]) ** 2 + h11 / determinant),
-                np.mean((beta - centre[1]) ** 2 + h00 / determinant),
-            ]
-        )
-        variance = np.maximum(variance, least)
-    spreads = np.sqrt(variance)
-    numbers = (centre[0], spreads[0], centre[1], spreads[1])
-    return Effects(*map(float, numbers))
+        centres = np.array([b.mean(), beta.mean()])
+        of_b = np.mean((b - centres[0]) ** 2 + h11 / determinant)
+        of_beta = np.mean((beta - centres[1]) ** 2 + h00 / determinant)
+        variances = np.maximum([of_b, of_beta], least)
+    spreads = np.sqrt(variances)
+    return Effects(*map(float, (centres[0], spreads[0], centres[1], spreads[1])))
 
 
 def make_prior(effects: Effects, centre: float, scale: float) -> ProbePrior:

@@ -594,11 +594,6 @@ class LinearProbe(
     def _encoding(self):
         return LabelEncoding("wide", self.output_names_, self.classes_)
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
-
 
 class _ProbeOfBlocks(LinearProbe):
     """A LinearProbe whose inputs are features that were computed before."""

@@ -683,17 +683,17 @@ def test_a_failed_fit_leaves_the_last_good_state(rows):
     before = joblib.hash(vars(probe))
     frame = pd.DataFrame(X[:, :5], columns=list("abcde"))
     with pytest.raises(ValueError, match="1 class"):
-        probe.fit(frame, np.zeros(200))
+        probe.fit(frame, ["a"] * 200)
     assert joblib.hash(vars(probe)) == before
     assert probe.score(X, y) > 0.9
 
 
 def test_a_failed_first_fit_leaves_an_unfitted_probe(relu, rows):
-    X, y = rows
+    X, _ = rows
     for representation in (None, relu):
         probe = LinearProbe(representation)
         with pytest.raises(ValueError, match="1 class"):
-            probe.fit(X, np.zeros_like(y))
+            probe.fit(X, ["a"] * 200)
         with pytest.raises(NotFittedError):
             probe.predict(X)
 
