@@ -244,11 +244,11 @@ class MultiTaskReLURepresentation(
         Epochs or repetitions that were run, those before a warm start included.
     probe_prior_ : dict of float
         What source tasks say of a new one before it has labels: the fields of
-        `mtrl_sklearn.probing.ProbePrior`, as a `LinearProbe` uses them. They are learned
-        on the rows that ``early_stopping`` holds out; without it, by training a small
-        network on half of the rows, a twentieth of the time of `fit`. There is none
-        where fewer than two tasks show both classes, or training was interrupted;
-        `partial_fit` leaves it as it is.
+        `mtrl_sklearn.probing.ProbePrior`, as a `LinearProbe` uses them. They are
+        learned on the rows that ``early_stopping`` holds out; without it by training a
+        small network on half of the rows, which takes about a tenth of the time of a
+        descent. There is none where fewer than two tasks show both classes, or training
+        was interrupted; `partial_fit` leaves it as it is.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
 

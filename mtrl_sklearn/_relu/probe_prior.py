@@ -75,7 +75,8 @@ def learn_probe_prior(
     own = _standardise(network, data)
     if own is None:
         return None
-    judge, judged, its = network, data, own
+    judge, judged = network, data
+    its: Shared | None = own
     if data.held_out is None:
         judged = _halve(data, seed)
         if not judged.n_observed or not _count_usable(judged).sum() >= 2:
@@ -142,7 +143,7 @@ def _labels_held_out(
     network: ReLUNetwork, data: TaskData, shared: Shared, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The standardised mean of the other tasks, sign and task of labels held out."""
-    rows = data.held_out
+    rows = np.asarray(data.held_out)
     n_tasks = data.signs.shape[1]
     chosen = np.flatnonzero(_count_usable(data))
     chosen = np.random.default_rng(seed).permutation(chosen)[:MAX_TASKS]

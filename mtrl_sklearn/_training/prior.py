@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import expit
 
+from mtrl_sklearn._training.saving import saveable_settings
+
 # Labels that are looked at, and tasks that they come from.
 MAX_LABELS = 100_000
 MAX_TASKS = 256
@@ -24,6 +26,7 @@ LEAST_SLOPE_SPREAD = 0.1
 MOST_SLOPE_SPREAD = 0.2
 
 
+@saveable_settings
 @dataclass(frozen=True)
 class ProbePrior:
     r"""Prior of a `LinearProbe`: what tasks of this kind have in common.
@@ -64,7 +67,7 @@ class ProbePrior:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            is_number = isinstance(value, Real) and np.isfinite(value)
+            is_number = isinstance(value, Real) and np.isfinite(float(value))
             is_size = field.name == "scale" or field.name.endswith("_spread")
             if not is_number or (is_size and not value > 0):
                 what = "a positive number" if is_size else "a finite number"

@@ -105,7 +105,9 @@ def fit_probes(
     coef = {name: np.zeros(shape) for name, shape in shapes.items()}
     model = LinearModel(coef, np.empty(len(tasks)))
     shared = None if prior is None else shared_signal(blocks, prior)
-    empty, small, large = [], [], []
+    empty: list[int] = []
+    small: list[int] = []
+    large: list[int] = []
     for place, task in enumerate(tasks):
         is_one_sided = len(np.unique(task.y)) < 2
         if len(task.y) == 0 or (prior is None and is_one_sided):

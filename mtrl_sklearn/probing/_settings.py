@@ -62,6 +62,8 @@ class ProbeSettings:
     prior: ProbePrior | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.prior, dict):  # as a file has it
+            object.__setattr__(self, "prior", ProbePrior(**self.prior))
         n = len(self.n_labels)
         if not n == len(self.weights) == len(self.C) > 0:
             raise ValueError(
