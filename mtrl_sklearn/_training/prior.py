@@ -18,7 +18,7 @@ N_STEPS = 20
 N_NEWTON = 2
 
 # Spreads stay above these: no number of tasks tells that all are alike.
-LEAST_INTERCEPT_SPREAD = 0.3
+LEAST_INTERCEPT_SPREAD = 0.5
 LEAST_SLOPE_SPREAD = 0.1
 
 # Spread of the slope of a probe: what tasks differ by beyond that is left to the other
