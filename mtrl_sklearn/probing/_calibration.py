@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
 from scipy.special import expit
-from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -34,7 +33,13 @@ from mtrl_sklearn.probing._blocks import (
     compute_blocks,
     open_representation,
 )
-from mtrl_sklearn.probing._draws import Draw, FixedSplit, draw_rows, read_shots
+from mtrl_sklearn.probing._draws import (
+    MIN_TEST_ROWS,
+    Draw,
+    FixedSplit,
+    draw_rows,
+    read_shots,
+)
 from mtrl_sklearn.probing._map_logistic import WIDE, shared_signal
 from mtrl_sklearn.probing._new_tasks import N_JOBS
 from mtrl_sklearn.probing._ridge_logistic import block_scales
@@ -49,6 +54,7 @@ TEMPERATURE = 0.01
 MAX_TASKS = 40  # of each group
 MAX_TEST_ROWS = 500  # of each problem
 TEST_SIZE = 0.25
+N_SPLITS = 10  # of which the best is taken
 # Newton's method starts at probabilities of at least this: one step from smaller ones
 # would go too far.
 LEAST_PROBABILITY = 0.05
@@ -164,7 +170,7 @@ def calibrate(
     random_state = check_random_state(random_state)
     seed = int(random_state.randint(2**31 - 1))
     rng = np.random.default_rng(seed)
-    split = _split_rows(len(sources.signs), rng)
+    split = _split_rows(sources.signs, rng)
     _check_shots(sources.signs, shots, split, sampling)
     X = sources.X
     left_out = read_groups(groups_of_tasks, n_groups, sources, seed)
@@ -196,16 +202,27 @@ def calibrate(
     settings = _average_settings(scores, list(blocks.present))
     if not labels:
         return settings
-    centre, scale = _standard_of(representation, X) or np.mean(standards, axis=0)
+    centre, scale = np.mean(standards, axis=0)
     prior = _learn_prior(labels, (float(centre), float(scale)))
     return replace(settings, prior=prior)
 
 
-def _split_rows(n_samples: int, rng: np.random.Generator) -> FixedSplit:
-    """Rows that nothing is trained on."""
-    is_test = np.zeros(n_samples, dtype=bool)
-    is_test[rng.permutation(n_samples)[: int(np.ceil(TEST_SIZE * n_samples))]] = True
-    return FixedSplit(is_test)
+def _split_rows(signs: np.ndarray, rng: np.random.Generator) -> FixedSplit:
+    """Rows that nothing is trained on, so that many tasks show both classes there."""
+    n_samples = len(signs)
+    n_test = int(np.ceil(TEST_SIZE * n_samples))
+    best, most = np.zeros(n_samples, dtype=bool), -1
+    for _ in range(N_SPLITS):
+        is_test = np.zeros(n_samples, dtype=bool)
+        is_test[rng.permutation(n_samples)[:n_test]] = True
+        n_usable = sum(
+            np.minimum((part > 0).sum(axis=0), (part < 0).sum(axis=0)) >= least
+            for part, least in ((signs[is_test], MIN_TEST_ROWS), (signs[~is_test], 1))
+        )
+        n_usable = int((n_usable == 2).sum())
+        if n_usable > most:
+            best, most = is_test, n_usable
+    return FixedSplit(best)
 
 
 def _standardise(
@@ -214,16 +231,6 @@ def _standardise(
     """Centre and scale of the mean of source-task probabilities over some rows."""
     mean = probabilities[rows].mean(axis=1, dtype=np.float64)
     return float(mean.mean()), float(mean.std())
-
-
-def _standard_of(representation: Any, X: Any) -> tuple[float, float] | None:
-    """That of the representation which probes will see, where it is fitted."""
-    try:
-        estimator, inputs = open_representation(representation, X)
-        blocks = compute_blocks(estimator, inputs, ("probabilities",))
-    except NotFittedError:
-        return None
-    return _standardise(blocks.probabilities, slice(None))
 
 
 def _labels_left_out(

@@ -105,9 +105,8 @@ def draw_rows(
             if len(train) >= k:
                 few[k] = shuffled[:k]
             else:
-                missing[k] = (
-                    f"{len(train)} labels besides the test rows, {k} are needed"
-                )
+                reason = f"{len(train)} labels besides the test rows"
+                missing[k] = f"{reason}, {k} are needed"
         elif lacking := [s for s in needed if len(of_class[s]) < needed[s]]:
             sign = lacking[-1]
             name = "positive" if sign > 0 else "negative"

@@ -104,7 +104,7 @@ class LinearProbe(
     prior : ProbePrior, "auto" or None, default="auto"
         "auto" is that of ``settings``, or without any the one that the representation
         has learned in `fit` (``probe_prior_``), where it has: other transformers have
-        none. None is none: then a task that shows one class, or has no labels, gets the
+        none. Centre and scale are those of the representation in either case. None is none: then a task that shows one class, or has no labels, gets the
         same probability everywhere, that of its labels and half a label of each class.
 
     class_weight : dict, "balanced" or None, default=None
@@ -350,11 +350,14 @@ class LinearProbe(
         """The prior that is meant for these features; None is none."""
         prior = self.prior
         if prior == "auto":
+            if blocks.probabilities is None:
+                return None
+            estimator, _ = open_representation(self.representation, None)
+            own = read_prior(first_step(estimator))
             prior = getattr(self.settings, "prior", None)
-            if prior is None and self.representation is not None:
-                estimator, _ = open_representation(self.representation, None)
-                prior = read_prior(first_step(estimator))
-            return None if blocks.probabilities is None else prior
+            if own is None or prior is None:
+                return own if prior is None else prior
+            return replace(prior, centre=own.centre, scale=own.scale)
         if prior is not None and blocks.probabilities is None:
             raise ValueError(
                 f"prior={prior!r} acts on the probabilities of source tasks, which "
