@@ -132,8 +132,8 @@ def read_shots(shots: Any, least: int = 2) -> tuple[int, ...]:
         isinstance(k, Integral) and int(k) >= least for k in values
     ):
         raise ValueError(
-            f"shots={shots!r} should be numbers of labels, ints of at least {least}, such as "
-            "(16, 32, 64, 128)."
+            f"shots={shots!r} should be numbers of labels, ints of at least {least}, "
+            "such as (16, 32, 64, 128)."
         )
     return tuple(sorted({int(k) for k in values}))
 

@@ -104,8 +104,9 @@ class LinearProbe(
     prior : ProbePrior, "auto" or None, default="auto"
         "auto" is that of ``settings``, or without any the one that the representation
         has learned in `fit` (``probe_prior_``), where it has: other transformers have
-        none. Centre and scale are those of the representation in either case. None is none: then a task that shows one class, or has no labels, gets the
-        same probability everywhere, that of its labels and half a label of each class.
+        none. Centre and scale are those of the representation in either case. With None
+        a task that shows one class, or has no labels, gets the same probability
+        everywhere, that of its labels and half a label of each class.
 
     class_weight : dict, "balanced" or None, default=None
         Weights of the losses by label, as in scikit-learn's LogisticRegression.
