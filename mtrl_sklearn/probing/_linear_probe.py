@@ -422,11 +422,11 @@ class LinearProbe(
 
     def _fine_tune(self, blocks, labels, prior, probes, weights, C, X):
         """The probes after training with a copy of the first layer, and that copy."""
-        layer = open_first_layer(*open_representation(self.representation, X))
         codes, counts = labels.codes, labels.row_weights
         n_classes = len(labels.encoding.classes[0])
         if len(np.unique(codes[counts > 0])) < n_classes:
             return probes, {}  # nothing to train on
+        layer = open_first_layer(*open_representation(self.representation, X))
         offset = np.zeros(len(codes))
         if prior is not None:
             offset = probes.slopes[0] * shared_signal(blocks.present, prior)
