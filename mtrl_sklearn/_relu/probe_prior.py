@@ -30,8 +30,8 @@ from mtrl_sklearn._training.prior import (
 MOST_UNITS = 128
 SHARE_OF_EPOCHS = 0.25
 
-# Training rows over which the mean of the probabilities is standardised.
-MAX_ROWS = 10_000
+# Probabilities that are looked at, of some rows and all tasks.
+MAX_PROBABILITIES = 2_000_000
 
 
 class Shared(NamedTuple):
@@ -126,24 +126,28 @@ def _count_usable(data: TaskData) -> np.ndarray:
 def _standardise(network: ReLUNetwork, data: TaskData) -> Shared | None:
     """Over training rows; None if all have the same mean."""
     rows = np.arange(data.shard.n_here) if data.rows is None else data.rows
-    rows = rows[:: -(-data.n_rows // MAX_ROWS)]
-    means = score_all(
-        data.X[rows], network, lambda scores: _mean(expit(scores))[:, None]
-    )
+    rows = _thin(rows, data)
+
+    def average(scores: np.ndarray) -> np.ndarray:
+        return expit(scores, out=scores).mean(axis=1, keepdims=True, dtype=np.float64)
+
+    means = score_all(data.X[rows], network, average)
     means = np.concatenate(data.group.gather(means[:, 0].astype(np.float64)))
     centre, scale = float(means.mean()), float(means.std())
     return Shared(centre, scale) if scale > 1e-6 * centre else None
 
 
-def _mean(probabilities: np.ndarray) -> np.ndarray:
-    return probabilities.mean(axis=1, dtype=np.float64)
+def _thin(rows: np.ndarray, data: TaskData) -> np.ndarray:
+    """So many of the rows that their probabilities are not too many on all ranks."""
+    n_rows = sum(data.group.gather(len(rows)))
+    return rows[:: -(-max(n_rows, 1) * data.signs.shape[1] // MAX_PROBABILITIES)]
 
 
 def _labels_held_out(
     network: ReLUNetwork, data: TaskData, shared: Shared, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The standardised mean of the other tasks, sign and task of labels held out."""
-    rows = np.asarray(data.held_out)
+    rows = _thin(np.asarray(data.held_out), data)
     n_tasks = data.signs.shape[1]
     chosen = np.flatnonzero(_count_usable(data))
     chosen = np.random.default_rng(seed).permutation(chosen)[:MAX_TASKS]
@@ -152,8 +156,8 @@ def _labels_held_out(
     rows = rows[:: -(-max(n_labels, 1) // MAX_LABELS)]
 
     def leave_out(scores: np.ndarray) -> np.ndarray:
-        probabilities = expit(scores).astype(np.float64)
-        total = probabilities.sum(axis=1, keepdims=True)
+        probabilities = expit(scores, out=scores)
+        total = probabilities.sum(axis=1, keepdims=True, dtype=np.float64)
         return (total - probabilities[:, chosen]) / max(n_tasks - 1, 1)
 
     of_others = score_all(data.X[rows], network, leave_out)
