@@ -445,7 +445,9 @@ class LinearProbe(
 
     def _read_blocks(self, X):
         """Features of the rows of fit."""
-        if _num_samples(X) == 0:  # other transformers need a row to tell what they make
+        with naming_numbers(X, "X") as values:
+            is_empty = _num_samples(values) == 0
+        if is_empty:  # other transformers need a row to tell what they make
             return self._read_blocks(one_row_like(X)).take(slice(0))
         self.representation_ = None
         vars(self).pop("feature_names_in_", None)
