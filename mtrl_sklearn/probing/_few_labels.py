@@ -136,8 +136,8 @@ def _find_all_classes(labels: np.ndarray, classes: Any) -> np.ndarray:
     distinct = np.unique(labels)
     if not len(labels):
         raise ValueError(
-            "y holds no label, so that its classes are not known. Pass all labels as "
-            "classes=, such as classes=[0, 1]."
+            "X has 0 rows and y holds no label, so that its classes are not known. Pass "
+            "all labels as classes=, such as classes=[0, 1]."
         )
     return _infer_pair(distinct) if len(distinct) == 1 else find_classes(labels)
 
