@@ -136,7 +136,7 @@ def _find_all_classes(labels: np.ndarray, classes: Any) -> np.ndarray:
     distinct = np.unique(labels)
     if not len(labels):
         raise ValueError(
-            "X has 0 rows and y holds no label, so that its classes are not known. Pass "
+            "X has 0 rows and y no label, so that its classes are not known. Pass "
             "all labels as classes=, such as classes=[0, 1]."
         )
     return _infer_pair(distinct) if len(distinct) == 1 else find_classes(labels)
