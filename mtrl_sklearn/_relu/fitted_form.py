@@ -20,6 +20,7 @@ from mtrl_sklearn._training.fitted_forms import (
     agree,
     check_arrays,
     check_counts,
+    check_prior,
     check_seed,
     check_state,
     demand,
@@ -71,6 +72,7 @@ def check_relu(fitted: dict[str, Any]) -> None:
         gives it, or contradicts another one.
     """
     arrays, rest = dict(fitted), {}
+    check_prior("probe_prior_", arrays.pop("probe_prior_", None))
     for name in ("label_form_", "classes_", "_state_", "_seed_"):
         rest[name] = take(arrays, name)
     counts = {

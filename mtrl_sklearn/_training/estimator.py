@@ -128,7 +128,7 @@ class TrainedEstimator(BaseEstimator, ABC):
         callbacks: list[Callback],
         ends_all: bool,
         max_epochs: int | None = None,
-    ) -> None:
+    ) -> bool:
         """Train on data, and store what comes out.
 
         Parameters
@@ -142,6 +142,11 @@ class TrainedEstimator(BaseEstimator, ABC):
             Whether Ctrl-C is to be raised, instead of keeping the state so far.
         max_epochs : int or None, default=None
             A number of epochs for more rows of the same training.
+
+        Returns
+        -------
+        bool
+            Whether training was interrupted.
         """
         is_partial = max_epochs is not None
         options = self._resolve_options(data, resume)
@@ -164,6 +169,7 @@ class TrainedEstimator(BaseEstimator, ABC):
         if not is_partial:
             self._warn_of_early_end(solution, options)
         self._warn_of_failure(solution, options, data)
+        return solution.interrupted
 
     def _holds_out(self) -> bool:
         """Whether fit scores rows that it does not train on."""

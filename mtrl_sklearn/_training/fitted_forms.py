@@ -14,6 +14,7 @@ import torch
 from mtrl_sklearn._files.arrays import Refusal
 from mtrl_sklearn._training.fitted_values import check_kind, improper
 from mtrl_sklearn._training.input_scale import WAITING
+from mtrl_sklearn._training.prior import ProbePrior
 
 Forms = dict[str, str]
 Sizes = dict[str, Any]  # lengths of axes
@@ -57,6 +58,19 @@ def take(found: dict[str, Any], name: str) -> Any:
 
 def check_seed(seed: Any) -> None:
     demand(type(seed) is int and 0 <= seed < 2**31, "_seed_", seed)
+
+
+def check_prior(name: str, found: Any) -> None:
+    """Check that a value is a prior of probes as a dict, or None."""
+    if found is None:
+        return
+    demand(isinstance(found, dict), name, found)
+    try:
+        ProbePrior(**found)
+    except (TypeError, ValueError):
+        raise improper(name, "the prior of a probe", found) from None
+    for value in found.values():
+        demand(type(value) is float, name, value)
 
 
 def check_counts(found: dict[str, Any], axes: Mapping[str, str]) -> Sizes:

@@ -59,6 +59,10 @@ class Representation(Protocol):
     - ``first_layer(X)``: see `Tunable`.
     - ``snapshot()``: a copy that stays as it is when the network is set or fitted anew;
       without it, a deep copy is made.
+
+    So is one attribute: ``probe_prior_``, a dict of the fields of
+    `mtrl_sklearn._training.prior.ProbePrior`, which says what source tasks have in
+    common. Without it probes have no prior.
     """
 
     def transform(self, X: Any) -> np.ndarray:

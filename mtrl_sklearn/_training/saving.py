@@ -15,7 +15,7 @@ Class = TypeVar("Class", bound=type)
 
 # Classes that a file may name, by their names, and no others.
 ESTIMATORS: dict[str, Any] = {}
-SETTINGS: dict[str, Any] = {}  # dataclasses, as values of the parameter ``settings``
+SETTINGS: dict[str, Any] = {}  # dataclasses that parameters may be
 
 
 def saveable(estimator_class: Class) -> Class:
@@ -25,7 +25,7 @@ def saveable(estimator_class: Class) -> Class:
 
 
 def saveable_settings(settings_class: Class) -> Class:
-    """Register a dataclass that the parameter ``settings`` of an estimator may be."""
+    """Register a dataclass that a parameter ``settings`` or ``prior`` may be."""
     SETTINGS[settings_class.__name__] = settings_class
     return settings_class
 

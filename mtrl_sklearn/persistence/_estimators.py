@@ -1,6 +1,7 @@
 """Estimators as JSON and named arrays, and back, for classes that are registered."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ def _describe_parameter(name: str, value: Any, prefix: str, arrays: Arrays) -> A
         return {"RandomState": _describe_stream(value, prefix + name, arrays)}
     kind = type(value).__name__
     if SETTINGS.get(kind) is type(value):
-        return {kind: encode(vars(value), prefix + name, arrays)}
+        return {kind: encode(asdict(value), prefix + name, arrays)}
     if isinstance(value, FrozenEstimator):
         content = _describe_parameter(name, value.estimator, prefix, arrays)
         return {"FrozenEstimator": content}
@@ -163,7 +164,7 @@ def _rebuild_parameter(name: str, found: Any, arrays: Mapping[str, np.ndarray]) 
         return FrozenEstimator(_rebuild_parameter(name, found[kind], arrays))
     if (name, kind) == ("random_state", "RandomState"):
         return _rebuild_stream(decode(found[kind], arrays))
-    if name == "settings" and kind in SETTINGS:
+    if name in ("settings", "prior") and kind in SETTINGS:
         try:
             return SETTINGS[kind](**decode(found[kind], arrays))
         except (TypeError, ValueError):

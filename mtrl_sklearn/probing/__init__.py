@@ -1,5 +1,6 @@
 """What a representation is worth on new tasks, and a classifier that uses it."""
 
+from mtrl_sklearn._training.prior import ProbePrior
 from mtrl_sklearn._training.representation import Representation
 from mtrl_sklearn.probing._affinity import label_agreement, task_affinity
 from mtrl_sklearn.probing._calibration import calibrate
@@ -10,6 +11,7 @@ from mtrl_sklearn.probing._source_transfer import source_task_transfer
 
 __all__ = [
     "LinearProbe",
+    "ProbePrior",
     "ProbeSettings",
     "Representation",
     "calibrate",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, issparse
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import indexable
@@ -190,6 +190,16 @@ def rows_differ(X: Any) -> bool:
     except ValueError:  # rows of unequal length
         return True
     return array.dtype.kind not in "biuf" or bool((array != array[:1]).any())
+
+
+def one_row_like(X: Any) -> Any:
+    """A row of zeros in the form of inputs that have no rows."""
+    if hasattr(X, "columns"):
+        return type(X)({name: [0.0] for name in X.columns})
+    if issparse(X):
+        return csr_array((1, X.shape[1]), dtype=X.dtype)
+    array = np.asarray(X)
+    return np.zeros((1, *array.shape[1:]), dtype=array.dtype)
 
 
 def as_rows(X: Any, empty: bool = False) -> np.ndarray:

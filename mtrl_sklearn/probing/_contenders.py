@@ -1,5 +1,7 @@
 """Kinds of features that compete in a probe, and their scores."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +15,6 @@ from tqdm import tqdm
 from mtrl_sklearn._group import alone
 from mtrl_sklearn._training.random_features import random_features
 from mtrl_sklearn.probing._blocks import (
-    Blocks,
     as_rows,
     compute_blocks,
     first_step,
@@ -33,7 +34,7 @@ class Contender(NamedTuple):
     """A kind of features and the unfitted probe that sees them."""
 
     name: str
-    features: Any  # of all rows: `Blocks`, an array, or inputs as they came
+    take: Callable[[np.ndarray], Any]  # what the probe sees of some rows
     probe: Any
 
 
@@ -63,21 +64,25 @@ def list_contenders(
     """
     probe = LinearProbe() if probe is None else probe
     _check_probe(probe, representation)
+    take: Callable[[np.ndarray], Any]
     estimator, inputs = open_representation(representation, X)
     ours, plain = probe, probe
-    features: Any
-    if sees_blocks(probe):
+    if not sees_blocks(probe):
+        take = partial(_safe_indexing, as_rows(estimator.transform(inputs)))
+    elif probe.fine_tune:
         ours, plain = probe.with_representation(representation), probe.of_plain_rows()
-        features = X if probe.fine_tune else compute_blocks(estimator, inputs)
+        take = partial(_safe_indexing, X)
     else:
-        features = as_rows(estimator.transform(inputs))
-    contenders = [Contender("representation", features, ours)]
+        ours, plain = probe.with_blocks(representation), probe.of_plain_rows()
+        take = compute_blocks(estimator, inputs).take
+    contenders = [Contender("representation", take, ours)]
     for name in baselines:
         is_raw = name == "raw"
         features = (
             as_rows(inputs) if is_raw else _untrained_features(estimator, inputs, seed)
         )
-        contenders.append(Contender(name, features, plain))
+        take = partial(_safe_indexing, features)
+        contenders.append(Contender(name, take, plain))
     return contenders
 
 
@@ -197,11 +202,11 @@ def _score_task(
                 missing.setdefault(k, []).append(reason)
             y_test = (signs[rows.test] > 0).astype(int)
             for contender in contenders:
-                test = _take(contender.features, rows.test)
+                test = contender.take(rows.test)
                 for k, few in rows.few.items():
                     model = clone(contender.probe)
                     y_few = (signs[few] > 0).astype(int)
-                    model.fit(_take(contender.features, few), y_few)
+                    model.fit(contender.take(few), y_few)
                     records.append(
                         {
                             "task": name,
@@ -216,9 +221,3 @@ def _score_task(
         for k, reasons in missing.items()
     ]
     return Scores(records, skipped)
-
-
-def _take(features: Any, rows: np.ndarray) -> Any:
-    if isinstance(features, Blocks):
-        return features.take(rows)
-    return _safe_indexing(features, rows)

@@ -71,7 +71,11 @@ class FixedSplit(NamedTuple):
 
 
 def draw_rows(
-    signs: np.ndarray, shots: tuple[int, ...], split: Split, rng: np.random.Generator
+    signs: np.ndarray,
+    shots: tuple[int, ...],
+    split: Split,
+    rng: np.random.Generator,
+    sampling: str = "balanced",
 ) -> Draw:
     """Draw the rows of one few-shot problem for each number of labels.
 
@@ -80,13 +84,16 @@ def draw_rows(
     signs : ndarray of shape (n_samples,)
         Labels of one task: +1, -1, or 0 where nothing was observed.
     shots : tuple of int
-        Numbers of labels, half of them of either class; an odd one goes to the
-        negative class.
+        Numbers of labels.
     split : Split
     rng : Generator
+    sampling : {"balanced", "random"}, default="balanced"
+        "balanced" draws half of the labels of either class, an odd one of the negative
+        class; "random" draws them as they come, so that there may be one class only.
     """
     observed = np.flatnonzero(signs)
     train, test = split(observed, signs[observed], rng)
+    shuffled = rng.permutation(train) if sampling == "random" else train
     of_class = {sign: rng.permutation(train[signs[train] == sign]) for sign in (-1, 1)}
     n_test = min(np.sum(signs[test] == sign) for sign in (-1, 1))
     few, missing = {}, {}
@@ -94,6 +101,12 @@ def draw_rows(
         needed = {-1: k - k // 2, 1: k // 2}
         if n_test < MIN_TEST_ROWS:
             missing[k] = f"a class has {n_test} test rows, {MIN_TEST_ROWS} are needed"
+        elif sampling == "random":
+            if len(train) >= k:
+                few[k] = shuffled[:k]
+            else:
+                reason = f"{len(train)} labels besides the test rows"
+                missing[k] = f"{reason}, {k} are needed"
         elif lacking := [s for s in needed if len(of_class[s]) < needed[s]]:
             sign = lacking[-1]
             name = "positive" if sign > 0 else "negative"
@@ -106,8 +119,8 @@ def draw_rows(
     return Draw(few, test, missing)
 
 
-def read_shots(shots: Any) -> tuple[int, ...]:
-    """Ascending numbers of labels, each at least 2.
+def read_shots(shots: Any, least: int = 2) -> tuple[int, ...]:
+    """Ascending numbers of labels, each at least ``least``.
 
     Raises
     ------
@@ -115,10 +128,12 @@ def read_shots(shots: Any) -> tuple[int, ...]:
         For anything else.
     """
     values = list(shots) if np.iterable(shots) else [shots]
-    if not values or not all(isinstance(k, Integral) and int(k) >= 2 for k in values):
+    if not values or not all(
+        isinstance(k, Integral) and int(k) >= least for k in values
+    ):
         raise ValueError(
-            f"shots={shots!r} should be numbers of labels, ints of at least 2, such as "
-            "(16, 32, 64, 128)."
+            f"shots={shots!r} should be numbers of labels, ints of at least {least}, "
+            "such as (16, 32, 64, 128)."
         )
     return tuple(sorted({int(k) for k in values}))
 

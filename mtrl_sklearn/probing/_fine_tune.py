@@ -47,6 +47,9 @@ def fine_tune(
     model: LinearModel,
     weights: dict[str, float],
     C: float,
+    offset: np.ndarray,
+    loss_weights: np.ndarray,
+    row_weights: np.ndarray,
 ) -> tuple[LinearModel, dict[str, np.ndarray]]:
     """Minimise the objective of the probe over the first layer too.
 
@@ -64,6 +67,10 @@ def fine_tune(
         The probe on these blocks, where it starts.
     weights : dict of float
     C : float
+    offset : ndarray of shape (n_samples,)
+        Added to the score of two classes, and not trained.
+    loss_weights, row_weights : ndarray of shape (n_samples,)
+        Weights of losses, and how often each row counts where blocks are scaled.
 
     Returns
     -------
@@ -75,7 +82,7 @@ def fine_tune(
     moved = [part.clone().requires_grad_() for part in start]
     no_biases = layer.weights.new_zeros(len(layer.weights))
     # Coefficients for blocks divided by their factors, in which the penalty is plain.
-    scales = block_scales(blocks)
+    scales = block_scales(blocks, row_weights)
     factors = {n: weights[n] ** 0.5 / scales[n] for n in model.coef}
     # That of a block which does not vary is 0, and stays there.
     initial = {n: c / (factors[n] or 1) for n, c in model.coef.items()}
@@ -88,16 +95,18 @@ def fine_tune(
     fixed = {n: torch.tensor(blocks[n] * factors[n]).double() for n in coef}
     norm = float(sum(part.square().sum() for part in start)) or 1.0
     stiffness = STIFFNESS * len(layer.weights) / norm
-    labels = torch.from_numpy(codes)
+    labels, shift = torch.from_numpy(codes), torch.from_numpy(offset)
+    counts = torch.from_numpy(loss_weights)
 
     def objective() -> Tensor:
         hidden = layer.features(*moved, *[no_biases][len(moved) - 1 :])
         seen = fixed | {"hidden": hidden * factors.get("hidden", 0.0)}
         scores = sum(seen[n] @ c.T for n, c in coef.items()) + intercept
         if scores.shape[1] == 1:
-            loss = softplus(scores[:, 0] * (1 - 2 * labels)).sum()
+            losses = softplus((scores[:, 0] + shift) * (1 - 2 * labels))
         else:
-            loss = cross_entropy(scores, labels, reduction="sum")
+            losses = cross_entropy(scores, labels, reduction="none")
+        loss = (counts * losses).sum()
         ridge = sum(c.square().sum() for c in coef.values())
         move = sum((a - b).square().sum() for a, b in zip(moved, start))
         return C * loss + (ridge + stiffness * move) / 2

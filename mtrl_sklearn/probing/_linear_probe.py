@@ -19,17 +19,20 @@ from sklearn.utils.validation import (
 
 from mtrl_sklearn._arrays.rows import map_rows, rows_at_once
 from mtrl_sklearn._arrays.threads import blas_threads, fork_safe
-from mtrl_sklearn._arrays.validation import naming_numbers, validate_rows
-from mtrl_sklearn._labels.encoding import find_classes, find_codes, read_class_labels
+from mtrl_sklearn._arrays.validation import naming_numbers, read_weights, validate_rows
+from mtrl_sklearn._labels.encoding import LabelEncoding
+from mtrl_sklearn._labels.roc_auc import mean_roc_auc
 from mtrl_sklearn._training.estimator import last_good_state
+from mtrl_sklearn._training.prior import ProbePrior, read_prior
 from mtrl_sklearn._training.representation import with_attributes
 from mtrl_sklearn._training.saving import saveable
 from mtrl_sklearn._version import DocumentationLinkMixin
 from mtrl_sklearn.probing._blocks import (
-    Blocks,
     as_rows,
     compute_blocks,
+    first_step,
     input_block,
+    one_row_like,
     open_representation,
     pin,
     read_inputs,
@@ -37,8 +40,15 @@ from mtrl_sklearn.probing._blocks import (
     refuse_sparse,
     rows_differ,
 )
+from mtrl_sklearn.probing._few_labels import read_probe_labels
 from mtrl_sklearn.probing._fine_tune import fine_tune, open_first_layer
-from mtrl_sklearn.probing._ridge_logistic import LinearModel, fit_ridge_logistic
+from mtrl_sklearn.probing._map_logistic import (
+    FewLabels,
+    Probes,
+    fit_probes,
+    shared_signal,
+)
+from mtrl_sklearn.probing._ridge_logistic import LinearModel, fit_classes
 from mtrl_sklearn.probing._saved_probe import SavedProbeMixin
 from mtrl_sklearn.probing._settings import ProbeSettings, resolve_settings
 
@@ -62,8 +72,14 @@ class LinearProbe(
     become noise.
 
     The weights u and the strength C matter most where labels are few, and few labels
-    cannot choose them. `calibrate` learns both from the source tasks. The blocks, their
-    weights and their calibration are additions of this package, not of the papers.
+    cannot choose them. `calibrate` learns both from the source tasks.
+
+    Binary tasks have a prior, which the source tasks have taught: see `ProbePrior`. It
+    adds ``beta * s(x)`` to f, with s the standardised mean of q, and draws beta to the
+    slope and c to the intercept that source tasks have on average. Without labels, or
+    with those of one class, the prior predicts what they do not say; with many labels
+    it does not matter. The blocks, their weights, the prior and their calibration are
+    additions of this package, not of the papers.
 
     Parameters
     ----------
@@ -85,6 +101,18 @@ class LinearProbe(
         Inverse strength of the penalty. "auto" is that of ``settings``, or without any
         2.
 
+    prior : ProbePrior, "auto" or None, default="auto"
+        "auto" is that of ``settings``, or without any the one that the representation
+        has learned in `fit` (``probe_prior_``), where it has: other transformers have
+        none. Centre and scale are those of the representation in either case. With None
+        a task that shows one class, or has no labels, gets the same probability
+        everywhere, that of its labels and half a label of each class.
+
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the losses by label, as in scikit-learn's LogisticRegression.
+        "balanced" gives both classes the same total weight; probabilities are then no
+        longer those of the population.
+
     fine_tune : bool, default=False
         Go on from there and train the first layer of the representation together with
         the probe, on a copy. A penalty holds the copy near the original. Worth a try
@@ -93,16 +121,22 @@ class LinearProbe(
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-        Labels in the caller's encoding.
-    weights_ : dict of float
-        Weights of the blocks that were used.
-    C_ : float
+    classes_ : ndarray of shape (n_classes,) or list of n_outputs such arrays
+        Labels in the caller's encoding; a list where ``y`` had columns.
+    weights_ : dict of float, or of ndarrays of shape (n_tasks,)
+        Weights of the blocks that were used, for each task where ``y`` had columns.
+    C_ : float, or ndarray of shape (n_tasks,)
         Strength that was used.
-    coef_ : dict of ndarrays of shape (1, n_columns) or (n_classes, n_columns)
-        Coefficients of each block that was used, for its raw values.
-    intercept_ : ndarray of shape (1,) or (n_classes,)
+    prior_ : dict of float or None
+        The fields of the `ProbePrior` that was used.
+    coef_ : dict of ndarrays of shape (n_scores, n_columns)
+        Coefficients of each block that was used, for its raw values, what the prior
+        adds to those of "probabilities" included. There is one score for two classes,
+        one for each of more, and one for each task where ``y`` had columns.
+    intercept_ : ndarray of shape (n_scores,)
         c.
+    output_names_ : ndarray of shape (n_outputs,)
+        Names of the columns of ``y``, where it had several.
     first_layer_ : dict of ndarrays
         Fitted attributes in which the copy differs from the representation; empty
         without ``fine_tune``.
@@ -140,6 +174,8 @@ class LinearProbe(
         "settings": [None, ProbeSettings],
         "weights": [dict, StrOptions({"auto"})],
         "C": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "prior": [ProbePrior, StrOptions({"auto"}), None],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
         "fine_tune": ["boolean"],
     }
 
@@ -150,12 +186,16 @@ class LinearProbe(
         settings=None,
         weights="auto",
         C="auto",
+        prior="auto",
+        class_weight=None,
         fine_tune=False,
     ):
         self.representation = representation
         self.settings = settings
         self.weights = weights
         self.C = C
+        self.prior = prior
+        self.class_weight = class_weight
         self.fine_tune = fine_tune
 
     def __sklearn_clone__(self):
@@ -220,27 +260,52 @@ class LinearProbe(
         """
         return clone(self).set_params(representation=representation)
 
+    def with_blocks(self, representation):
+        """A clone that takes features of the representation for inputs.
+
+        Parameters
+        ----------
+        representation : fitted transformer
+            Whose features these are.
+
+        Returns
+        -------
+        LinearProbe
+            Not fitted. Its methods take `Blocks` as X.
+        """
+        parameters = self.with_representation(representation).get_params()
+        return _ProbeOfBlocks(**parameters)
+
     def of_plain_rows(self):
         """A probe of rows without a representation, to compare this one with.
 
         Returns
         -------
         LinearProbe
-            Not fitted, with the same ``C`` and all else at its default.
+            Not fitted, with the same ``C`` and ``class_weight`` and all else at its
+            default.
         """
-        return LinearProbe(C=self.C)
+        return LinearProbe(C=self.C, class_weight=self.class_weight)
 
     @_fit_context(prefer_skip_nested_validation=True)
     @fork_safe()
-    def fit(self, X, y):
-        """Fit the probe on the few labels of a new task.
+    def fit(self, X, y, sample_weight=None, classes=None):
+        """Fit the probe on the few labels of a new task, or of many.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Inputs, as the representation accepts them.
-        y : array-like of shape (n_samples,)
-            Labels of two or more classes in any encoding.
+            Inputs, as the representation accepts them. With ``classes`` there may be no
+            rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels in any encoding. Of several columns each is a task of its own, where
+            NaN, None and NA stand for "not observed"; one with k > 2 classes is k
+            one-vs-rest tasks, and one without labels gets what the prior says.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts: integer weights are the same as repeated rows.
+        classes : array-like of shape (n_classes,), default=None
+            All labels, of every column. Without it they are those of ``y``; of a single
+            one the other follows for 0 and 1, False and True, -1 and 1.
 
         Returns
         -------
@@ -249,7 +314,8 @@ class LinearProbe(
         Raises
         ------
         ValueError
-            If y shows a single class, X is not finite, or a weight has no block.
+            If the classes do not follow from y, labels cannot be read, X is not finite,
+            or a weight has no block.
         NotFittedError
             If the representation was not fitted.
         """
@@ -260,29 +326,129 @@ class LinearProbe(
             )
         with last_good_state(self):
             blocks = self._read_blocks(X)
-            labels = read_class_labels(y)
-            check_consistent_length(blocks, labels)
-            classes = find_classes(labels)
-            codes = find_codes(labels, classes)
-            weights, C = resolve_settings(
-                self.weights, self.C, self.settings, blocks.present, len(labels)
+            labels = read_probe_labels(
+                blocks, y, sample_weight, classes, self.class_weight
             )
-            model = fit_ridge_logistic(blocks.present, codes, weights, C)
-            first_layer = {}
-            if self.fine_tune:
-                layer = open_first_layer(*open_representation(self.representation, X))
-                model, first_layer = fine_tune(
-                    layer, blocks.present, codes, model, weights, C
+            is_wide = labels.codes is None
+            if is_wide and self.fine_tune:
+                raise ValueError(
+                    "fine_tune=True trains one copy of the first layer for one task, "
+                    f"but y has {len(labels.encoding.outputs)} columns. Fit a probe "
+                    "for each, or set fine_tune=False."
                 )
-            self.classes_, self.weights_, self.C_ = classes, weights, C
-            self.coef_, self.intercept_ = model.coef, model.intercept
-            self.first_layer_ = first_layer
+            prior = self._find_prior(blocks) if labels.is_binary else None
+            fitted = self._solve(blocks, labels, prior, X)
+            vars(self).pop("output_names_", None)
+            if is_wide:
+                self.output_names_ = labels.encoding.outputs
+            known = labels.encoding.classes
+            self.classes_ = list(known) if is_wide else known[0]
+            self.prior_ = None if prior is None else dict(vars(prior))
+            vars(self).update(fitted)
         return self
 
+    def _find_prior(self, blocks):
+        """The prior that is meant for these features; None is none."""
+        prior = self.prior
+        if prior == "auto":
+            if blocks.probabilities is None:
+                return None
+            estimator, _ = open_representation(self.representation, None)
+            own = read_prior(first_step(estimator))
+            prior = getattr(self.settings, "prior", None)
+            if own is None or prior is None:
+                return own if prior is None else prior
+            return replace(prior, centre=own.centre, scale=own.scale)
+        if prior is not None and blocks.probabilities is None:
+            raise ValueError(
+                f"prior={prior!r} acts on the probabilities of source tasks, which "
+                "this representation does not give. Pass prior='auto' or None."
+            )
+        return prior
+
+    def _solve(self, blocks, labels, prior, X):
+        """Fitted attributes that hold the model."""
+        present = blocks.present
+
+        def settle(row_weights):
+            total = float(row_weights.sum())
+            return resolve_settings(self.weights, self.C, self.settings, present, total)
+
+        if not labels.is_binary:
+            weights, C = settle(labels.row_weights)
+            model = fit_classes(
+                present,
+                labels.codes,
+                len(labels.encoding.classes[0]),
+                weights,
+                C,
+                labels.loss_weights[:, 0],
+                labels.row_weights,
+            )
+            probes = Probes(model, np.zeros(0))
+        else:
+            tasks = [
+                FewLabels(
+                    rows,
+                    y,
+                    loss_weights,
+                    labels.row_weights[rows],
+                    *settle(labels.row_weights[rows]),
+                )
+                for rows, y, loss_weights in labels.tasks()
+            ]
+            probes = fit_probes(present, tasks, prior)
+            weights, C = tasks[0].weights, tasks[0].C
+            if labels.codes is None:
+                C = np.array([task.C for task in tasks])
+                weights = {
+                    n: np.array([task.weights[n] for task in tasks]) for n in present
+                }
+        first_layer = {}
+        if self.fine_tune:
+            probes, first_layer = self._fine_tune(
+                blocks, labels, prior, probes, weights, C, X
+            )
+        model = probes.model
+        if prior is not None:
+            model = probes.with_slopes(prior)
+        return {
+            "weights_": weights,
+            "C_": C,
+            "coef_": model.coef,
+            "intercept_": model.intercept,
+            "first_layer_": first_layer,
+        }
+
+    def _fine_tune(self, blocks, labels, prior, probes, weights, C, X):
+        """The probes after training with a copy of the first layer, and that copy."""
+        codes, counts = labels.codes, labels.row_weights
+        n_classes = len(labels.encoding.classes[0])
+        if len(np.unique(codes[counts > 0])) < n_classes:
+            return probes, {}  # nothing to train on
+        layer = open_first_layer(*open_representation(self.representation, X))
+        offset = np.zeros(len(codes))
+        if prior is not None:
+            offset = probes.slopes[0] * shared_signal(blocks.present, prior)
+        model, first_layer = fine_tune(
+            layer,
+            blocks.present,
+            codes,
+            probes.model,
+            weights,
+            C,
+            offset,
+            labels.loss_weights[:, 0],
+            counts,
+        )
+        return Probes(model, probes.slopes), first_layer
+
     def _read_blocks(self, X):
-        """Features of the rows of fit, computed here unless X holds them already."""
-        if isinstance(X, Blocks):
-            return X
+        """Features of the rows of fit."""
+        with naming_numbers(X, "X") as values:
+            is_empty = _num_samples(values) == 0
+        if is_empty:  # other transformers need a row to tell what they make
+            return self._read_blocks(one_row_like(X)).take(slice(0))
         self.representation_ = None
         vars(self).pop("feature_names_in_", None)
         if self.representation is None:
@@ -305,8 +471,6 @@ class LinearProbe(
 
     def _block_reader(self, X):
         """Function of a slice to the features of these rows, and how many there are."""
-        if isinstance(X, Blocks):
-            return X.take, len(X)
         if self.representation_ is None:
             _refuse_images(X)
             rows = validate_rows(self, X, reset=False, empty=True)
@@ -360,11 +524,13 @@ class LinearProbe(
 
         Returns
         -------
-        ndarray of shape (n_samples,) or (n_samples, n_classes)
-            For two classes, positive means the second one.
+        ndarray of shape (n_samples,), (n_samples, n_classes) or (n_samples, n_tasks)
+            For two classes, positive means the second one. Where ``y`` had columns,
+            positive means the last of a task's classes.
         """
         scores = self._scores(X)
-        return scores[:, 0] if scores.shape[1] == 1 else scores
+        is_single = not self._is_wide() and scores.shape[1] == 1
+        return scores[:, 0] if is_single else scores
 
     def predict_proba(self, X):
         """Probabilities of the classes.
@@ -375,10 +541,13 @@ class LinearProbe(
 
         Returns
         -------
-        ndarray of shape (n_samples, n_classes)
-            In the order of ``classes_``.
+        ndarray of shape (n_samples, n_classes) or (n_samples, n_tasks)
+            In the order of ``classes_``. Where ``y`` had columns: the probability of
+            each task's positive class.
         """
         scores = self._scores(X)
+        if self._is_wide():
+            return expit(scores)
         if scores.shape[1] == 1:
             return expit(np.hstack([-scores, scores]))
         return softmax(scores, axis=1)
@@ -392,12 +561,54 @@ class LinearProbe(
 
         Returns
         -------
-        ndarray of shape (n_samples,)
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
         scores = self._scores(X)
+        if self._is_wide():
+            return self._encoding().decode(scores)
         if scores.shape[1] == 1:
             return self.classes_[(scores[:, 0] > 0).astype(np.intp)]
         return self.classes_[scores.argmax(axis=1)]
+
+    def score(self, X, y, sample_weight=None):
+        """Accuracy, or mean ROC-AUC over tasks where ``y`` had columns in fit.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels in the form of fit. Tasks that do not show both classes are left out
+            of the mean.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+        """
+        check_is_fitted(self)
+        if not self._is_wide():
+            return super().score(X, y, sample_weight)
+        signs = self._encoding().encode(y, strict=False)
+        check_consistent_length(X, signs)
+        if sample_weight is not None:
+            sample_weight = read_weights(sample_weight, X)
+        return mean_roc_auc(signs, self._scores(X), sample_weight)
+
+    def _is_wide(self):
+        return "output_names_" in vars(self)
+
+    def _encoding(self):
+        return LabelEncoding("wide", self.output_names_, self.classes_)
+
+
+class _ProbeOfBlocks(LinearProbe):
+    """A LinearProbe whose inputs are features that were computed before."""
+
+    def _read_blocks(self, X):
+        return X
+
+    def _block_reader(self, X):
+        return X.take, len(X)
 
 
 def _refuse_images(X):

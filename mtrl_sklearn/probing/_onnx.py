@@ -5,11 +5,13 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from mtrl_sklearn._labels.encoding import LabelEncoding
 from mtrl_sklearn._training.onnx_graph import (
     Graph,
     affine,
     check_finite,
     write_class_predictions,
+    write_predictions,
 )
 from mtrl_sklearn._training.representation import with_attributes
 
@@ -27,7 +29,12 @@ def write_probe(graph: Graph, probe: Any) -> None:
         double = {"to": graph.onnx.TensorProto.DOUBLE}
         block = graph.apply("Cast", [blocks[name]], double)
         scores = affine(graph, block, coef, scores)
-    write_class_predictions(graph, scores, probe.classes_, np.float64)
+    if "output_names_" in vars(probe):  # y had columns
+        encoding = LabelEncoding("wide", probe.output_names_, probe.classes_)
+        probabilities = graph.apply("Sigmoid", [scores])
+        write_predictions(graph, scores, probabilities, encoding, np.float64)
+    else:
+        write_class_predictions(graph, scores, probe.classes_, np.float64)
 
 
 def _embed_blocks(

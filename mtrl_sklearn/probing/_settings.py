@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mtrl_sklearn._training.prior import ProbePrior
 from mtrl_sklearn._training.saving import saveable_settings
 from mtrl_sklearn.probing._blocks import BLOCKS
 
@@ -14,6 +15,9 @@ from mtrl_sklearn.probing._blocks import BLOCKS
 # synthetic tasks alike (benchmarks/probe_quality.py).
 DEFAULT_WEIGHTS = {"hidden": 0.25, "probabilities": 0.5, "inputs": 0.25}
 DEFAULT_C = 2.0
+
+# Fewer labels count as so many where settings are interpolated.
+LEAST_LABELS = 0.5
 
 # Names of blocks in files of earlier versions.
 RENAMED = {"scores": "probabilities"}
@@ -37,6 +41,8 @@ class ProbeSettings:
         "inputs"; they sum to 1.
     C : tuple of float
         For each of them, the inverse strength of the ridge penalty.
+    prior : ProbePrior or None
+        What tasks have in common. None leaves it to the representation.
 
     Examples
     --------
@@ -53,8 +59,11 @@ class ProbeSettings:
     n_labels: tuple[int, ...]
     weights: tuple[tuple[float, ...], ...]
     C: tuple[float, ...]
+    prior: ProbePrior | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.prior, dict):  # as a file has it
+            object.__setattr__(self, "prior", ProbePrior(**self.prior))
         n = len(self.n_labels)
         if not n == len(self.weights) == len(self.C) > 0:
             raise ValueError(
@@ -62,9 +71,9 @@ class ProbeSettings:
                 f"{len(self.weights)} and {len(self.C)}."
             )
         counts, weights, C = map(np.asarray, (self.n_labels, self.weights, self.C))
-        if not (counts > 0).all() or not (np.diff(counts) > 0).all():
+        if not (counts >= 0).all() or not (np.diff(counts) > 0).all():
             raise ValueError(
-                f"n_labels={self.n_labels} should be positive and ascending."
+                f"n_labels={self.n_labels} should be ascending and not negative."
             )
         if weights.shape != (n, len(BLOCKS)) or not (
             np.isfinite(weights).all()
@@ -78,9 +87,11 @@ class ProbeSettings:
         if not (np.isfinite(C).all() and (C > 0).all()):
             raise ValueError(f"C={self.C} should hold positive numbers.")
 
-    def at(self, n_labels: int) -> tuple[dict[str, float], float]:
-        """Weights by block, and C, for this number of labels."""
-        x, known = np.log(n_labels), np.log(self.n_labels)
+    def at(self, n_labels: float) -> tuple[dict[str, float], float]:
+        """Weights by block, and C, for this number of labels, or sum of weights."""
+        x, known = (
+            np.log(np.maximum(n, LEAST_LABELS)) for n in (n_labels, self.n_labels)
+        )
         weights = {
             name: float(np.interp(x, known, column))
             for name, column in zip(BLOCKS, np.transpose(self.weights))
@@ -101,7 +112,7 @@ def resolve_settings(
     C: float | str,
     settings: ProbeSettings | None,
     present: Collection[str],
-    n_labels: int,
+    n_labels: float,
 ) -> tuple[dict[str, float], float]:
     """Weights of the blocks there are, summing to 1, and the strength C.
 
@@ -113,7 +124,8 @@ def resolve_settings(
         What "auto" stands for; None is the default.
     present : collection of str
         The blocks there are.
-    n_labels : int
+    n_labels : float
+        Or sum of their weights.
 
     Raises
     ------

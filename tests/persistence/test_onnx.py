@@ -267,7 +267,7 @@ def test_probes_of_two_classes_and_other_features():
 def test_probes_hold_what_they_use(relu):
     """Blocks of weight 0 leave nothing in the graph."""
     rows, y = X.astype(np.float32), LABELS["ints"]
-    probe = LinearProbe(relu, weights={"inputs": 1}).fit(rows, y)
+    probe = LinearProbe(relu, prior=None, weights={"inputs": 1}).fit(rows, y)
     assert_same(probe, rows)
     shapes = [tuple(array.dims) for array in to_onnx(probe).graph.initializer]
     assert (6, 1) in shapes

@@ -305,7 +305,7 @@ class Recorder(TransformerMixin, BaseEstimator):
 
     def fit(self, X, y):
         self.n_features_in_ = X.shape[1]
-        Recorder.fits.append(np.asarray(y))
+        Recorder.fits.append((np.asarray(X), np.asarray(y)))
         return self
 
     def transform(self, X):
@@ -316,8 +316,11 @@ def test_each_group_is_left_out_once(small):
     X, Y = small
     Recorder.fits = []
     calibrate_quickly(Recorder(), X, Y, [[0], [1, 2], [3, 4, 5]])
-    for labels, left_out in zip(Recorder.fits, ([0], [1, 2], [3, 4, 5]), strict=True):
-        np.testing.assert_array_equal(labels, np.delete(Y, left_out, axis=1))
+    groups = ([0], [1, 2], [3, 4, 5])
+    for (inputs, labels), left_out in zip(Recorder.fits, groups, strict=True):
+        rows = [X[:, 0].tolist().index(value) for value in inputs[:, 0]]
+        assert len(set(rows)) == len(X) - int(np.ceil(len(X) / 4))
+        np.testing.assert_array_equal(labels, np.delete(Y[rows], left_out, axis=1))
 
 
 @pytest.mark.parametrize(
@@ -341,7 +344,7 @@ def test_bad_groups_are_refused(small, groups, message):
     [
         ({"n_groups": 1}, "'n_groups' parameter.*Got 1"),
         ({"n_draws": 0}, "'n_draws' parameter.*Got 0"),
-        ({"shots": (1,)}, r"shots=\(1,\).*at least 2"),
+        ({"shots": (0,)}, r"shots=\(0,\).*at least 1"),
         ({"random_state": "now"}, "'random_state' parameter"),
     ],
 )

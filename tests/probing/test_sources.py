@@ -303,7 +303,7 @@ EARLY = [
     (sparse.csr_array(np.ones((200, 8))), {}, TypeError, "sparse"),
     (NOT_A_NUMBER, {}, ValueError, "X contains NaN"),
     (None, {"n_jobs": 0}, ValueError, "'n_jobs' parameter"),
-    (None, {"shots": 1}, ValueError, "shots=1"),
+    (None, {"shots": -1}, ValueError, "shots=-1"),
 ]
 EARLY_TRANSFER = [
     (None, {"scoring": "rocauc"}, ValueError, "scoring|rocauc"),

@@ -1,0 +1,170 @@
+"""The prior of probes that the ReLU network learns from its source tasks.
+
+What the mean of the source-task probabilities says of another task is not to be learned
+on rows that were trained on: there it has seen the labels. Rows that early stopping
+holds out tell it; without any, a small network is trained on half of the rows for a
+quarter of the time, and judged on the others. It draws from a generator of its own, so
+that all else a fit gives stays as it was.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import expit
+
+from mtrl_sklearn._relu.features import score_all
+from mtrl_sklearn._relu.network import ReLUNetwork
+from mtrl_sklearn._relu.options import ReLUOptions
+from mtrl_sklearn._relu.solution import TaskData, count_all_signs, count_labels
+from mtrl_sklearn._relu.solvers import solve
+from mtrl_sklearn._training.job import FitJob
+from mtrl_sklearn._training.prior import (
+    MAX_LABELS,
+    MAX_TASKS,
+    ProbePrior,
+    find_effects,
+    make_prior,
+)
+
+# The second network: its hidden units at most, and its share of the epochs.
+MOST_UNITS = 128
+SHARE_OF_EPOCHS = 0.25
+
+# Probabilities that are looked at, of some rows and all tasks.
+MAX_PROBABILITIES = 2_000_000
+
+
+class Shared(NamedTuple):
+    """Centre and scale of the mean of the source-task probabilities."""
+
+    centre: float
+    scale: float
+
+
+def learn_probe_prior(
+    network: ReLUNetwork,
+    data: TaskData,
+    options: ReLUOptions,
+    seed: int,
+    device: str,
+) -> ProbePrior | None:
+    """The prior of probes on a network that was trained on these data.
+
+    Parameters
+    ----------
+    network : ReLUNetwork
+    data : TaskData
+    options : ReLUOptions
+        Of its training.
+    seed : int
+    device : str
+
+    Returns
+    -------
+    ProbePrior or None
+        None if fewer than two tasks show both classes in the rows that tell it, or the
+        probabilities do not vary.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If the second training was interrupted.
+    """
+    if np.count_nonzero((data.n_positive > 0) & (data.n_negative > 0)) < 2:
+        return None
+    own = _standardise(network, data)
+    if own is None:
+        return None
+    judge, judged = network, data
+    its: Shared | None = own
+    if data.held_out is None:
+        judged = _halve(data, seed)
+        if not judged.n_observed or not _count_usable(judged).sum() >= 2:
+            return None
+        small = options._replace(
+            n_hidden=min(options.n_hidden, MOST_UNITS),
+            n_components=None,
+            max_epochs=max(1, round(SHARE_OF_EPOCHS * options.max_epochs)),
+            batch_size=min(options.batch_size, judged.n_rows),
+        )
+        found = solve(FitJob(judged, None, (seed + 1) % 2**31, device, []), small)
+        if found.interrupted:
+            raise KeyboardInterrupt
+        judge = ReLUNetwork(*found.first_layer[:2], *found.heads)
+        its = _standardise(judge, judged)
+    if its is None:
+        return None
+    effects = find_effects(*_labels_held_out(judge, judged, its, seed))
+    prior = None if effects is None else make_prior(effects, *own)
+    return data.group.from_first(prior)
+
+
+def _halve(data: TaskData, seed: int) -> TaskData:
+    """The same data with half of the training rows held out."""
+    start, n_here, n_rows = data.shard
+    order = np.random.default_rng(seed).permutation(n_rows)
+    is_aside = np.zeros(n_rows, dtype=bool)
+    is_aside[order[: n_rows // 2]] = True
+    is_aside = is_aside[start : start + n_here]
+    rows = np.arange(n_here) if data.rows is None else data.rows
+    return count_labels(
+        data.X,
+        data.signs,
+        data.task_weight,
+        rows=rows[~is_aside],
+        held_out=rows[is_aside],
+        group=data.group,
+    )
+
+
+def _count_usable(data: TaskData) -> np.ndarray:
+    """Whether tasks show both classes in the rows held out, of shape (n_tasks,)."""
+    n_positive, n_negative = count_all_signs(data.signs[data.held_out], data.group)
+    return (n_positive > 0) & (n_negative > 0)
+
+
+def _standardise(network: ReLUNetwork, data: TaskData) -> Shared | None:
+    """Over training rows; None if all have the same mean."""
+    rows = np.arange(data.shard.n_here) if data.rows is None else data.rows
+    rows = _thin(rows, data)
+
+    def average(scores: np.ndarray) -> np.ndarray:
+        return expit(scores, out=scores).mean(axis=1, keepdims=True, dtype=np.float64)
+
+    means = score_all(data.X[rows], network, average)
+    means = np.concatenate(data.group.gather(means[:, 0].astype(np.float64)))
+    centre, scale = float(means.mean()), float(means.std())
+    return Shared(centre, scale) if scale > 1e-6 * centre else None
+
+
+def _thin(rows: np.ndarray, data: TaskData) -> np.ndarray:
+    """So many of the rows that their probabilities are not too many on all ranks."""
+    n_rows = sum(data.group.gather(len(rows)))
+    return rows[:: -(-max(n_rows, 1) * data.signs.shape[1] // MAX_PROBABILITIES)]
+
+
+def _labels_held_out(
+    network: ReLUNetwork, data: TaskData, shared: Shared, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The standardised mean of the other tasks, sign and task of labels held out."""
+    rows = _thin(np.asarray(data.held_out), data)
+    n_tasks = data.signs.shape[1]
+    chosen = np.flatnonzero(_count_usable(data))
+    chosen = np.random.default_rng(seed).permutation(chosen)[:MAX_TASKS]
+    chosen.sort()
+    n_labels = sum(data.group.gather(data.signs[rows][:, chosen].nonzero()[0].size))
+    rows = rows[:: -(-max(n_labels, 1) // MAX_LABELS)]
+
+    def leave_out(scores: np.ndarray) -> np.ndarray:
+        probabilities = expit(scores, out=scores)
+        total = probabilities.sum(axis=1, keepdims=True, dtype=np.float64)
+        return (total - probabilities[:, chosen]) / max(n_tasks - 1, 1)
+
+    of_others = score_all(data.X[rows], network, leave_out)
+    signs = data.signs[rows][:, chosen]
+    places, tasks = signs.nonzero()
+    positive = np.asarray(signs[places, tasks]).ravel() > 0
+    s = (of_others[places, tasks] - shared.centre) / shared.scale
+    parts = zip(*data.group.gather((s, positive, tasks)))
+    s, positive, tasks = (np.concatenate(part) for part in parts)
+    return s, positive, tasks
