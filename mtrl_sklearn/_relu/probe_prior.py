@@ -7,9 +7,11 @@ quarter of the time, and judged on the others. It draws from a generator of its 
 that all else a fit gives stays as it was.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import issparse
 from scipy.special import expit
 
 from mtrl_sklearn._relu.features import score_all
@@ -30,8 +32,9 @@ from mtrl_sklearn._training.prior import (
 MOST_UNITS = 128
 SHARE_OF_EPOCHS = 0.25
 
-# Probabilities that are looked at, of some rows and all tasks.
+# What is looked at, of some rows: probabilities of all tasks, and inputs.
 MAX_PROBABILITIES = 2_000_000
+MAX_INPUTS = 5_000_000
 
 
 class Shared(NamedTuple):
@@ -138,9 +141,12 @@ def _standardise(network: ReLUNetwork, data: TaskData) -> Shared | None:
 
 
 def _thin(rows: np.ndarray, data: TaskData) -> np.ndarray:
-    """So many of the rows that their probabilities are not too many on all ranks."""
-    n_rows = sum(data.group.gather(len(rows)))
-    return rows[:: -(-max(n_rows, 1) * data.signs.shape[1] // MAX_PROBABILITIES)]
+    """So many of the rows that neither probabilities nor inputs are too many."""
+    n_rows = max(sum(data.group.gather(len(rows))), 1)
+    inputs = (data.X.nnz if issparse(data.X) else data.X.size) / data.X.shape[0]
+    inputs = max(data.group.gather(inputs))
+    of_rows = data.signs.shape[1] / MAX_PROBABILITIES, inputs / MAX_INPUTS
+    return rows[:: math.ceil(n_rows * max(of_rows))]
 
 
 def _labels_held_out(

@@ -31,15 +31,16 @@ class SavedProbeMixin(SaveableMixin):
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Parameters and fitted values of a file, under their names of today.
 
-        Earlier files call a block "scores", and some hold the representation only as a
-        parameter.
+        Earlier files call a block "scores", some hold the representation only as a
+        parameter, and none had a prior or weights of classes.
 
         Parameters
         ----------
         parameters, values : dict
             As the file has them.
         """
-        parameters, values = parameters.copy(), values.copy()
+        parameters = {"class_weight": None, "prior": None} | parameters
+        values = values.copy()
         for found in (parameters, values):
             for name in BY_BLOCKS & found.keys():
                 found[name] = rename_blocks(found[name])

@@ -137,6 +137,8 @@ PARAMETERS = {
             *({"hidden": "a"}, {"inputs": 0}, [1, 1, 1]),
         ],
         "C": POSITIVE,
+        "class_weight": ["even", 1, [1, 2], {0: -1.0}, {0: NAN}, {0: "a"}],
+        "prior": [{}, "none", 1, (0, 1, 0, 1)],
         "fine_tune": FLAG,
     },
 }
@@ -240,7 +242,13 @@ FUNCTIONS = {
         ],
     },
     source_task_transfer: COMPARED | OF_TASKS | {"estimator": UNFIT},
-    calibrate: OF_PROBES | OF_TASKS | {"representation": UNFIT},
+    calibrate: OF_PROBES
+    | OF_TASKS
+    | {
+        "representation": UNFIT,
+        "shots": [s for s in SHOTS if s not in (1, [1])],  # one label is enough for it
+        "sampling": ["stratified", None, 1, True],
+    },
 }
 
 
