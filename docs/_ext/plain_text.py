@@ -1,0 +1,75 @@
+"""What reads the site without a browser: formulas, llms.txt, Markdown, the sitemap.
+
+Formulas become MathML, which browsers draw themselves: pages load nothing from elsewhere.
+"""
+
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+
+SECTIONS = {  # of llms.txt, by the start of the names of pages
+    "Start": ("index", "install", "choose"),
+    "User guide": ("guide/",),
+    "Recipes": ("recipes/",),
+    "Examples": ("gallery/",),
+    "Reference": ("reference", "generated/"),
+    "Background": ("papers", "benchmarks", "decisions/", "changelog", "cite", "release"),
+}
+
+
+def visit_math(self, node):
+    """Formula in a line."""
+    self.body.append(tex2mathml(node.astext(), as_block=False))
+    raise nodes.SkipNode
+
+
+def visit_math_block(self, node):
+    """Formula of its own."""
+    formula = tex2mathml(node.astext(), as_block=True)
+    self.body.append(f'<div class="math">{formula}</div>')
+    raise nodes.SkipNode
+
+
+def pages_of(app):
+    """Names of all pages that a reader may look for, in order."""
+    hidden = {"genindex", "search", "gallery/sg_execution_times", "sg_execution_times"}
+    return sorted(set(app.env.found_docs) - hidden)
+
+
+def write_indexes(app, exception):
+    """The files llms.txt and sitemap.xml beside the pages."""
+    if exception or app.builder.name != "html":
+        return
+    folder, base = Path(app.outdir), app.config.html_baseurl
+    base = base.rstrip("/") + "/" if base else ""
+    pages = pages_of(app)
+    locations = "".join(
+        f"  <url><loc>{escape(base + page)}.html</loc></url>\n" for page in pages
+    )
+    (folder / "sitemap.xml").write_text(
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        '<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n'
+        f"{locations}</urlset>\n",
+        encoding="utf-8",
+    )
+    lines = [f"# {app.config.project}", "", f"> {app.config.llms_summary}", ""]
+    for section, starts in SECTIONS.items():
+        lines += [f"## {section}", ""]
+        lines += [
+            f"- [{app.env.titles[page].astext()}]({base}{page}.md)"
+            for start in starts
+            for page in pages
+            if page == start or (start.endswith("/") and page.startswith(start))
+        ]
+        lines.append("")
+    (folder / "llms.txt").write_text("\n".join(lines), encoding="utf-8")
+
+
+def setup(app):
+    """Register all of it."""
+    app.add_config_value("llms_summary", "", "html")
+    app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
+    app.connect("build-finished", write_indexes)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
