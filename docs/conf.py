@@ -1,11 +1,9 @@
 """How Sphinx builds the site: `make docs`."""
 
 import sys
-import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-from docutils import nodes
-from sphinx_gallery.sorting import FileNameSortKey
+from urllib.request import urlopen
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "docs" / "_ext")]
@@ -29,11 +27,11 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
     "plain_text",
+    "public_names",
 ]
 exclude_patterns = ["_build", "gallery/*.md", "**/*.ipynb"]
 templates_path = ["_templates"]
 nitpicky = True
-suppress_warnings = ["config.cache"]
 
 # Markdown -----------------------------------------------------------------------------
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
@@ -45,29 +43,52 @@ autodoc_typehints = "none"  # numpydoc has the types, in words
 autodoc_default_options = {"member-order": "bysource"}
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
-default_role = "any"
+default_role = "py:obj"
 
-# Inventories of other projects are optional: without a network their names are not
-# links, and nothing else changes.
-intersphinx_mapping = {
-    "python": ("https://docs.python.org/3", None),
-    "numpy": ("https://numpy.org/doc/stable", None),
-    "scipy": ("https://docs.scipy.org/doc/scipy", None),
-    "sklearn": ("https://scikit-learn.org/stable", None),
-    "skorch": ("https://skorch.readthedocs.io/en/stable", None),
-    "torch": ("https://docs.pytorch.org/docs/stable", None),
-    "pandas": ("https://pandas.pydata.org/docs", None),
-    "matplotlib": ("https://matplotlib.org/stable", None),
+# Full names of this package have to lead somewhere; short ones and those of others may not.
+nitpick_ignore_regex = [
+    ("py:obj", r"(?!mtrl_sklearn\.).*"),
+    ("py:.*", r"(sklearn|skorch|torch|numpy|scipy|pandas|matplotlib)\..*"),
+]
+
+# Without a network, names of other projects are no links, and nothing else changes.
+PROJECTS = {
+    "python": "https://docs.python.org/3",
+    "numpy": "https://numpy.org/doc/stable",
+    "scipy": "https://docs.scipy.org/doc/scipy",
+    "sklearn": "https://scikit-learn.org/stable",
+    "skorch": "https://skorch.readthedocs.io/en/stable",
+    "torch": "https://docs.pytorch.org/docs/stable",
+    "pandas": "https://pandas.pydata.org/docs",
+    "matplotlib": "https://matplotlib.org/stable",
 }
-intersphinx_timeout = 5
+
+
+def has_inventory(address):
+    """Whether the names of a project can be had now."""
+    try:
+        with urlopen(f"{address}/objects.inv", timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+with ThreadPoolExecutor() as pool:
+    reachable = pool.map(has_inventory, PROJECTS.values())
+    intersphinx_mapping = {
+        name: (address, None)
+        for (name, address), is_there in zip(PROJECTS.items(), reachable)
+        if is_there
+    }
 
 # Gallery ------------------------------------------------------------------------------
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r"plot_",
-    "within_subsection_order": FileNameSortKey,
-    "reset_modules": ("matplotlib", "seaborn", "sklearn_config.reset"),
+    "within_subsection_order": "FileNameSortKey",
+    "reset_modules": ("matplotlib", "gallery_runs.reset_settings"),
+    "image_scrapers": ("gallery_runs.take_pictures",),
     "abort_on_example_error": True,
     "download_all_examples": False,
     "remove_config_comments": True,
@@ -76,8 +97,12 @@ sphinx_gallery_conf = {
     "doc_module": ("mtrl_sklearn",),
     "backreferences_dir": "gallery/of",
     "inspect_global_variables": False,
-    "plot_gallery": True,
 }
+
+llms_summary = (
+    "Representations learned from many binary tasks with missing labels, for new tasks "
+    "with few labels: scikit-learn estimators on torch."
+)
 
 # Pages --------------------------------------------------------------------------------
 html_theme = "pydata_sphinx_theme"

@@ -74,7 +74,7 @@ features = in_blocks(representation.transform, rows, 256)
 print(f"Features that nobody has computed: {features.shape}, {features.nbytes:,} bytes")
 
 # %%
-# On a cluster (see `plot_10_search_on_a_cluster.py`) the model is sent to each worker
+# On a cluster (see :doc:`plot_10_search_on_a_cluster`) the model is sent to each worker
 # once, ``model = client.scatter(probe, broadcast=True)``, and
 # ``rows.map_blocks(predict, model=model, ...)`` hands it to a function ``predict(block,
 # model)``. Workers then read rows themselves, from files that all of them can see.

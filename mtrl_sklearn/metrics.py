@@ -133,7 +133,7 @@ def feature_alignment(filters: ArrayLike, directions: ArrayLike) -> float | np.n
         First-layer weights, as rows or as images. A filter of less than a hundredth of
         the largest norm is silent: its direction, often that of its start, has no
         effect, and its cosine counts as 0.
-    directions : array-like of shape (..., n_weights) or (..., *filter_shape)
+    directions : array-like of shape (..., n_weights) or (...,) + the shape of a filter
         Directions to look for, of any length but 0, for filters of n_weights weights.
 
     Returns
