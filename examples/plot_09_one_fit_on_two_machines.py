@@ -22,8 +22,8 @@ picture is saved as ``two_machines.png``.
 # Two processes
 # -------------
 # Every process runs the same script. Gradients are small, and the network between the
-# processes is slower than memory: see "One fit on many machines" in the README for what
-# that means for the size of batches.
+# processes is slower than memory: see :doc:`/guide/many_machines` for what that
+# means for the size of batches.
 
 import os
 import subprocess
@@ -45,7 +45,7 @@ TOGETHER, ALONE, RAW = "together", "alone", "raw inputs"
 
 if "RANK" not in os.environ:
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    launch += ["--nproc-per-node", str(N_SITES), __file__, *sys.argv[1:]]
+    launch += ["--nproc-per-node", str(N_SITES), *sys.argv]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     run = subprocess.run(launch, env=environment, capture_output=True, text=True)
     print(run.stdout)

@@ -29,6 +29,17 @@ from mtrl_sklearn._labels.signs import row_blocks
 from mtrl_sklearn._labels.values import comparable
 from mtrl_sklearn._warnings import warn_user
 
+__all__ = [
+    "SignalToNoise",
+    "feature_alignment",
+    "masked_roc_auc",
+    "multitask_accuracy_score",
+    "multitask_roc_auc_score",
+    "principal_angles",
+    "signal_to_noise",
+    "subspace_distance",
+]
+
 Average = Literal["macro"] | None
 
 # Filters below this share of the largest norm have no part in what a network does.
