@@ -8,7 +8,7 @@ from urllib.request import urlopen
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "docs" / "_ext")]
 
-from mtrl_sklearn._version import ADDRESS, __version__  # noqa: E402
+from mtrl_sklearn._version import ADDRESS, __version__
 
 project = "mtrl_sklearn"
 author = "the developers of mtrl_sklearn"

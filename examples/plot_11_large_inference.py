@@ -31,6 +31,8 @@ from mtrl_sklearn import MultiTaskReLURepresentation
 from mtrl_sklearn.datasets import make_subspace_tasks
 from mtrl_sklearn.probing import LinearProbe
 
+plt.style.use("mtrl_sklearn.plotting.style")
+
 FAST = "--fast" in sys.argv  # fewer rows, for a test
 N_ROWS = np.array([50, 100, 200] if FAST else [50, 100, 200, 400]) * 1000
 N_PER_BLOCK = 2000
@@ -159,7 +161,7 @@ print(f"Positive among the 100 most likely ones: {positive[best].mean():.2f}")
 # Picture
 # -------
 
-fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+fig, ax = plt.subplots(figsize=(7, 4))
 curves = {"at once": ("#D55E00", "s", "--"), "in blocks": ("#0072B2", "o", "-")}
 for name, (color, marker, line) in curves.items():
     values = megabytes[name]
@@ -176,8 +178,8 @@ ax.set_xlim(0, N_ROWS[-1] * 1.2)
 ax.set_ylim(bottom=0)
 ax.xaxis.set_major_formatter("{x:,.0f}")
 ax.set_xlabel("rows")
-ax.set_title("Megabytes that 256 features of each row take", loc="left")
-ax.spines[["top", "right"]].set_visible(False)
-fig.savefig("blocks.png", dpi=100)
+ax.set_ylabel("megabytes taken at most")
+ax.set_title("256 features of each row: in blocks they take no more with more rows")
+fig.savefig("blocks.png")
 folder.cleanup()
 print("\nMemory: blocks.png")

@@ -66,7 +66,9 @@ def test_blocks_print_what_they_show(path, tmp_path, monkeypatch):
 
 def test_a_wrong_output_is_found(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("```python\nprint(f'{0.5:.2f} of 3')\n```\n\n```text\n0.50 of 3\n```\n")
+    page.write_text(
+        "```python\nprint(f'{0.5:.2f} of 3')\n```\n\n```text\n0.50 of 3\n```\n"
+    )
     [(block, printed)] = run_blocks(page)
     assert agree(block.output, printed)
     for wrong in ("0.60 of 3", "0.50 of 4", "0.50", "0.50 of 3 rows"):
@@ -95,7 +97,7 @@ def test_the_reference_has_every_public_name():
         module: set(re.findall(r"^   (\w+)$", section, re.MULTILINE))
         for module, section in zip(sections[::2], sections[1::2])
     }
-    assert list(listed) and set(listed) == set(PUBLIC)
+    assert set(listed) == set(PUBLIC)
     for module in PUBLIC:
         public = set(importlib.import_module(module).__all__) - {"__version__"}
         elsewhere = public & listed["mtrl_sklearn"]  # save, load, to_onnx

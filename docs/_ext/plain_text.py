@@ -15,7 +15,14 @@ SECTIONS = {  # of llms.txt, by the start of the names of pages
     "Recipes": ("recipes/",),
     "Examples": ("gallery/",),
     "Reference": ("reference", "generated/"),
-    "Background": ("papers", "benchmarks", "decisions/", "changelog", "cite", "release"),
+    "Background": (
+        "papers",
+        "benchmarks",
+        "decisions/",
+        "changelog",
+        "cite",
+        "release",
+    ),
 }
 
 

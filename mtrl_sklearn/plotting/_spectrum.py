@@ -176,7 +176,7 @@ class SpectrumDisplay:
         ax.yaxis.set_minor_formatter(NullFormatter())
         set_count_ticks(ax.xaxis, len(values))
         ax.set_xlim(1 - 0.04 * len(values), 1.04 * len(values))
-        ax.set_xlabel("rank")
+        ax.set_xlabel("index of the singular value")
         ax.set_ylabel("singular value of the first layer")
         tidy(ax)
         self._mark_rank(ax)

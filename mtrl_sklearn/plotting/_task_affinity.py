@@ -12,7 +12,6 @@ from sklearn.utils import check_array
 from mtrl_sklearn._arrays.validation import naming_numbers
 from mtrl_sklearn._training.representation import Representation
 from mtrl_sklearn.plotting._common import (
-    DIVERGING,
     check_estimator,
     get_axes,
     require_matplotlib,
@@ -24,10 +23,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
     from matplotlib.image import AxesImage
 
-UNKNOWN = "#B0B0B0"
+# Its lightness falls from one end to the other, so that print without colours and every
+# kind of colour vision tell both ends apart.
+COLORS = "cividis_r"
+UNKNOWN = "#FFFFFF"
 ROUNDING = 1e-6
 
-LONGEST_NAME = 28  # characters; the rest of a name becomes an ellipsis
+LONGEST_NAME = 28  # characters; the middle of a longer one becomes an ellipsis
 LARGEST_FONT, SMALLEST_FONT = 10.0, 6.0  # points
 LINE_HEIGHT = 1.15  # of a name, in units of its font size
 INCHES_PER_TASK = 0.13
@@ -39,8 +41,8 @@ class TaskAffinityDisplay:
 
     Rows and columns have the order of the leaves of a hierarchical clustering: average
     linkage of the distances 1 - affinity, with neighbouring leaves as similar as can
-    be. Orange is opposite, white unrelated, purple alike; pairs of unknown affinity are
-    grey, and count as unrelated in the clustering. Names stand beside the rows as long
+    be. Yellow is opposite, grey unrelated, blue alike; pairs of unknown affinity are
+    white, and count as unrelated in the clustering. Names stand beside the rows as long
     as they can be read; with more tasks they are left out.
 
     Parameters
@@ -196,7 +198,7 @@ class TaskAffinityDisplay:
 
         self.ax_, self.figure_ = ax, ax.figure
         self.order_ = order_by_clustering(self.affinity)
-        colors = mpl.colormaps[DIVERGING].with_extremes(bad=UNKNOWN)
+        colors = mpl.colormaps[COLORS].with_extremes(bad=UNKNOWN)
         ordered = self.affinity[np.ix_(self.order_, self.order_)]
         self.image_ = ax.imshow(
             np.ma.masked_invalid(ordered), cmap=colors, vmin=-1, vmax=1
@@ -206,7 +208,8 @@ class TaskAffinityDisplay:
             self.image_,
             ax=ax,
             shrink=0.8,
-            label="affinity of two tasks" + (", grey is unknown" if unknown else ""),
+            label="affinity: 1 alike, 0 unrelated, -1 opposite"
+            + ("\nwhite: unknown" if unknown else ""),
         )
         ax.set_xticks([])
         ax.set_xlabel("tasks, in the same order")
@@ -276,4 +279,8 @@ def _row_height(ax: "Axes") -> float:
 
 
 def _shorten(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+    """Names of related tasks often differ at the end, so both ends stay."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    end = (LONGEST_NAME - 1) // 2
+    return name[: LONGEST_NAME - 1 - end] + "…" + name[-end:]

@@ -29,7 +29,14 @@ if TYPE_CHECKING:
 COLUMNS = ("task", "shots", "draw", "features", "score")
 
 # Features that every comparison has look the same in all pictures.
-USUAL = {"representation": STYLES[0], "random": STYLES[1], "raw": STYLES[2]}
+N_USUAL = 3
+USUAL = {
+    "representation": STYLES[0],
+    "random": STYLES[1],
+    "random ReLU features": STYLES[1],
+    "raw": STYLES[2],
+    "raw inputs": STYLES[2],
+}
 
 
 class TransferCurveDisplay:
@@ -179,14 +186,17 @@ class TransferCurveDisplay:
             If matplotlib is not installed.
         """
         ax = get_axes(ax, self)
-        others = iter(cycle_styles(len(USUAL) + len(self.scores))[len(USUAL) :])
+        others = iter(cycle_styles(N_USUAL + len(self.scores))[N_USUAL:])
         styles = [
             USUAL[name] if name in USUAL else next(others) for name in self.scores
         ]
         self.ax_, self.figure_ = ax, ax.figure
         ax.set_xscale("log", base=2)
         self.lines_ = draw_curves(ax, self.shots, self.scores, styles)
-        ax.set_xlabel("labels of the new task" + note_of_band(self.scores, "draws"))
+        ax.set_xlabel(
+            "labels of the new task"
+            + note_of_band(self.scores, "draws of these labels")
+        )
         ax.set_ylabel(f"{self.score_name}, mean over tasks")
         tidy(ax)
         name_curves(ax, self.lines_)
