@@ -15,7 +15,7 @@ OF_VERSIONS := $(addprefix tests/,$(addsuffix .py,test_common test_requirements 
 	_training/test_adamw persistence/test_save_load persistence/test_onnx \
 	plotting/test_displays probing/test_new_tasks probing/test_linear_probe))
 
-.PHONY: help demo test test-oldest lint bench docs clean
+.PHONY: help demo test test-oldest lint bench docs dist clean
 
 help:
 	@echo "make demo         compare probes of new tasks, print a table, draw demo.png"
@@ -24,6 +24,7 @@ help:
 	@echo "make lint         ruff check, ruff format --check, mypy"
 	@echo "make bench        speed and memory against plain torch and the machine"
 	@echo "make docs         the site, in docs/_build/html; runs the examples"
+	@echo "make dist         wheel and sdist, each tried in a bare environment"
 	@echo "make clean        remove environments, caches and pictures of examples"
 
 demo: $(INSTALLED)
@@ -50,8 +51,15 @@ docs: $(SITE)/.installed
 		-D plot_gallery=$(EXAMPLES) docs docs/_build/html
 	$(SITE)/bin/python docs/_ext/check_links.py docs/_build/html
 
+dist: $(INSTALLED)
+	rm -rf dist .venv-build
+	$(PYTHON) -m venv .venv-build
+	.venv-build/bin/python -m pip install -qq --disable-pip-version-check build
+	.venv-build/bin/python -m build --outdir dist .
+	$(BIN)/python tests/try_distribution.py dist/*
+
 clean:
-	rm -rf $(VENV) $(OLDEST) $(SITE) docs/_build docs/gallery docs/generated .pytest_cache .mypy_cache .ruff_cache build dist *.png
+	rm -rf .venv-build $(VENV) $(OLDEST) $(SITE) docs/_build docs/gallery docs/generated .pytest_cache .mypy_cache .ruff_cache build dist *.png
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): constraints.txt

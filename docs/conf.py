@@ -45,7 +45,7 @@ numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 default_role = "py:obj"
 
-# Full names of this package have to lead somewhere; short ones and those of others may not.
+# Full names of this package have to lead somewhere; short ones and others may not.
 nitpick_ignore_regex = [
     ("py:obj", r"(?!mtrl_sklearn\.).*"),
     ("py:.*", r"(sklearn|skorch|torch|numpy|scipy|pandas|matplotlib)\..*"),

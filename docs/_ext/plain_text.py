@@ -1,6 +1,7 @@
 """What reads the site without a browser: formulas, llms.txt, Markdown, the sitemap.
 
-Formulas become MathML, which browsers draw themselves: pages load nothing from elsewhere.
+Formulas become MathML, which browsers draw themselves, so that pages load nothing from
+elsewhere.
 """
 
 from pathlib import Path

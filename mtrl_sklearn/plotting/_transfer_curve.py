@@ -195,7 +195,7 @@ class TransferCurveDisplay:
         self.lines_ = draw_curves(ax, self.shots, self.scores, styles)
         ax.set_xlabel(
             "labels of the new task"
-            + note_of_band(self.scores, "draws of these labels")
+            + note_of_band(self.scores, "draws")
         )
         ax.set_ylabel(f"{self.score_name}, mean over tasks")
         tidy(ax)
