@@ -153,6 +153,7 @@ for ax, (name, matrix) in zip(axes, matrices.items()):
     ax.set_xticks(edges, [])
     ax.set_yticks(edges, [])
     ax.spines[:].set_visible(False)
+    ax.grid(False)
     ax.set_xlabel("points, by group of 20")
 axes[0].set_ylabel("points, by group of 20")
 bar = fig.colorbar(image, ax=axes, aspect=30, pad=0.01, ticks=[-1, 0, 1])

@@ -5,6 +5,8 @@ over its observed labels. With missing labels pass ``cv=KFold(...)`` to scikit-l
 model selection: for classifiers, an integer ``cv`` stratifies, which rejects NaN too.
 """
 
+from __future__ import annotations
+
 from numbers import Integral, Real
 from typing import Literal, NamedTuple
 

@@ -1,5 +1,7 @@
 """Which tasks are alike: a heat map in the order of a clustering."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence, Sized
 from typing import TYPE_CHECKING
 
@@ -81,9 +83,9 @@ class TaskAffinityDisplay:
     """
 
     order_: np.ndarray
-    ax_: "Axes"
-    figure_: "Figure | SubFigure"
-    image_: "AxesImage"
+    ax_: Axes
+    figure_: Figure | SubFigure
+    image_: AxesImage
 
     def __init__(
         self, affinity: ArrayLike, *, task_names: Sequence[object] | None = None
@@ -108,8 +110,8 @@ class TaskAffinityDisplay:
         affinity: ArrayLike,
         *,
         task_names: Sequence[object] | None = None,
-        ax: "Axes | None" = None,
-    ) -> "TaskAffinityDisplay":
+        ax: Axes | None = None,
+    ) -> TaskAffinityDisplay:
         """Plot affinities.
 
         Parameters
@@ -138,8 +140,8 @@ class TaskAffinityDisplay:
         cls,
         representation: Representation,
         *,
-        ax: "Axes | None" = None,
-    ) -> "TaskAffinityDisplay":
+        ax: Axes | None = None,
+    ) -> TaskAffinityDisplay:
         """Plot the affinities of the tasks of a fitted representation.
 
         Parameters
@@ -172,7 +174,7 @@ class TaskAffinityDisplay:
         names = list(getattr(representation, attributes[0]))
         return cls(affinity, task_names=names).plot(ax)
 
-    def plot(self, ax: "Axes | None" = None) -> "TaskAffinityDisplay":
+    def plot(self, ax: Axes | None = None) -> TaskAffinityDisplay:
         """Draw the heat map.
 
         Parameters
@@ -216,7 +218,7 @@ class TaskAffinityDisplay:
         self._write_names(ax)
         return self
 
-    def _write_names(self, ax: "Axes") -> None:
+    def _write_names(self, ax: Axes) -> None:
         """Names beside the rows, in letters as small as need be, or none at all."""
         names = [_shorten(self.task_names[task]) for task in self.order_]
         ax.set_yticks(range(len(names)), names, size=SMALLEST_FONT)
@@ -270,7 +272,7 @@ def _check_affinity(affinity: ArrayLike) -> np.ndarray:
     return table
 
 
-def _row_height(ax: "Axes") -> float:
+def _row_height(ax: Axes) -> float:
     """Points between two rows of an image in the final layout."""
     settle_layout(ax)
     assert ax.figure is not None

@@ -1,5 +1,7 @@
 """How scores of new tasks grow with their labels, for several kinds of features."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -93,9 +95,9 @@ class TransferCurveDisplay:
            [0.90625, 0.875  ]])
     """
 
-    ax_: "Axes"
-    figure_: "Figure | SubFigure"
-    lines_: list["Line2D"]
+    ax_: Axes
+    figure_: Figure | SubFigure
+    lines_: list[Line2D]
 
     def __init__(
         self,
@@ -114,8 +116,8 @@ class TransferCurveDisplay:
 
     @classmethod
     def from_table(
-        cls, table: Any, *, score_name: str = "score", ax: "Axes | None" = None
-    ) -> "TransferCurveDisplay":
+        cls, table: Any, *, score_name: str = "score", ax: Axes | None = None
+    ) -> TransferCurveDisplay:
         """Average a table of scores over tasks, and plot it.
 
         Parameters
@@ -168,7 +170,7 @@ class TransferCurveDisplay:
             scores[name] = np.divide(total, count, out=unknown, where=count > 0)
         return cls(shots, scores, score_name=score_name).plot(ax)
 
-    def plot(self, ax: "Axes | None" = None) -> "TransferCurveDisplay":
+    def plot(self, ax: Axes | None = None) -> TransferCurveDisplay:
         """Draw the curves.
 
         Parameters
@@ -193,10 +195,7 @@ class TransferCurveDisplay:
         self.ax_, self.figure_ = ax, ax.figure
         ax.set_xscale("log", base=2)
         self.lines_ = draw_curves(ax, self.shots, self.scores, styles)
-        ax.set_xlabel(
-            "labels of the new task"
-            + note_of_band(self.scores, "draws")
-        )
+        ax.set_xlabel("labels of the new task" + note_of_band(self.scores, "draws"))
         ax.set_ylabel(f"{self.score_name}, mean over tasks")
         tidy(ax)
         name_curves(ax, self.lines_)
