@@ -94,6 +94,7 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "show_signature": False,
     "show_memory": False,
+    "write_computation_times": False,
     "doc_module": ("mtrl_sklearn",),
     "backreferences_dir": "gallery/of",
     "inspect_global_variables": False,
@@ -121,4 +122,5 @@ html_theme_options = {
     "footer_end": [],
     "back_to_top_button": False,
 }
+html_context = {"default_mode": "auto"}
 html_sidebars = {"index": [], "install": [], "choose": [], "papers": []}

@@ -285,10 +285,10 @@ def draw_diagram(ax):
         ax.annotate(
             f"{name},\non the right",
             point,
-            (0, -9),
+            (0, 9),
             textcoords="offset points",
             ha="center",
-            va="top",
+            va="bottom",
             size=8,
             color="#FFFFFF" if n_tasks == 1 else "#000000",
         )

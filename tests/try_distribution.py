@@ -1,7 +1,7 @@
 """A wheel or sdist works where nothing but pip is: ``python try_distribution.py FILE``.
 
-It is installed in an environment of its own, outside of the clone. The first block of the
-README runs there and prints what it shows, and mypy reads its types.
+It is installed in an environment of its own, outside of the clone. The first block of
+the README runs there and prints what it shows, and mypy reads its types.
 """
 
 import subprocess

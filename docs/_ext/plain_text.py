@@ -42,7 +42,7 @@ def visit_math_block(self, node):
 
 def pages_of(app):
     """Names of all pages that a reader may look for, in order."""
-    hidden = {"genindex", "search", "gallery/sg_execution_times", "sg_execution_times"}
+    hidden = {"genindex", "search"}
     return sorted(set(app.env.found_docs) - hidden)
 
 
