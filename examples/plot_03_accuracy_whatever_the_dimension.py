@@ -219,7 +219,7 @@ def draw_parities(ax):
     ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()
     ax.set_xlim(0.48, 1)
-    ax.set_xlabel(f"accuracy\nmarkers: {N_DRAWS} draws, upright lines: their mean")
+    ax.set_xlabel(f"accuracy\nmarkers: {N_DRAWS} draws, lines: mean")
     ax.set_title(f"Parities, {PARITY_FEATURES} dimensions")
     ax.grid(axis="x", alpha=0.3)
 

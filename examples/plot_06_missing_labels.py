@@ -189,7 +189,7 @@ def draw_problem(ax, k):
     ax.minorticks_off()
     ax.invert_xaxis()
     ax.set_xlabel(
-        "labels that are missing (each step right halves those that are left)\n"
+        "labels that are missing (log scale of those left)\n"
         f"points: mean of {N_DRAWS} draws, bars: from the worst to the best"
     )
     ax.set_ylabel("accuracy, mean over 20 new tasks")
