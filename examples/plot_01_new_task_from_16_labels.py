@@ -156,8 +156,8 @@ fig, axes = plt.subplots(
 for ax, (title, table) in zip(axes.flat, panels.items()):
     data, metric = title.split(": ")
     named = table.replace({"features": NAMES})
+    ax.set_ylim(0.5, 1 if metric == "accuracy" else 0.75)
     TransferCurveDisplay.from_table(named, score_name=metric, ax=ax)
-    ax.set_ylim(0.5, None if metric == "accuracy" else 0.75)
     n_tasks = table["task"].nunique()
     ax.set_title(f"{data}, {n_tasks} new tasks:\n{headline(table)}", weight="bold")
 fig.savefig("demo.png")

@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx_markdown_builder.translator import MarkdownTranslator
 
 SECTIONS = {  # of llms.txt, by the start of the names of pages
     "Start": ("index", "install", "choose"),
@@ -38,6 +39,30 @@ def visit_math_block(self, node):
     formula = tex2mathml(node.astext(), as_block=True)
     self.body.append(f'<div class="math">{formula}</div>')
     raise nodes.SkipNode
+
+
+class PageTranslator(MarkdownTranslator):
+    """Markdown of pages, with what its parent leaves out."""
+
+    def visit_classifier(self, node):
+        """Type of a parameter, in the line of its name."""
+        self.add(f" : {node.astext()}")
+        raise nodes.SkipNode
+
+    def visit_caption(self, node):
+        """Text below a picture."""
+        self.add(node.astext(), prefix_eol=2, suffix_eol=2)
+        raise nodes.SkipNode
+
+    def visit_citation(self, node):
+        """Reference to a paper."""
+        self.add(node.astext().replace("\n", " "), prefix_eol=2, suffix_eol=2)
+        raise nodes.SkipNode
+
+    def visit_abbreviation(self, node):
+        """Marks in signatures, such as the star before named parameters."""
+        self.add(node.astext())
+        raise nodes.SkipNode
 
 
 def pages_of(app):
@@ -79,5 +104,6 @@ def setup(app):
     """Register all of it."""
     app.add_config_value("llms_summary", "", "html")
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
+    app.set_translator("markdown", PageTranslator, override=True)
     app.connect("build-finished", write_indexes)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
