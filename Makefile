@@ -49,7 +49,7 @@ EXAMPLES ?= 1
 docs: $(SITE)/.installed
 	OMP_NUM_THREADS=1 $(SITE)/bin/sphinx-build -W --keep-going -q -b html \
 		-D plot_gallery=$(EXAMPLES) docs docs/_build/html
-	$(SITE)/bin/sphinx-build -q -b markdown -D plot_gallery=0 \
+	$(SITE)/bin/sphinx-build -W --keep-going -q -b markdown -D plot_gallery=0 \
 		-d docs/_build/markdown docs docs/_build/html
 	$(SITE)/bin/python docs/_ext/check_links.py docs/_build/html
 

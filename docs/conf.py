@@ -109,6 +109,7 @@ llms_summary = (
 # Pages --------------------------------------------------------------------------------
 html_theme = "pydata_sphinx_theme"
 html_title = "mtrl_sklearn"
+html_favicon = "_static/icon.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False

@@ -59,6 +59,18 @@ class PageTranslator(MarkdownTranslator):
         self.add(node.astext().replace("\n", " "), prefix_eol=2, suffix_eol=2)
         raise nodes.SkipNode
 
+    def visit_imgsgnode(self, node):
+        """Picture of an example."""
+        path = f"../_images/{node['uri'].rpartition('/')[2]}"
+        self.add(f"![{node['alt']}]({path})", prefix_eol=2, suffix_eol=2)
+        raise nodes.SkipNode
+
+    def visit_PassthroughTextElement(self, node):
+        """Text of a card."""
+
+    def depart_PassthroughTextElement(self, node):
+        """Nothing comes after it."""
+
     def visit_abbreviation(self, node):
         """Marks in signatures, such as the star before named parameters."""
         self.add(node.astext())
