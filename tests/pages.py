@@ -21,7 +21,7 @@ BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 NUMBER = re.compile(r"-?\d+\.\d*|-?\.\d+")
-# Of decimal fractions. Ten times what differs between processors, see CONTRIBUTING.md.
+# Of decimal fractions: accuracies of small fits, which processors round differently.
 TOLERANCE = 0.03
 
 
