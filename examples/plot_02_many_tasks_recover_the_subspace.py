@@ -32,6 +32,8 @@ from mtrl_sklearn import MultiTaskReLURepresentation
 from mtrl_sklearn.datasets import make_subspace_tasks
 from mtrl_sklearn.metrics import subspace_distance
 
+plt.style.use("mtrl_sklearn.plotting.style")
+
 FAST = "--fast" in sys.argv  # fewer rows, draws and numbers of tasks, for a test
 
 N_TASKS = np.array([1, 4, 16, 64] if FAST else [1, 2, 4, 8, 16, 32, 64, 128, 256])
@@ -170,12 +172,12 @@ HEIGHTS = {RAW: 0.91, CENTRED: 0.25, BALANCED: 0.06}  # of the names of curves
 def headline(means):
     one, many = means[CENTRED][[0, -1]]
     return (
-        f"From one task {one:.2f}, from {N_TASKS[-1]} tasks {many:.2f}, "
-        f"without centring {means[RAW][-1]:.2f}"
+        f"With centred labels one task is {one:.2f} from the subspace, {N_TASKS[-1]} "
+        f"tasks {many:.2f}; without, {means[RAW][-1]:.2f}"
     )
 
 
-fig, ax = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
+fig, ax = plt.subplots(figsize=(7.5, 4.2))
 for k, (name, style) in enumerate(STYLES.items()):
     spread = [distances[name].min(axis=0), distances[name].max(axis=0)]
     x = N_TASKS * 1.03 ** (k - 1)  # so that bars do not cover each other
@@ -184,10 +186,11 @@ for k, (name, style) in enumerate(STYLES.items()):
 ax.set_xscale("log", base=2)
 ax.set_xticks(N_TASKS, N_TASKS)
 ax.set_ylim(0, 1.03)
-ax.set_xlabel(f"tasks, with labels of the same {N_ROWS} rows")
-ax.set_title("Distance from the subspace: 0 found, 1 missed", loc="left", size=10)
-ax.grid(axis="y", alpha=0.3)
-ax.spines[["top", "right"]].set_visible(False)
-fig.suptitle(headline(means), weight="bold", x=0.01, ha="left")
-fig.savefig("subspace.png", dpi=100)
+ax.set_xlabel(
+    f"tasks, with labels of the same {N_ROWS} rows\n"
+    f"points: mean of {N_DRAWS} draws, bars: from the best draw to the worst"
+)
+ax.set_ylabel("distance from the subspace\n(0 found, 1 missed)")
+fig.suptitle(headline(means), x=0.01, ha="left")
+fig.savefig("subspace.png")
 print("\nCurves: subspace.png")

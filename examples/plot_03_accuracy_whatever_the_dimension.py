@@ -42,6 +42,8 @@ from sklearn.preprocessing import StandardScaler
 from mtrl_sklearn import MultiTaskReLURepresentation
 from mtrl_sklearn.datasets import make_subspace_tasks
 
+plt.style.use("mtrl_sklearn.plotting.style")
+
 FAST = "--fast" in sys.argv  # fewer dimensions and draws, for a test
 
 N_FEATURES = np.array([50, 200] if FAST else [50, 100, 200, 500, 1000])
@@ -199,9 +201,12 @@ def draw_dimensions(ax):
     ax.set_xscale("log")
     ax.set_xticks(N_FEATURES, N_FEATURES)
     ax.minorticks_off()
-    ax.set_xlabel(f"dimensions, with {ROWS_PER_FEATURE} rows each in pre-training")
-    ax.set_title("Accuracy on new balanced tasks", loc="left", size=10)
-    ax.grid(axis="y", alpha=0.3)
+    ax.set_xlabel(
+        f"dimensions, with {ROWS_PER_FEATURE} rows each in pre-training\n"
+        f"bars: from the worst of {N_DRAWS} draws to the best"
+    )
+    ax.set_ylabel("accuracy, mean over 20 new tasks")
+    ax.set_title("Balanced tasks")
 
 
 def draw_parities(ax):
@@ -214,9 +219,8 @@ def draw_parities(ax):
     ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()
     ax.set_xlim(0.48, 1)
-    ax.set_title(
-        f"The same on parities, {PARITY_FEATURES} dimensions", loc="left", size=10
-    )
+    ax.set_xlabel(f"accuracy\nmarkers: {N_DRAWS} draws, lines: mean")
+    ax.set_title(f"Parities, {PARITY_FEATURES} dimensions")
     ax.grid(axis="x", alpha=0.3)
 
 
@@ -231,13 +235,9 @@ def headline(means):
     )
 
 
-fig, (left, right) = plt.subplots(
-    1, 2, figsize=(11, 4), width_ratios=[1.6, 1], layout="constrained"
-)
+fig, (left, right) = plt.subplots(1, 2, figsize=(11, 4), width_ratios=[1.6, 1])
 draw_dimensions(left)
 draw_parities(right)
-for ax in (left, right):
-    ax.spines[["top", "right"]].set_visible(False)
-fig.suptitle(headline(means), weight="bold", x=0.01, ha="left")
-fig.savefig("dimension.png", dpi=100)
+fig.suptitle(headline(means), x=0.01, ha="left")
+fig.savefig("dimension.png")
 print("\nCurves: dimension.png")

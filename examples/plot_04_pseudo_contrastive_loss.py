@@ -30,6 +30,8 @@ import torch
 from mtrl_sklearn import MultiTaskReLURepresentation
 from mtrl_sklearn.datasets import make_subspace_tasks
 
+plt.style.use("mtrl_sklearn.plotting.style")
+
 FAST = "--fast" in sys.argv  # fewer rows, for a test
 
 N_ROWS = 5000 if FAST else 20_000
@@ -143,22 +145,24 @@ print_table(
 # Agreement goes from 1 where all tasks give two points the same label to -1 where none
 # does. The diagonal, each point with itself, is 1 in all three.
 
-fig, axes = plt.subplots(1, 3, figsize=(10.5, 3.9), sharey=True, layout="constrained")
+fig, axes = plt.subplots(1, 3, figsize=(10.5, 3.9), sharey=True)
 for ax, (name, matrix) in zip(axes, matrices.items()):
-    image = ax.imshow(matrix, cmap="PuOr", vmin=-1, vmax=1, interpolation="none")
-    ax.set_title(name[0].upper() + name[1:], loc="left", size=10)
+    image = ax.imshow(matrix, vmin=-1, vmax=1, interpolation="none")
+    ax.set_title(name[0].upper() + name[1:])
     edges = np.arange(1, 2**N_DIRECTIONS) * PER_GROUP - 0.5
     ax.set_xticks(edges, [])
     ax.set_yticks(edges, [])
-    ax.set_xlabel("points, by group")
-axes[0].set_ylabel("points, by group")
-fig.colorbar(image, ax=axes, aspect=30, pad=0.01, ticks=[-1, 0, 1])
+    ax.spines[:].set_visible(False)
+    ax.grid(False)
+    ax.set_xlabel("points, by group of 20")
+axes[0].set_ylabel("points, by group of 20")
+bar = fig.colorbar(image, ax=axes, aspect=30, pad=0.01, ticks=[-1, 0, 1])
+bar.set_label("agreement, or cosine of features")
 fig.suptitle(
     f"Correlation of similarity with agreement: {summary[BEFORE][0]:.2f} before, "
     f"{summary[AFTER][0]:.2f} after one step",
-    weight="bold",
     x=0.01,
     ha="left",
 )
-fig.savefig("pseudo_contrastive_loss.png", dpi=100)
+fig.savefig("pseudo_contrastive_loss.png")
 print("\nMatrices: pseudo_contrastive_loss.png")

@@ -38,6 +38,8 @@ from mtrl_sklearn import ConvMultiTaskClassifier
 from mtrl_sklearn.datasets import make_patch_tasks
 from mtrl_sklearn.metrics import feature_alignment, signal_to_noise
 
+plt.style.use("mtrl_sklearn.plotting.style")
+
 FAST = "--fast" in sys.argv  # fewer draws, tasks and strengths, for a test
 
 N_ROWS = 40  # of each task
@@ -257,6 +259,7 @@ def draw_diagram(ax):
     mesh = ax.pcolormesh(x, y, diagram, cmap="Blues", vmin=0, vmax=0.5)
     bar = ax.figure.colorbar(mesh, ax=ax, aspect=30, pad=0.02, ticks=[0, 0.25, 0.5])
     bar.ax.yaxis.set_major_formatter(PercentFormatter(1))
+    bar.set_label("error; 50 % are guesses")
     across = np.array(ax.get_xlim())
     ax.set(xlim=across, ylim=ax.get_ylim())
     for bound in TRANSITION:
@@ -278,11 +281,22 @@ def draw_diagram(ax):
     for n_tasks in (1, MANY):
         point = np.log2([n_tasks, STRENGTH])
         ax.plot(*point, "o", markersize=10, color="#FFFFFF", markeredgecolor="#000000")
+        name = "one task" if n_tasks == 1 else f"{n_tasks} tasks"
+        ax.annotate(
+            f"{name},\non the right",
+            point,
+            (0, 9),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            size=8,
+            color="#FFFFFF" if n_tasks == 1 else "#000000",
+        )
     ax.set_xticks(x, N_TASKS)
     ax.set_yticks(y, [f"{strength:.3g}" for strength in STRENGTHS])
     ax.set_xlabel(f"tasks, with {N_ROWS} labelled rows each")
     ax.set_ylabel("strength of the shared feature")
-    ax.set_title("Error on new rows with the shared feature", loc="left", size=10)
+    ax.set_title("Error on new rows with the shared feature")
 
 
 def draw_training(ax, name):
@@ -294,27 +308,26 @@ def draw_training(ax, name):
         ax.text(x, y, feature, color=style["color"], size=9)
     ax.set_xlim(0, 300)
     ax.set_ylim(-0.05, 1.1)
-    ax.set_title(f"Cosine of filters with features: {name}", loc="left", size=10)
-    ax.spines[["top", "right"]].set_visible(False)
+    ax.set_ylabel("largest cosine of\na filter with it")
+    ax.set_title(f"What is learned when: {name}")
 
 
 fig, axes = plt.subplot_mosaic(
     [["diagram", MULTI], ["diagram", ALONE]],
     figsize=(10.5, 4.8),
     width_ratios=[1.25, 1],
-    layout="constrained",
 )
 draw_diagram(axes["diagram"])
 for name in (MULTI, ALONE):
     draw_training(axes[name], name)
-axes[ALONE].set_xlabel("steps of descent")
+axes[ALONE].set_xlabel(
+    "steps of descent\nlines: median of all draws, bands: half of them"
+)
 fig.suptitle(
-    f"Error on rows with the shared feature: one task {means[ALONE][1]:.2f}, "
-    f"{MANY} tasks {means[MULTI][1]:.2f}, one with all those rows "
-    f"{means[CONTROL][1]:.2f}",
-    weight="bold",
+    f"The shared feature: one task guesses (error {means[ALONE][1]:.2f}), "
+    f"{MANY} tasks learn it (error {means[MULTI][1]:.2f})",
     x=0.01,
     ha="left",
 )
-fig.savefig("shared_feature.png", dpi=100)
+fig.savefig("shared_feature.png")
 print("\nCurves: shared_feature.png")

@@ -36,6 +36,8 @@ from sklearn.preprocessing import StandardScaler
 from mtrl_sklearn import MultiTaskReLURepresentation
 from mtrl_sklearn.datasets import make_digit_tasks, make_subspace_tasks
 
+plt.style.use("mtrl_sklearn.plotting.style")
+
 FAST = "--fast" in sys.argv  # fewer fractions and draws, for a test
 
 MISSING = np.array([0, 0.95] if FAST else [0, 0.5, 0.8, 0.9, 0.95])
@@ -156,6 +158,7 @@ def run_assays(path):
     }
 
 
+assays = None
 if folder := os.environ.get("MTRL_DATA"):
     assays = run_assays(Path(folder) / "toxcast.npz")
     print_table("Assays: ROC-AUC on new tasks, by their labels", N_LABELS, assays)
@@ -165,8 +168,8 @@ else:
 # %%
 # Picture
 # -------
-# Points are means over draws of tasks and of missing labels, bars reach from the worst
-# draw to the best.
+# Points are means over draws of tasks and of missing labels. Guessing has 0.5, where
+# all axes begin.
 
 STYLES = {  # colours that differ without colour vision as well, and markers
     MASKED: {"color": "#0072B2", "marker": "o", "linewidth": 2.5},
@@ -180,34 +183,46 @@ def draw_problem(ax, k):
         mean = values[k].mean(axis=1)
         spread = np.abs([values[k].min(axis=1), values[k].max(axis=1)] - mean)
         x = (1 - MISSING) * 1.03 ** (1 - i)  # so that bars do not cover each other
-        ax.errorbar(x, mean, spread, elinewidth=1.2, **STYLES[name])
+        ax.errorbar(x, mean, spread, elinewidth=1.2, label=name, **STYLES[name])
     ax.set_xscale("log", base=2)
     ax.set_xticks(1 - MISSING, [f"{share:.0%}" for share in MISSING])
     ax.minorticks_off()
     ax.invert_xaxis()
-    ax.set_xlabel("labels that are missing")
-    ax.grid(axis="y", alpha=0.3)
-    ax.spines[["top", "right"]].set_visible(False)
+    ax.set_xlabel(
+        "labels that are missing (log scale of those left)\n"
+        f"points: mean of {N_DRAWS} draws, bars: from the worst to the best"
+    )
+    ax.set_ylabel("accuracy, mean over 20 new tasks")
+    ax.set_ylim(0.5, 0.9)
 
 
-fig, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+def draw_assays(ax, assays):
+    for name, scores in assays.items():
+        ax.plot(N_LABELS, scores, label=name, **STYLES[name])
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(N_LABELS, N_LABELS)
+    ax.set_ylim(0.5, 0.7)
+    ax.set_xlabel("labels of a new task")
+    ax.set_ylabel("ROC-AUC, mean over new assays")
+
+
 titles = ["Digits, 16 labels of a new task", "Synthetic, 100 labels of a new task"]
-for k, (ax, title) in enumerate(zip(axes, titles)):
-    draw_problem(ax, k)
-    ax.set_title(f"{title}: accuracy", loc="left", size=10)
-for name, x, y, side in [
-    (MASKED, 0.05, 0.882, "right"),
-    (FILLED, 0.45, 0.814, "center"),
-    (RAW, 0.05, 0.74, "right"),
-]:
-    axes[0].text(x, y, name, color=STYLES[name]["color"], ha=side, size=9)
+n_panels = 2 if assays is None else 3
+fig, axes = plt.subplots(1, n_panels, figsize=(5 * n_panels, 4.4))
+for k, title in enumerate(titles):
+    draw_problem(axes[k], k)
+    axes[k].set_title(title)
+if assays is not None:
+    draw_assays(axes[2], assays)
+    axes[2].set_title("Assays, 57% of the labels missing")
+handles, names = axes[0].get_legend_handles_labels()
+fig.legend(handles, names, loc="outside lower center", ncols=3)
 masked, filled = (accuracies[name][:, -1].mean(axis=1) for name in (MASKED, FILLED))
 fig.suptitle(
     f"{MISSING[-1]:.0%} missing: filling costs {masked[0] - filled[0]:.2f} on digits, "
     f"{masked[1] - filled[1]:.2f} on synthetic tasks",
-    weight="bold",
     x=0.01,
     ha="left",
 )
-fig.savefig("missing_labels.png", dpi=100)
+fig.savefig("missing_labels.png")
 print("\nCurves: missing_labels.png")

@@ -29,6 +29,8 @@ from mtrl_sklearn import MultiTaskReLURepresentation
 from mtrl_sklearn.datasets import make_subspace_tasks
 from mtrl_sklearn.probing import LinearProbe, probe_new_tasks
 
+plt.style.use("mtrl_sklearn.plotting.style")
+
 FAST = "--fast" in sys.argv  # smaller, for a quick look
 N_ROWS, N_NEW = (5000, 6) if FAST else (12000, 30)
 RANKS = [1, 4, None] if FAST else [1, 2, 4, 8, 16, None]
@@ -119,7 +121,7 @@ print(f"ROC-AUC on new rows: {probe_score:.3f}")
 # Picture
 # -------
 
-fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+fig, ax = plt.subplots(figsize=(7, 4))
 places = np.arange(len(RANKS))
 curves = {
     "source tasks, rows left out": (source_scores, "#0072B2", "o", "-"),
@@ -141,7 +143,7 @@ ax.axhline(raw_score, color="k", linestyle=":")
 ax.set_xticks(places, names)
 ax.set_xlim(-0.3, len(RANKS) + 1.2)
 ax.set_xlabel("rank of the representation; the search chose the one at the line")
-ax.set_title("ROC-AUC: source tasks tell what is good for new ones", loc="left")
-ax.spines[["top", "right"]].set_visible(False)
-fig.savefig("search.png", dpi=100)
+ax.set_ylabel("mean ROC-AUC")
+ax.set_title("Source tasks tell what is good for new ones")
+fig.savefig("search.png")
 print("\nCurves: search.png")

@@ -32,6 +32,8 @@ from sklearn.model_selection import GridSearchCV, KFold
 from mtrl_sklearn import MultiTaskReLURepresentation
 from mtrl_sklearn.datasets import make_subspace_tasks
 
+plt.style.use("mtrl_sklearn.plotting.style")
+
 FAST = "--fast" in sys.argv  # smaller, for a quick look
 N_ROWS, RANKS = (1500, [2, 4]) if FAST else (2000, [1, 2, 4, 8, None])
 
@@ -84,9 +86,7 @@ def search_in_processes(X, Y):
 
 def draw(cluster_scores, process_scores, names, fits):
     """Who fitted what when, and what came of it."""
-    fig, (left, right) = plt.subplots(
-        1, 2, figsize=(10, 3.6), layout="constrained", width_ratios=(3, 2)
-    )
+    fig, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), width_ratios=(3, 2))
     workers = sorted({worker for worker, *_ in fits})
     for worker, start, seconds in fits:
         place = workers.index(worker)
@@ -97,7 +97,7 @@ def draw(cluster_scores, process_scores, names, fits):
     left.set_xlim(left=0)
     left.set_ylim(len(workers) - 0.4, -0.6)
     left.set_xlabel("seconds since the search began")
-    left.set_title("Fits on the cluster", loc="left")
+    left.set_title("Fits on the cluster")
     places = np.arange(len(names))
     right.plot(process_scores, places, "o", color="0.75", ms=13, label="processes")
     right.plot(cluster_scores, places, ".", color="k", label="cluster")
@@ -105,11 +105,9 @@ def draw(cluster_scores, process_scores, names, fits):
     right.invert_yaxis()
     right.margins(y=0.1)
     right.set_xlabel("mean ROC-AUC of source tasks")
-    right.set_title("Scores are the same", loc="left")
-    right.legend(frameon=False)
-    for ax in (left, right):
-        ax.spines[["top", "right"]].set_visible(False)
-    fig.savefig("cluster.png", dpi=100)
+    right.set_title("Scores are the same")
+    right.legend()
+    fig.savefig("cluster.png")
 
 
 # %%

@@ -31,6 +31,8 @@ from mtrl_sklearn import MultiTaskReLURepresentation
 from mtrl_sklearn.datasets import make_subspace_tasks
 from mtrl_sklearn.probing import LinearProbe
 
+plt.style.use("mtrl_sklearn.plotting.style")
+
 FAST = "--fast" in sys.argv  # fewer rows, for a test
 N_ROWS = np.array([50, 100, 200] if FAST else [50, 100, 200, 400]) * 1000
 N_PER_BLOCK = 2000
@@ -74,7 +76,7 @@ features = in_blocks(representation.transform, rows, 256)
 print(f"Features that nobody has computed: {features.shape}, {features.nbytes:,} bytes")
 
 # %%
-# On a cluster (see `plot_10_search_on_a_cluster.py`) the model is sent to each worker
+# On a cluster (see :doc:`plot_10_search_on_a_cluster`) the model is sent to each worker
 # once, ``model = client.scatter(probe, broadcast=True)``, and
 # ``rows.map_blocks(predict, model=model, ...)`` hands it to a function ``predict(block,
 # model)``. Workers then read rows themselves, from files that all of them can see.
@@ -159,7 +161,7 @@ print(f"Positive among the 100 most likely ones: {positive[best].mean():.2f}")
 # Picture
 # -------
 
-fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+fig, ax = plt.subplots(figsize=(7, 4))
 curves = {"at once": ("#D55E00", "s", "--"), "in blocks": ("#0072B2", "o", "-")}
 for name, (color, marker, line) in curves.items():
     values = megabytes[name]
@@ -176,8 +178,8 @@ ax.set_xlim(0, N_ROWS[-1] * 1.2)
 ax.set_ylim(bottom=0)
 ax.xaxis.set_major_formatter("{x:,.0f}")
 ax.set_xlabel("rows")
-ax.set_title("Megabytes that 256 features of each row take", loc="left")
-ax.spines[["top", "right"]].set_visible(False)
-fig.savefig("blocks.png", dpi=100)
+ax.set_ylabel("megabytes taken at most")
+ax.set_title("256 features of each row: in blocks hardly more for more rows")
+fig.savefig("blocks.png")
 folder.cleanup()
 print("\nMemory: blocks.png")

@@ -5,6 +5,8 @@ over its observed labels. With missing labels pass ``cv=KFold(...)`` to scikit-l
 model selection: for classifiers, an integer ``cv`` stratifies, which rejects NaN too.
 """
 
+from __future__ import annotations
+
 from numbers import Integral, Real
 from typing import Literal, NamedTuple
 
@@ -28,6 +30,17 @@ from mtrl_sklearn._labels.scored import (
 from mtrl_sklearn._labels.signs import row_blocks
 from mtrl_sklearn._labels.values import comparable
 from mtrl_sklearn._warnings import warn_user
+
+__all__ = [
+    "SignalToNoise",
+    "feature_alignment",
+    "masked_roc_auc",
+    "multitask_accuracy_score",
+    "multitask_roc_auc_score",
+    "principal_angles",
+    "signal_to_noise",
+    "subspace_distance",
+]
 
 Average = Literal["macro"] | None
 
@@ -133,7 +146,7 @@ def feature_alignment(filters: ArrayLike, directions: ArrayLike) -> float | np.n
         First-layer weights, as rows or as images. A filter of less than a hundredth of
         the largest norm is silent: its direction, often that of its start, has no
         effect, and its cosine counts as 0.
-    directions : array-like of shape (..., n_weights) or (..., *filter_shape)
+    directions : array-like of shape (..., n_weights) or (...,) + the shape of a filter
         Directions to look for, of any length but 0, for filters of n_weights weights.
 
     Returns

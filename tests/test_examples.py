@@ -234,7 +234,11 @@ def run_example(tmp_path, monkeypatch, capsys):
     def run(name):
         path = FOLDER / f"{name}.py"
         monkeypatch.setattr(sys, "argv", [str(path), "--fast"])
-        with config_context(), joblib.parallel_config(backend="sequential"):
+        with (
+            config_context(),
+            joblib.parallel_config(backend="sequential"),
+            plt.rc_context(),
+        ):
             namespace = runpy.run_path(str(path), run_name="__main__")
         text = capsys.readouterr().out
         return Run(read_tables(text), text, namespace)

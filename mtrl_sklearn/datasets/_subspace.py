@@ -1,5 +1,7 @@
 """Synthetic tasks that depend on a few common directions of the input."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field, replace
 from numbers import Integral
 from typing import Literal, NamedTuple, Self, get_args

@@ -1,5 +1,7 @@
 """Training loss per epoch, and validation scores where there are any."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,11 +75,11 @@ class LossCurveDisplay:
     True
     """
 
-    ax_: "Axes"
-    validation_ax_: "Axes | None"
-    figure_: "Figure | SubFigure"
-    line_: "Line2D"
-    validation_line_: "Line2D | None"
+    ax_: Axes
+    validation_ax_: Axes | None
+    figure_: Figure | SubFigure
+    line_: Line2D
+    validation_line_: Line2D | None
 
     def __init__(
         self,
@@ -104,8 +106,8 @@ class LossCurveDisplay:
         cls,
         estimator: Representation,
         *,
-        ax: "Axes | None" = None,
-    ) -> "LossCurveDisplay":
+        ax: Axes | None = None,
+    ) -> LossCurveDisplay:
         """Plot how the training of an estimator went.
 
         Parameters
@@ -146,7 +148,7 @@ class LossCurveDisplay:
             epoch_name=getattr(estimator, "epoch_name", "epoch"),
         ).plot(ax)
 
-    def plot(self, ax: "Axes | None" = None) -> "LossCurveDisplay":
+    def plot(self, ax: Axes | None = None) -> LossCurveDisplay:
         """Draw the curves.
 
         Parameters
@@ -184,7 +186,7 @@ class LossCurveDisplay:
             self._draw_scores(ax, epochs, scores)
         return self
 
-    def _draw_scores(self, ax: "Axes", epochs: np.ndarray, scores: np.ndarray) -> None:
+    def _draw_scores(self, ax: Axes, epochs: np.ndarray, scores: np.ndarray) -> None:
         right = ax.twinx()
         (self.validation_line_,) = right.plot(
             epochs, scores, "--", color=VERMILLION, linewidth=2

@@ -1,5 +1,7 @@
 """Singular values of a first layer and the rank that was chosen."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,10 +69,10 @@ class SpectrumDisplay:
     4
     """
 
-    ax_: "Axes"
-    figure_: "Figure | SubFigure"
-    kept_: "Line2D"
-    dropped_: "Line2D"
+    ax_: Axes
+    figure_: Figure | SubFigure
+    kept_: Line2D
+    dropped_: Line2D
 
     def __init__(self, singular_values: ArrayLike, n_components: int):
         with naming_numbers(singular_values, "singular_values") as given:
@@ -95,8 +97,8 @@ class SpectrumDisplay:
         cls,
         representation: Representation,
         *,
-        ax: "Axes | None" = None,
-    ) -> "SpectrumDisplay":
+        ax: Axes | None = None,
+    ) -> SpectrumDisplay:
         """Plot the spectrum of a fitted representation.
 
         Parameters
@@ -127,7 +129,7 @@ class SpectrumDisplay:
         values, rank = (getattr(representation, name) for name in attributes)
         return cls(values, rank).plot(ax)
 
-    def plot(self, ax: "Axes | None" = None) -> "SpectrumDisplay":
+    def plot(self, ax: Axes | None = None) -> SpectrumDisplay:
         """Draw the spectrum.
 
         Parameters
@@ -176,13 +178,13 @@ class SpectrumDisplay:
         ax.yaxis.set_minor_formatter(NullFormatter())
         set_count_ticks(ax.xaxis, len(values))
         ax.set_xlim(1 - 0.04 * len(values), 1.04 * len(values))
-        ax.set_xlabel("rank")
+        ax.set_xlabel("index of the singular value")
         ax.set_ylabel("singular value of the first layer")
         tidy(ax)
         self._mark_rank(ax)
         return self
 
-    def _mark_rank(self, ax: "Axes") -> None:
+    def _mark_rank(self, ax: Axes) -> None:
         """Say what was kept, where a falling curve leaves room for words."""
         rank, n_values = self.n_components, len(self.singular_values)
         if rank == n_values:

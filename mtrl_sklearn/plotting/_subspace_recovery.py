@@ -1,5 +1,7 @@
 """How far learned directions are from the true ones."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -93,9 +95,9 @@ class SubspaceRecoveryDisplay:
     True
     """
 
-    ax_: "Axes"
-    figure_: "Figure | SubFigure"
-    lines_: list["Line2D"]
+    ax_: Axes
+    figure_: Figure | SubFigure
+    lines_: list[Line2D]
 
     def __init__(
         self,
@@ -130,8 +132,8 @@ class SubspaceRecoveryDisplay:
         *,
         x_name: str = "tasks",
         measure: Measure = "distance",
-        ax: "Axes | None" = None,
-    ) -> "SubspaceRecoveryDisplay":
+        ax: Axes | None = None,
+    ) -> SubspaceRecoveryDisplay:
         """Plot what was measured.
 
         Parameters
@@ -164,8 +166,8 @@ class SubspaceRecoveryDisplay:
         x: ArrayLike,
         x_name: str = "tasks",
         measure: Measure = "distance",
-        ax: "Axes | None" = None,
-    ) -> "SubspaceRecoveryDisplay":
+        ax: Axes | None = None,
+    ) -> SubspaceRecoveryDisplay:
         """Measure and plot how well several representations found the directions.
 
         As many leading directions of each are compared as there are true ones. Where
@@ -238,8 +240,8 @@ class SubspaceRecoveryDisplay:
         representation: Representation,
         components: ArrayLike,
         *,
-        ax: "Axes | None" = None,
-    ) -> "SubspaceRecoveryDisplay":
+        ax: Axes | None = None,
+    ) -> SubspaceRecoveryDisplay:
         """Plot each principal angle between learned and true directions.
 
         Parameters
@@ -273,7 +275,7 @@ class SubspaceRecoveryDisplay:
         name = "principal direction, best first"
         return cls(place, angles, x_name=name, measure="angles").plot(ax)
 
-    def plot(self, ax: "Axes | None" = None) -> "SubspaceRecoveryDisplay":
+    def plot(self, ax: Axes | None = None) -> SubspaceRecoveryDisplay:
         """Draw the curves.
 
         Parameters

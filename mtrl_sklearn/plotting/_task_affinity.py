@@ -1,5 +1,7 @@
 """Which tasks are alike: a heat map in the order of a clustering."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence, Sized
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,6 @@ from sklearn.utils import check_array
 from mtrl_sklearn._arrays.validation import naming_numbers
 from mtrl_sklearn._training.representation import Representation
 from mtrl_sklearn.plotting._common import (
-    DIVERGING,
     check_estimator,
     get_axes,
     require_matplotlib,
@@ -24,10 +25,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
     from matplotlib.image import AxesImage
 
-UNKNOWN = "#B0B0B0"
+# Its lightness falls from one end to the other, so that print without colours and every
+# kind of colour vision tell both ends apart.
+COLORS = "cividis_r"
+UNKNOWN = "#FFFFFF"
 ROUNDING = 1e-6
 
-LONGEST_NAME = 28  # characters; the rest of a name becomes an ellipsis
+LONGEST_NAME = 28  # characters; the middle of a longer one becomes an ellipsis
 LARGEST_FONT, SMALLEST_FONT = 10.0, 6.0  # points
 LINE_HEIGHT = 1.15  # of a name, in units of its font size
 INCHES_PER_TASK = 0.13
@@ -39,8 +43,8 @@ class TaskAffinityDisplay:
 
     Rows and columns have the order of the leaves of a hierarchical clustering: average
     linkage of the distances 1 - affinity, with neighbouring leaves as similar as can
-    be. Orange is opposite, white unrelated, purple alike; pairs of unknown affinity are
-    grey, and count as unrelated in the clustering. Names stand beside the rows as long
+    be. Yellow is opposite, grey unrelated, blue alike; pairs of unknown affinity are
+    white, and count as unrelated in the clustering. Names stand beside the rows as long
     as they can be read; with more tasks they are left out.
 
     Parameters
@@ -79,9 +83,9 @@ class TaskAffinityDisplay:
     """
 
     order_: np.ndarray
-    ax_: "Axes"
-    figure_: "Figure | SubFigure"
-    image_: "AxesImage"
+    ax_: Axes
+    figure_: Figure | SubFigure
+    image_: AxesImage
 
     def __init__(
         self, affinity: ArrayLike, *, task_names: Sequence[object] | None = None
@@ -106,8 +110,8 @@ class TaskAffinityDisplay:
         affinity: ArrayLike,
         *,
         task_names: Sequence[object] | None = None,
-        ax: "Axes | None" = None,
-    ) -> "TaskAffinityDisplay":
+        ax: Axes | None = None,
+    ) -> TaskAffinityDisplay:
         """Plot affinities.
 
         Parameters
@@ -136,8 +140,8 @@ class TaskAffinityDisplay:
         cls,
         representation: Representation,
         *,
-        ax: "Axes | None" = None,
-    ) -> "TaskAffinityDisplay":
+        ax: Axes | None = None,
+    ) -> TaskAffinityDisplay:
         """Plot the affinities of the tasks of a fitted representation.
 
         Parameters
@@ -170,7 +174,7 @@ class TaskAffinityDisplay:
         names = list(getattr(representation, attributes[0]))
         return cls(affinity, task_names=names).plot(ax)
 
-    def plot(self, ax: "Axes | None" = None) -> "TaskAffinityDisplay":
+    def plot(self, ax: Axes | None = None) -> TaskAffinityDisplay:
         """Draw the heat map.
 
         Parameters
@@ -196,7 +200,7 @@ class TaskAffinityDisplay:
 
         self.ax_, self.figure_ = ax, ax.figure
         self.order_ = order_by_clustering(self.affinity)
-        colors = mpl.colormaps[DIVERGING].with_extremes(bad=UNKNOWN)
+        colors = mpl.colormaps[COLORS].with_extremes(bad=UNKNOWN)
         ordered = self.affinity[np.ix_(self.order_, self.order_)]
         self.image_ = ax.imshow(
             np.ma.masked_invalid(ordered), cmap=colors, vmin=-1, vmax=1
@@ -206,14 +210,15 @@ class TaskAffinityDisplay:
             self.image_,
             ax=ax,
             shrink=0.8,
-            label="affinity of two tasks" + (", grey is unknown" if unknown else ""),
+            label="affinity: 1 alike, 0 unrelated, -1 opposite"
+            + ("\nwhite: unknown" if unknown else ""),
         )
         ax.set_xticks([])
         ax.set_xlabel("tasks, in the same order")
         self._write_names(ax)
         return self
 
-    def _write_names(self, ax: "Axes") -> None:
+    def _write_names(self, ax: Axes) -> None:
         """Names beside the rows, in letters as small as need be, or none at all."""
         names = [_shorten(self.task_names[task]) for task in self.order_]
         ax.set_yticks(range(len(names)), names, size=SMALLEST_FONT)
@@ -267,7 +272,7 @@ def _check_affinity(affinity: ArrayLike) -> np.ndarray:
     return table
 
 
-def _row_height(ax: "Axes") -> float:
+def _row_height(ax: Axes) -> float:
     """Points between two rows of an image in the final layout."""
     settle_layout(ax)
     assert ax.figure is not None
@@ -276,4 +281,8 @@ def _row_height(ax: "Axes") -> float:
 
 
 def _shorten(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+    """Names of related tasks often differ at the end, so both ends stay."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    end = (LONGEST_NAME - 1) // 2
+    return name[: LONGEST_NAME - 1 - end] + "…" + name[-end:]

@@ -1,5 +1,7 @@
 """How scores of new tasks grow with their labels, for several kinds of features."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +31,14 @@ if TYPE_CHECKING:
 COLUMNS = ("task", "shots", "draw", "features", "score")
 
 # Features that every comparison has look the same in all pictures.
-USUAL = {"representation": STYLES[0], "random": STYLES[1], "raw": STYLES[2]}
+N_USUAL = 3
+USUAL = {
+    "representation": STYLES[0],
+    "random": STYLES[1],
+    "random ReLU features": STYLES[1],
+    "raw": STYLES[2],
+    "raw inputs": STYLES[2],
+}
 
 
 class TransferCurveDisplay:
@@ -86,9 +95,9 @@ class TransferCurveDisplay:
            [0.90625, 0.875  ]])
     """
 
-    ax_: "Axes"
-    figure_: "Figure | SubFigure"
-    lines_: list["Line2D"]
+    ax_: Axes
+    figure_: Figure | SubFigure
+    lines_: list[Line2D]
 
     def __init__(
         self,
@@ -107,8 +116,8 @@ class TransferCurveDisplay:
 
     @classmethod
     def from_table(
-        cls, table: Any, *, score_name: str = "score", ax: "Axes | None" = None
-    ) -> "TransferCurveDisplay":
+        cls, table: Any, *, score_name: str = "score", ax: Axes | None = None
+    ) -> TransferCurveDisplay:
         """Average a table of scores over tasks, and plot it.
 
         Parameters
@@ -161,7 +170,7 @@ class TransferCurveDisplay:
             scores[name] = np.divide(total, count, out=unknown, where=count > 0)
         return cls(shots, scores, score_name=score_name).plot(ax)
 
-    def plot(self, ax: "Axes | None" = None) -> "TransferCurveDisplay":
+    def plot(self, ax: Axes | None = None) -> TransferCurveDisplay:
         """Draw the curves.
 
         Parameters
@@ -179,7 +188,7 @@ class TransferCurveDisplay:
             If matplotlib is not installed.
         """
         ax = get_axes(ax, self)
-        others = iter(cycle_styles(len(USUAL) + len(self.scores))[len(USUAL) :])
+        others = iter(cycle_styles(N_USUAL + len(self.scores))[N_USUAL:])
         styles = [
             USUAL[name] if name in USUAL else next(others) for name in self.scores
         ]
