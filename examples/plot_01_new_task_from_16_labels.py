@@ -58,6 +58,8 @@ def compare(representation, X, Y_new, is_test, scoring, probe=None):
     options = {
         "test_rows": is_test,
         "scoring": scoring,
+        "sampling": "balanced",
+        "baselines": ("raw", "random"),
         "n_draws": N_DRAWS,
         "n_jobs": 2,
         "random_state": 0,

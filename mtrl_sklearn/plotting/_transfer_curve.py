@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mtrl_sklearn.plotting._common import (
+    GREY,
     get_axes,
     require_matplotlib,
+    set_count_scale,
     set_x_ticks,
     tidy,
 )
@@ -38,6 +40,7 @@ USUAL = {
     "random ReLU features": STYLES[1],
     "raw": STYLES[2],
     "raw inputs": STYLES[2],
+    "no labels": {"color": GREY, "linestyle": "--"},
 }
 
 
@@ -52,7 +55,7 @@ class TransferCurveDisplay:
     Parameters
     ----------
     shots : array-like of shape (n_shots,)
-        Numbers of labels of a new task, positive.
+        Numbers of labels of a new task, which may be 0.
     scores : dict of array-like of shape (n_shots,) or (n_shots, n_draws)
         For each kind of features the score, averaged over tasks. NaN where unknown.
     score_name : str, default="score"
@@ -68,7 +71,7 @@ class TransferCurveDisplay:
     Raises
     ------
     ValueError
-        If shapes do not fit together or a number of labels is not positive.
+        If shapes do not fit together or a number of labels is negative.
 
     See Also
     --------
@@ -107,10 +110,10 @@ class TransferCurveDisplay:
         score_name: str = "score",
     ):
         self.shots, self.scores = check_curves(shots, scores, "shots", "scores")
-        if self.shots[0] <= 0:
+        if self.shots[0] < 0:
             raise ValueError(
-                f"shots should be positive, got {self.shots[0]:g}. Leave it out: the "
-                "axis is logarithmic."
+                f"shots should be numbers of labels, of at least 0, got "
+                f"{self.shots[0]:g}. Leave it out."
             )
         self.score_name = score_name
 
@@ -193,7 +196,7 @@ class TransferCurveDisplay:
             USUAL[name] if name in USUAL else next(others) for name in self.scores
         ]
         self.ax_, self.figure_ = ax, ax.figure
-        ax.set_xscale("log", base=2)
+        set_count_scale(ax, self.shots)
         self.lines_ = draw_curves(ax, self.shots, self.scores, styles)
         ax.set_xlabel("labels of the new task" + note_of_band(self.scores, "draws"))
         ax.set_ylabel(f"{self.score_name}, mean over tasks")

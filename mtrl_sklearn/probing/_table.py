@@ -5,7 +5,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-OURS = "representation"
+from mtrl_sklearn.probing._contenders import NO_LABELS, OURS
+from mtrl_sklearn.probing._settings import LEAST_LABELS
+
+SMALL_GAIN = 0.0005  # that is printed as 0.000 or 0.001
 
 
 class TransferTable(pd.DataFrame):
@@ -59,7 +62,7 @@ class TransferTable(pd.DataFrame):
                 Number of labels that these features need for the mean score of the
                 representation with ``shots`` labels, interpolated, over the tasks
                 scored at every number of labels. At least the smallest number; inf
-                where the largest does not suffice.
+                where the largest does not suffice. NaN for "no labels".
 
             The last four are NaN for the representation itself. Fewer tasks have many
             labels: means at different numbers of labels are over different tasks.
@@ -84,7 +87,8 @@ class TransferTable(pd.DataFrame):
                 row["gain"] = means.loc[k, OURS] - row["mean"]
                 row["gain_se"] = difference.sem()
                 row["tasks_won"] = ((np.sign(difference) + 1) / 2).mean()
-                row["labels_to_match"] = _labels_to_match(curves, name, k)
+                if name != NO_LABELS:
+                    row["labels_to_match"] = _labels_to_match(curves, name, k)
             rows.append(row)
         columns = ["gain", "gain_se", "tasks_won", "labels_to_match"]
         return pd.DataFrame(rows).reindex(
@@ -112,7 +116,7 @@ class TransferTable(pd.DataFrame):
                 f"{abs(row.gain):.3f} against {row.features} ({row.mean:.3f}), better "
                 f"on {row.tasks_won:.0%} of {row.n_tasks} tasks"
             )
-            if abs(row.gain) < 2 * row.gain_se:
+            if abs(row.gain) < max(SMALL_GAIN, 2 * row.gain_se):
                 line += f"; no clear difference (standard error {row.gain_se:.3f})"
             elif row.gain < 0:
                 line += "; negative transfer"
@@ -151,7 +155,7 @@ def _labels_to_match(curves: pd.DataFrame, name: str, shots: int) -> float:
     if len(curves) == 0:
         return float("nan")
     target = curves.loc[shots, OURS]
-    known = np.log(curves.index.to_numpy(dtype=float))
+    known = np.log(np.maximum(curves.index.to_numpy(dtype=float), LEAST_LABELS))
     reached = np.maximum.accumulate(curves[name].to_numpy())
     if target > reached[-1]:
         return float("inf")
