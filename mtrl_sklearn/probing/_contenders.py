@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import clone
-from sklearn.metrics import check_scoring
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import has_fit_parameter
 from threadpoolctl import threadpool_limits
@@ -26,6 +25,7 @@ from mtrl_sklearn.probing._blocks import (
 from mtrl_sklearn.probing._draws import Draw, Split, draw_rows
 from mtrl_sklearn.probing._linear_probe import LinearProbe
 from mtrl_sklearn.probing._plain_probes import MeanProbability, SameForAll
+from mtrl_sklearn.probing._scoring import Scorer, read_scorers
 
 NO_LABELS = "no labels"
 BASELINES = ("raw", "random", NO_LABELS)
@@ -153,7 +153,7 @@ def check_probe(probe: Any, scoring: Any) -> None:
     probe = LinearProbe() if probe is None else probe
     if hasattr(probe, "check_parameters"):
         probe.check_parameters()
-    check_scoring(probe, scoring)
+    read_scorers(scoring, probe)
 
 
 def _check_probe(probe: Any, representation: Any) -> None:
@@ -213,14 +213,14 @@ def score_contenders(
     shots : tuple of int
     sampling : {"random", "balanced"}
     n_draws : int
-    scoring : str or callable
+    scoring : str, callable, list, tuple or dict of these
     seed : int
         Each draw of each task has a random stream of its own.
     n_jobs : int or None
     verbose : bool
         Show a progress bar.
     """
-    scorer = check_scoring(contenders[0].probe, scoring)
+    scorers = read_scorers(scoring, contenders[0].probe)
     jobs = (
         delayed(_score_task)(
             contenders,
@@ -228,7 +228,7 @@ def score_contenders(
             name,
             partial(draw_rows, shots=shots, split=split, sampling=sampling),
             [[seed, task, draw] for draw in range(n_draws)],
-            scorer,
+            scorers,
         )
         for task, name in enumerate(names)
     )
@@ -247,7 +247,7 @@ def _score_task(
     name: Any,
     draw_rows: Callable[..., Draw],
     seeds: list[list[int]],
-    scorer: Any,
+    scorers: dict[str, Scorer],
 ) -> Scores:
     """Scores on one task; one thread, so that results do not depend on n_jobs."""
     records: list[dict[str, Any]] = []
@@ -263,15 +263,13 @@ def _score_task(
                 for k, few in rows.few.items():
                     y_few = (signs[few] > 0).astype(int)
                     model = _fit(contender.probe, contender.take(few), y_few)
-                    records.append(
-                        {
-                            "task": name,
-                            "shots": k,
-                            "draw": draw,
-                            "features": contender.name,
-                            "score": float(scorer(model, test, y_test)),
-                        }
-                    )
+                    of_model = {"shots": k, "draw": draw, "features": contender.name}
+                    records += [
+                        {"task": name}
+                        | of_model
+                        | {"metric": metric, "score": float(score(model, test, y_test))}
+                        for metric, score in scorers.items()
+                    ]
     skipped = [
         {"task": name, "shots": k, "draws": len(reasons), "reason": reasons[0]}
         for k, reasons in missing.items()

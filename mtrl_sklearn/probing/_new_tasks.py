@@ -39,7 +39,7 @@ N_JOBS: list[Any] = [
 ]
 PARAMETERS: dict[str, list[Any]] = {
     "probe": [HasMethods("fit"), None],
-    "scoring": [str, callable],
+    "scoring": [str, callable, list, tuple, dict],
     "sampling": [StrOptions({"random", "balanced"})],
     "n_draws": [Interval(Integral, 1, None, closed="left")],
     "test_size": [Interval(Real, 0, 1, closed="neither")],
@@ -105,8 +105,9 @@ def probe_new_tasks(
         Rows to test on for all tasks and draws, as positions or as a mask, instead of a
         random share. Rows that the representation was not trained on give an honest
         score of new rows.
-    scoring : str or callable, default="roc_auc"
-        A scorer of scikit-learn for binary tasks with classes 0 and 1.
+    scoring : str, callable, or several in a list, tuple or dict, default="roc_auc"
+        Scorers of scikit-learn for binary tasks with classes 0 and 1. Higher is better.
+        Keys of a dict name the scorers.
     probe : classifier, default=None
         A `LinearProbe` or any other classifier; None is `LinearProbe()`. A
         `LinearProbe` sees hidden features, source-task probabilities and inputs, any
@@ -135,9 +136,9 @@ def probe_new_tasks(
     -------
     TransferTable
         A pandas DataFrame with a row per ``task``, number of labels (``shots``),
-        ``draw`` and kind of ``features`` ("representation" or a baseline), and the
-        ``score``. Its method ``summary()`` compares, ``report()`` says so in sentences,
-        and ``skipped`` lists tasks that lack labels, with the reason.
+        ``draw``, kind of ``features`` ("representation" or a baseline) and ``metric``,
+        and the ``score``. Its method ``summary()`` compares, ``report()`` says so in
+        sentences, and ``skipped`` lists tasks that lack labels, with the reason.
 
     Raises
     ------

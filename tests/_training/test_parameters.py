@@ -227,7 +227,7 @@ OF_PROBES = {
 }
 COMPARED = OF_PROBES | {
     "test_size": SHARE,
-    "scoring": ["speed", None, 1],
+    "scoring": ["speed", None, 1, [], ["speed"], [1], {"a": 1}, ["accuracy"] * 2],
     "probe": ["logistic", 1, object(), make_pipeline(StandardScaler(), LinearProbe(1))],
     "baselines": [
         *("pca", ("raw", "pca"), 1, NAN, object()),

@@ -156,26 +156,26 @@ def x_labels(ax):
 def test_transfer_draws_means_over_tasks(library):
     table = make_table()
     display = TransferCurveDisplay.from_table(library(table), score_name="accuracy")
-    per_draw = table.groupby(["features", "shots", "draw"])["score"].mean()
+    per_task = table.groupby(["features", "shots", "task"])["score"].mean()
     names = list(dict.fromkeys(table["features"]))
     assert list(display.scores) == names
     for name, line in zip(names, display.lines_):
-        expected = per_draw[name].unstack()
+        expected = per_task[name].unstack()
         assert_allclose(display.scores[name], expected)
         assert_array_equal(line.get_xdata(), [8, 32, 128])
         assert_allclose(line.get_ydata(), expected.mean(axis=1))
     assert x_labels(display.ax_) == ["8", "32", "128"]
     assert display.ax_.get_xscale() == "log"
     assert display.ax_.get_ylabel() == "accuracy, mean over tasks"
-    assert "3 draws" in display.ax_.get_xlabel()
+    assert "bands: 10 % to 90 % of 4 tasks" in display.ax_.get_xlabel()
 
 
-def test_transfer_band_spans_the_draws():
-    scores = {"raw": [[0.5, 0.7, 0.6], [0.8, 0.9, 0.7]]}
+def test_transfer_band_spans_most_tasks():
+    scores = {"raw": np.array([np.arange(11), 2 * np.arange(11)]) / 10}
     display = TransferCurveDisplay([16, 64], scores).plot()
     (band,) = display.ax_.collections
     corners = band.get_paths()[0].vertices
-    for x, low, high in ((16, 0.5, 0.7), (64, 0.7, 0.9)):
+    for x, low, high in ((16, 0.1, 0.9), (64, 0.2, 1.8)):
         heights = corners[np.isclose(corners[:, 0], x), 1]
         assert_allclose([heights.min(), heights.max()], [low, high])
     single = TransferCurveDisplay([16, 64], {"raw": [0.5, 0.8]}).plot()
@@ -183,11 +183,42 @@ def test_transfer_band_spans_the_draws():
     assert single.ax_.get_xlabel() == "labels of the new task"
 
 
+def test_transfer_begins_without_labels():
+    table = make_table(shots=(0, 4, 16), features=("representation", "no labels"))
+    display = TransferCurveDisplay.from_table(table)
+    ax = display.ax_
+    assert x_labels(ax) == ["0", "4", "16"]
+    places = ax.transData.transform([(x, 0) for x in (0, 4, 16)])[:, 0]
+    assert places[1] - places[0] > (places[2] - places[1]) / 2
+    assert display.lines_[1].get_linestyle() == "--"
+    assert len(ax.collections) == 1  # no band of what needs no labels
+    assert_readable(display)
+    alone = TransferCurveDisplay([0], {"no labels": [[0.4, 0.6]]}).plot()
+    assert_allclose(alone.lines_[0].get_ydata(), 0.5)
+
+
+def test_transfer_shows_one_metric():
+    table = make_table()
+    both = pd.concat(
+        [table.assign(metric="roc_auc"), table.assign(metric="loss", score=-1.0)]
+    )
+    display = TransferCurveDisplay.from_table(both, metric="roc_auc")
+    expected = TransferCurveDisplay.from_table(table)
+    assert_array_equal(display.scores["raw"], expected.scores["raw"])
+    assert display.ax_.get_ylabel() == "ROC-AUC, mean over tasks"
+    for metric in (None, "accuracy"):
+        with pytest.raises(ValueError, match=f"metric={metric!r}.*'roc_auc', 'loss'"):
+            TransferCurveDisplay.from_table(both, metric=metric)
+    one = TransferCurveDisplay.from_table(table.assign(metric="neg_log_loss"))
+    assert one.ax_.get_ylabel() == "neg log loss, mean over tasks"
+
+
 def test_transfer_skips_unknown_scores():
     table = make_table()
     table.loc[(table["task"] == "a") & (table["draw"] == 0), "score"] = np.nan
+    table.loc[table["task"] == "b", "score"] = np.nan
     display = TransferCurveDisplay.from_table(table)
-    expected = table.groupby(["features", "shots", "draw"])["score"].mean()
+    expected = table.groupby(["features", "shots", "task"])["score"].mean()
     assert_allclose(display.scores["raw"], expected["raw"].unstack())
     table.loc[(table["features"] == "raw") & (table["shots"] == 32), "score"] = np.nan
     display = TransferCurveDisplay.from_table(table)

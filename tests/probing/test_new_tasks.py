@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import f1_score, log_loss, make_scorer, roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -28,7 +28,7 @@ from mtrl_sklearn.probing import LinearProbe, probe_new_tasks, source_task_trans
 from mtrl_sklearn.probing._table import TransferTable
 
 KINDS = ["representation", "raw", "random", "no labels"]
-COLUMNS = ["task", "shots", "draw", "features", "score"]
+COLUMNS = ["task", "shots", "draw", "features", "metric", "score"]
 
 
 @pytest.fixture(scope="module")
@@ -486,7 +486,30 @@ def test_scores_of_choice(relu, new):
         assert len(X) == len(y)
         return np.mean(estimator.predict(X) == y)
 
-    assert_same_scores(accuracy, probe(relu, *new, scoring=share_right))
+    own = probe(relu, *new, scoring=share_right)
+    assert_same_scores(accuracy, own)
+    assert set(own["metric"]) == {"share_right"}
+
+
+def test_several_scores(relu, new):
+    one = probe(relu, *new, scoring="roc_auc")
+    scorers = ["roc_auc", make_scorer(f1_score), SpyScore()]
+    table = probe(relu, *new, scoring=scorers)
+    assert table["metric"].unique().tolist() == ["roc_auc", "f1_score", "SpyScore"]
+    assert len(table) == 3 * len(one)
+    assert_same_scores(table[table["metric"] == "roc_auc"], one)
+    named = probe(relu, *new, scoring={"a": "roc_auc", "b": "accuracy"})
+    assert_same_scores(named[named["metric"] == "a"], one)
+    summary = named.summary()
+    of_one = one.summary()
+    pd.testing.assert_frame_equal(
+        summary[summary["metric"] == "a"].drop(columns="metric"),
+        of_one.drop(columns="metric"),
+    )
+    lines = named.report().splitlines()
+    assert len(lines) == 2 * 2 * 3
+    assert lines[0] == "a, " + one.report().splitlines()[0]
+    assert lines[-1].startswith("b, 16 labels: ")
 
 
 # --- no labels ---
@@ -596,6 +619,9 @@ def test_baselines_of_choice(relu, new, baselines):
         ({"n_draws": 0}, "'n_draws' parameter"),
         ({"test_size": 1.0}, "'test_size' parameter"),
         ({"scoring": "speed"}, "'speed'"),
+        ({"scoring": []}, r"scoring=\[\] should be one or several"),
+        ({"scoring": ["accuracy", "accuracy"]}, "scoring=.*different scorers"),
+        ({"scoring": {"a": 3}}, "scoring holds 3 under 'a'"),
         ({"groups": [0, 1]}, r"groups should be of shape \(160,\).*got shape \(2,\)"),
         ({"verbose": "yes"}, "'verbose' parameter"),
     ],
