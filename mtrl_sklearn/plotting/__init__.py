@@ -7,6 +7,7 @@ optional dependency: ``pip install 'mtrl-sklearn[plot]'``.
 """
 
 from mtrl_sklearn.plotting._filters import FilterDisplay
+from mtrl_sklearn.plotting._forecast import ForecastDisplay
 from mtrl_sklearn.plotting._loss_curve import LossCurveDisplay
 from mtrl_sklearn.plotting._spectrum import SpectrumDisplay
 from mtrl_sklearn.plotting._subspace_recovery import SubspaceRecoveryDisplay
@@ -15,6 +16,7 @@ from mtrl_sklearn.plotting._transfer_curve import TransferCurveDisplay
 
 __all__ = [
     "FilterDisplay",
+    "ForecastDisplay",
     "LossCurveDisplay",
     "SpectrumDisplay",
     "SubspaceRecoveryDisplay",

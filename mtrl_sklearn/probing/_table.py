@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from mtrl_sklearn.probing._contenders import NO_LABELS, OURS
-from mtrl_sklearn.probing._settings import LEAST_LABELS
+from mtrl_sklearn.probing._forecast import LEAST_LABELS
 
 SMALL_GAIN = 0.0005  # that is printed as 0.000 or 0.001
 

@@ -19,6 +19,7 @@ from mtrl_sklearn.datasets import make_subspace_tasks
 from mtrl_sklearn.metrics import principal_angles, subspace_distance
 from mtrl_sklearn.plotting import (
     FilterDisplay,
+    ForecastDisplay,
     LossCurveDisplay,
     SpectrumDisplay,
     SubspaceRecoveryDisplay,
@@ -26,6 +27,8 @@ from mtrl_sklearn.plotting import (
     TransferCurveDisplay,
 )
 from mtrl_sklearn.plotting._curves import _move_apart, check_curves, cycle_styles
+from mtrl_sklearn.probing import ProbeSettings
+from mtrl_sklearn.probing._forecast import Reached
 
 SUBSPACE = make_subspace_tasks(600, 20, n_tasks=16, random_state=0)
 
@@ -293,6 +296,44 @@ def test_transfer_errors():
         TransferCurveDisplay([4, 8], {"raw": [0.5, 0.6, 0.7]})
     with pytest.raises(ValueError, match="scores is an empty dict"):
         TransferCurveDisplay([4, 8], {})
+
+
+# Forecasts
+
+OF_TASKS = tuple(tuple(np.arange(11) / 10 + more) for more in (0, 0.1))
+FORECAST = ProbeSettings(
+    (16,), ((1, 0, 0),), (1,), reached=Reached((0, 16), *[OF_TASKS] * 3)
+)
+
+
+def test_forecast_draws_mean_and_quantiles():
+    display = ForecastDisplay.from_settings(FORECAST, metric="delta_auprc")
+    assert_array_equal(display.line_.get_xdata(), [0, 16])
+    assert_allclose(display.line_.get_ydata(), [0.5, 0.6])
+    (band,) = display.ax_.collections
+    corners = band.get_paths()[0].vertices
+    for x, low, high in ((0, 0.1, 0.9), (16, 0.2, 1.0)):
+        heights = corners[np.isclose(corners[:, 0], x), 1]
+        assert_allclose([heights.min(), heights.max()], [low, high])
+    assert x_labels(display.ax_) == ["0", "16"]
+    assert "average precision above prevalence" in display.ax_.get_ylabel()
+    assert "80 % of tasks" in display.ax_.get_xlabel()
+    assert_readable(display)
+    assert_readable(ForecastDisplay([16], [0.6], [0.5], [0.7]).plot())
+
+
+def test_forecast_errors():
+    settings = ProbeSettings((16,), ((1, 0, 0),), (1,))
+    with pytest.raises(ValueError, match="no scores of source tasks"):
+        ForecastDisplay.from_settings(settings)
+    with pytest.raises(ValueError, match="metric='f1' should be one of"):
+        ForecastDisplay.from_settings(settings, metric="f1")
+    with pytest.raises(TypeError, match=r"settings should be the ProbeSettings.*None"):
+        ForecastDisplay.from_settings(None)
+    with pytest.raises(ValueError, match="n_labels should be at least 0, got -1"):
+        ForecastDisplay([-1, 1], [0, 0], [0, 0], [0, 0])
+    with pytest.raises(ValueError, match=r"low has shape \(3,\)"):
+        ForecastDisplay([0, 1], [0, 0], [0, 0, 0], [0, 0])
 
 
 # Curves in general
@@ -684,6 +725,7 @@ def makers(representation, classifiers):
     true, model = SUBSPACE.components, representation
     return {
         "transfer": lambda ax: TransferCurveDisplay.from_table(make_table(), ax=ax),
+        "forecast": lambda ax: ForecastDisplay.from_settings(FORECAST, ax=ax),
         "spectrum": lambda ax: SpectrumDisplay.from_estimator(model, ax=ax),
         "loss": lambda ax: LossCurveDisplay.from_estimator(model, ax=ax),
         "recovery": lambda ax: SubspaceRecoveryDisplay.from_estimator(
@@ -697,7 +739,10 @@ def makers(representation, classifiers):
     }
 
 
-KINDS = ["transfer", "spectrum", "loss", "recovery", "affinity", "images", "patches"]
+KINDS = [
+    *("transfer", "forecast", "spectrum", "loss", "recovery", "affinity"),
+    *("images", "patches"),
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)
