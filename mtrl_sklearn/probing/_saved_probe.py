@@ -39,8 +39,10 @@ class SavedProbeMixin(SaveableMixin):
         parameters, values : dict
             As the file has them.
         """
-        parameters = {"class_weight": None, "prior": None} | parameters
         values = values.copy()
+        if values and "prior" not in parameters:
+            values["prior_"] = None
+        parameters = {"class_weight": None, "prior": None} | parameters
         for found in (parameters, values):
             for name in BY_BLOCKS & found.keys():
                 found[name] = rename_blocks(found[name])

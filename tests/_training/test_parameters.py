@@ -246,7 +246,7 @@ FUNCTIONS = {
     | OF_TASKS
     | {
         "representation": UNFIT,
-        "shots": [s for s in SHOTS if s not in (1, (4, 1))],  # one label is enough for it
+        "shots": [s for s in SHOTS if s not in (1, (4, 1))],  # it takes one label
         "sampling": ["stratified", None, 1, True],
     },
 }
