@@ -96,7 +96,7 @@ def weigh_rows(
     task_weight : {"observed", "equal"}
         "equal" makes the weights of all tasks that have rows sum to the same.
     """
-    largest = max(data.group.gather(data.weights.max()))
+    largest = max(data.group.gather(data.weights.max(initial=0)))
     weights = data.weights / (largest or 1) * class_weights[data.codes]
     if task_weight == "equal":
         totals = sum(

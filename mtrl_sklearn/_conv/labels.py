@@ -1,0 +1,125 @@
+"""Labels of rows one by one, of the row's own source or of a column of y."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mtrl_sklearn._labels.columns import Labels, as_array, read_labels
+from mtrl_sklearn._labels.encoding import brief, read_class_labels, read_task_ids
+from mtrl_sklearn._labels.values import concatenate_values
+
+PER_TASK = "per_task"  # the kind of head of which each task has its own
+
+
+class RowLabels(NamedTuple):
+    """Labels that were observed, ordered by rows and then by columns."""
+
+    values: np.ndarray  # (n_labels,)
+    rows: np.ndarray  # (n_labels,), of X
+    # (n_labels,): ids of sources, or positions of columns; None is a single source.
+    tasks: np.ndarray | None
+    n_samples: int
+    columns: np.ndarray | None = None  # (n_columns,), names or numbers of columns
+
+    def select(self, chosen: np.ndarray) -> "RowLabels":
+        """Some of the labels, by a mask of shape (n_labels,)."""
+        tasks = None if self.tasks is None else self.tasks[chosen]
+        kept = self.values[chosen], self.rows[chosen]
+        return RowLabels(*kept, tasks, self.n_samples, self.columns)
+
+
+def read_row_labels(y: Any, tasks: Any, head: str) -> RowLabels:
+    """Labels of rows, each of which has one, or of columns with missing labels.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,) or (n_samples, n_columns)
+        Columns are read where each has a head of its own.
+    tasks : array-like of shape (n_samples,) or None
+    head : {"shared", "fixed", "per_task"}
+
+    Raises
+    ------
+    ValueError
+        If there are columns beside ``tasks``, or with heads for all tasks, if ids or
+        labels of rows are missing, or if labels cannot be read.
+    """
+    n_columns = _count_columns(y)
+    if n_columns is None or (
+        n_columns == 1 and (tasks is not None or head != PER_TASK)
+    ):
+        values = read_class_labels(y)
+        ids = None if tasks is None else read_task_ids(tasks)
+        return RowLabels(values, np.arange(len(values)), ids, len(values))
+    if head != PER_TASK:
+        raise ValueError(
+            f"y should be a 1d array with one label for each row, got {n_columns} "
+            f"columns, and head={head!r} is one head for all. Set head='per_task', "
+            "which trains a head for each column, or pass y.ravel() of one label each."
+        )
+    if tasks is not None:
+        raise ValueError(
+            f"y has {n_columns} columns, each of which is a task, and tasks= names a "
+            "task for each row. Drop tasks=, or pass y of shape (n_samples,)."
+        )
+    return _read_columns(read_labels(y, None))
+
+
+def _count_columns(y: Any) -> int | None:
+    """Number of columns of a table; None of anything else."""
+    if y is None:
+        return None
+    shape = y.shape if hasattr(y, "shape") else as_array(y).shape
+    return shape[1] if len(shape) == 2 else None
+
+
+def _read_columns(labels: Labels) -> RowLabels:
+    names = labels.names
+    if names is None:
+        names = np.arange(labels.n_outputs)
+    if len(set(names.tolist())) < labels.n_outputs or len(names) > labels.n_outputs:
+        raise ValueError(
+            f"The columns of y need distinct names, got {brief(names.tolist())}. "
+            "Rename them or pass y as an array."
+        )
+    parts = list(labels.columns)
+    shown = [part.values for part in parts if len(part.values)]
+    if not shown:
+        raise ValueError(
+            "y holds no observed label: every entry is missing (NaN, None or NA)."
+        )
+    values, rows = (
+        concatenate_values(shown, "y"),
+        np.concatenate([p.rows for p in parts]),
+    )
+    columns = np.repeat(np.arange(len(parts)), [len(p.rows) for p in parts])
+    order = np.argsort(rows, kind="stable")
+    ordered = values[order], rows[order], columns[order]
+    return RowLabels(*ordered, labels.n_samples, names)
+
+
+def match_columns(columns: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Position among those of fit of each column of y; without names in their order.
+
+    Parameters
+    ----------
+    columns, known : ndarray of shape (n_columns,)
+        Names; or numbers from 0 on, where there were none.
+
+    Raises
+    ------
+    ValueError
+        If columns differ from those of fit.
+    """
+    numbers = list(range(len(known)))
+    got, expected = columns.tolist(), known.tolist()
+    if len(got) == len(expected) and numbers in (got, expected):
+        return np.arange(len(got))
+    if sorted(map(str, got)) != sorted(map(str, expected)):
+        raise ValueError(
+            f"The columns of y differ from those of fit: got {brief(got)}, fitted on "
+            f"{brief(expected)}. Pass the same columns, or fit again; a new task "
+            "learns from few labels with mtrl_sklearn.probing.LinearProbe."
+        )
+    position = {str(name): k for k, name in enumerate(expected)}
+    return np.array([position[str(name)] for name in got], dtype=np.intp)
