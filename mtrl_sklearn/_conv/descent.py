@@ -18,6 +18,7 @@ from mtrl_sklearn._arrays.rows import (
     torch_dtype,
     working_dtype,
 )
+from mtrl_sklearn._conv.augmentation import augment_images
 from mtrl_sklearn._conv.gradients import filter_gradients, pool_responses
 from mtrl_sklearn._conv.input_scale import conv_scale
 from mtrl_sklearn._conv.network import TwoLayerConv
@@ -195,6 +196,7 @@ class ConvNet(DescentNet):
     min_fall = 0.0  # share of its first value that the loss falls by before it settles
     default_learning_rate = 3e-3
     default_weight_decay = 1.0
+    augment: tuple[str, ...] = ()  # names of changes of images
 
     def show_scores(self, batch: Batch, scores: Tensor) -> Tensor:
         """Scores of each row's own head, (n_samples, n_columns)."""
@@ -252,6 +254,9 @@ class AdamConvNet(ConvNet):
         """Update all that is trained at once."""
         X, *labels = batch
         module = self.module_
+        if self.augment:
+            drawn = self.augment, module.grid.input_shape, self.generator
+            X = augment_images(X, *drawn, *batch.part)
         found = evaluate(
             module,
             self.criterion_,
@@ -357,6 +362,7 @@ def descend_conv(job: FitJob, grid: PatchGrid, options: ConvOptions) -> ConvSolu
         group=data.group,
         product_dtype=options.precision.products,
     ).initialize()
+    net.augment = options.augment
     if state is not None:
         net.restore(state)
     centre = module.biases.requires_grad  # they take up what is subtracted

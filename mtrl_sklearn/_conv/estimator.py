@@ -16,7 +16,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
     _check_sample_weight,
-    check_consistent_length,
     check_is_fitted,
 )
 
@@ -25,6 +24,7 @@ from mtrl_sklearn._arrays.precision import PRECISIONS, resolve_device, resolve_p
 from mtrl_sklearn._arrays.rows import Rows
 from mtrl_sklearn._arrays.threads import blas_threads, fork_safe
 from mtrl_sklearn._arrays.validation import validate_rows
+from mtrl_sklearn._conv.augmentation import NAMES, read_augment
 from mtrl_sklearn._conv.descent import (
     SOLVERS,
     ClassData,
@@ -151,11 +151,17 @@ class ConvMultiTaskClassifier(
     max_iter : int or "auto", default="auto"
         Epochs; one is a step for "gd". "auto" is 300 for "gd" and, for "adam", as many
         as make about 500 updates, between 10 and 200: budgets, without a claim of
-        convergence.
+        convergence. With ``augment`` it is three times as many.
 
     batch_size : int or "auto", default="auto"
         Rows of a mini-batch, at most the number of rows. "auto" is a tenth of the rows,
         between 64 and 128. "gd" always takes all rows.
+
+    augment : {"flip", "shift"}, tuple of these or None, default=None
+        How images are changed while the network learns from them, drawn anew in each
+        epoch: "flip" mirrors half of them left to right, "shift" moves them by up to an
+        eighth of their height and width. Only what leaves labels as they are will help:
+        photographs may be flipped, digits not. Predictions take images as they are.
 
     tol : float, default=1e-6
         Training has converged, and stops, when the loss (with ``early_stopping``: 1 -
@@ -329,6 +335,7 @@ class ConvMultiTaskClassifier(
             Interval(Integral, 1, None, closed="left"),
             StrOptions({"auto"}),
         ],
+        "augment": [tuple, list, StrOptions({*NAMES}), None],
         "tol": [Interval(Real, 0, None, closed="left")],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
@@ -360,6 +367,7 @@ class ConvMultiTaskClassifier(
         init_scale="auto",
         max_iter="auto",
         batch_size="auto",
+        augment=None,
         tol=1e-6,
         early_stopping=False,
         validation_fraction=0.1,
@@ -387,6 +395,7 @@ class ConvMultiTaskClassifier(
         self.init_scale = init_scale
         self.max_iter = max_iter
         self.batch_size = batch_size
+        self.augment = augment
         self.tol = tol
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
@@ -535,8 +544,7 @@ class ConvMultiTaskClassifier(
         """Validated rows; sets what describes inputs, labels and tasks."""
         with group.together():
             rows = self._read_rows(X, reset)
-            labels = read_row_labels(y, tasks, self.head)
-            check_consistent_length(rows, np.empty(labels.n_samples))
+            labels = read_row_labels(rows, y, tasks, self.head)
             weights = _check_sample_weight(
                 as_numpy(sample_weight, "sample_weight"),
                 rows,
@@ -555,6 +563,7 @@ class ConvMultiTaskClassifier(
             {"the shape of X": self.input_shape_, "tasks=None": labels.tasks is None}
         )
         self._resolve_network(shard.n_rows, reset)
+        read_augment(self.augment, self.input_shape_, self.solver_)
         if reset:
             self._learn_classes(labels.values, classes, group)
             self._check_shares()
@@ -662,6 +671,7 @@ class ConvMultiTaskClassifier(
             SOLVERS[self.solver_],
             data.n_rows,
             self._resolve_precision(data, resume),
+            read_augment(self.augment, self.input_shape_, self.solver_),
         )
 
     def _resolve_precision(self, data, resume):

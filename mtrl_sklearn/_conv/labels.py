@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.utils.validation import check_consistent_length
 
 from mtrl_sklearn._labels.columns import Labels, as_array, read_labels
 from mtrl_sklearn._labels.encoding import brief, read_class_labels, read_task_ids
@@ -18,21 +19,21 @@ class RowLabels(NamedTuple):
     rows: np.ndarray  # (n_labels,), of X
     # (n_labels,): ids of sources, or positions of columns; None is a single source.
     tasks: np.ndarray | None
-    n_samples: int
     columns: np.ndarray | None = None  # (n_columns,), names or numbers of columns
 
     def select(self, chosen: np.ndarray) -> "RowLabels":
         """Some of the labels, by a mask of shape (n_labels,)."""
         tasks = None if self.tasks is None else self.tasks[chosen]
         kept = self.values[chosen], self.rows[chosen]
-        return RowLabels(*kept, tasks, self.n_samples, self.columns)
+        return RowLabels(*kept, tasks, self.columns)
 
 
-def read_row_labels(y: Any, tasks: Any, head: str) -> RowLabels:
+def read_row_labels(X: Any, y: Any, tasks: Any, head: str) -> RowLabels:
     """Labels of rows, each of which has one, or of columns with missing labels.
 
     Parameters
     ----------
+    X : array-like of length n_samples
     y : array-like of shape (n_samples,) or (n_samples, n_columns)
         Columns are read where each has a head of its own.
     tasks : array-like of shape (n_samples,) or None
@@ -50,11 +51,12 @@ def read_row_labels(y: Any, tasks: Any, head: str) -> RowLabels:
     ):
         values = read_class_labels(y)
         ids = None if tasks is None else read_task_ids(tasks)
-        return RowLabels(values, np.arange(len(values)), ids, len(values))
+        check_consistent_length(X, values, ids)
+        return RowLabels(values, np.arange(len(values)), ids)
     if head != PER_TASK:
         raise ValueError(
-            f"y should be a 1d array with one label for each row, got {n_columns} "
-            f"columns, and head={head!r} is one head for all. Set head='per_task', "
+            f"y should be a 1d array with one label for each row, got an "
+            f"array of shape {shape}, and head={head!r} is one head for all. Set head='per_task', "
             "which trains a head for each column, or pass y.ravel() of one label each."
         )
     if tasks is not None:
@@ -62,15 +64,15 @@ def read_row_labels(y: Any, tasks: Any, head: str) -> RowLabels:
             f"y has {n_columns} columns, each of which is a task, and tasks= names a "
             "task for each row. Drop tasks=, or pass y of shape (n_samples,)."
         )
-    return _read_columns(read_labels(y, None))
+    labels = read_labels(y, None)
+    check_consistent_length(X, np.empty(labels.n_samples))
+    return _read_columns(labels)
 
 
-def _count_columns(y: Any) -> int | None:
-    """Number of columns of a table; None of anything else."""
+def _shape_of(y: Any) -> tuple[int, ...]:
     if y is None:
-        return None
-    shape = y.shape if hasattr(y, "shape") else as_array(y).shape
-    return shape[1] if len(shape) == 2 else None
+        return ()
+    return tuple(y.shape if hasattr(y, "shape") else as_array(y).shape)
 
 
 def _read_columns(labels: Labels) -> RowLabels:
@@ -95,7 +97,7 @@ def _read_columns(labels: Labels) -> RowLabels:
     columns = np.repeat(np.arange(len(parts)), [len(p.rows) for p in parts])
     order = np.argsort(rows, kind="stable")
     ordered = values[order], rows[order], columns[order]
-    return RowLabels(*ordered, labels.n_samples, names)
+    return RowLabels(*ordered, names)
 
 
 def match_columns(columns: np.ndarray, known: np.ndarray) -> np.ndarray:

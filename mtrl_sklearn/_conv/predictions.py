@@ -325,8 +325,7 @@ class ClassPredictionsMixin:
         """
         check_scored(X)
         scores = self._scores(X, tasks)
-        labels = read_row_labels(y, tasks, self._head_)
-        check_consistent_length(scores, np.empty(labels.n_samples))
+        labels = read_row_labels(scores, y, tasks, self._head_)
         if sample_weight is not None:
             sample_weight = read_weights(sample_weight, scores)[labels.rows]
         if labels.columns is not None:
