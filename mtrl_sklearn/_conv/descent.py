@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -474,3 +475,25 @@ def pool_rows(
         return features if finish is None else finish(features, block)
 
     return map_rows(pool_block, len(inputs), grid.block_rows(len(filters)))
+
+
+@torch.no_grad()
+def map_positions(
+    rows: np.ndarray,
+    network: ConvNetwork,
+    grid: PatchGrid,
+    power: float,
+    device: str,
+    finish: Callable[[np.ndarray, slice], np.ndarray],
+) -> np.ndarray:
+    """What ``finish`` makes of responses at all positions, see `pool_rows`.
+
+    It gets those of some rows, of shape (n_rows, n_positions, n_filters), with the
+    power taken, and which rows these are.
+    """
+    each = replace(grid, pooling=grid.positions)  # a cell for each position
+
+    def unpool(features: np.ndarray, block: slice) -> np.ndarray:
+        return finish(features.reshape(len(features), grid.n_positions, -1), block)
+
+    return pool_rows(rows, network, each, power, device, unpool)

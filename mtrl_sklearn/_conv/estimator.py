@@ -39,6 +39,7 @@ from mtrl_sklearn._conv.inputs import (
     resolve_input_shape,
 )
 from mtrl_sklearn._conv.labels import PER_TASK, read_row_labels
+from mtrl_sklearn._conv.maps import FeatureMapsMixin
 from mtrl_sklearn._conv.options import resolve_options, resolve_power, resolve_solver
 from mtrl_sklearn._conv.patches import PatchGrid, make_patch_grid
 from mtrl_sklearn._conv.predictions import ClassPredictionsMixin, class_scores
@@ -61,6 +62,7 @@ from mtrl_sklearn._warnings import is_within_another_call, warn_user
 @saveable
 class ConvMultiTaskClassifier(
     ClassPredictionsMixin,
+    FeatureMapsMixin,
     ConvRepresentationMixin,
     DocumentationLinkMixin,
     ClassNamePrefixFeaturesOutMixin,
@@ -443,7 +445,8 @@ class ConvMultiTaskClassifier(
         ------
         ValueError
             If shapes do not fit together, labels or ids are missing, y shows a single
-            class, y has columns but ``head`` is not "per_task", X is not finite, or the
+            class, X looks like images with channels last or without an axis of
+            channels and ``input_shape`` is None, y has columns but ``head`` is not "per_task", X is not finite, or the
             loss becomes infinite or NaN. An estimator that was fitted before stays as
             it was.
 
@@ -452,8 +455,7 @@ class ConvMultiTaskClassifier(
         UserWarning
             If Ctrl-C interrupts training: the state so far is kept. Inside another
             call, as that of a search or a pipeline, KeyboardInterrupt is raised
-            instead. If X looks like images with channels last or without an axis of
-            channels. If a column of y has no label, so that nothing trains its head.
+            instead. If a column of y has no label, so that nothing trains its head.
         ConvergenceWarning
             If ``max_iter`` was given and the loss of "gd" was still falling at the end,
             if it never left its start, if it ended far above that of guessing, or if no

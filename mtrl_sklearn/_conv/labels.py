@@ -45,19 +45,19 @@ def read_row_labels(X: Any, y: Any, tasks: Any, head: str) -> RowLabels:
         If there are columns beside ``tasks``, or with heads for all tasks, if ids or
         labels of rows are missing, or if labels cannot be read.
     """
-    n_columns = _count_columns(y)
-    if n_columns is None or (
-        n_columns == 1 and (tasks is not None or head != PER_TASK)
-    ):
+    shape = _shape_of(y)
+    n_columns = shape[1] if len(shape) == 2 else 0
+    is_column = n_columns == 1 and (tasks is not None or head != PER_TASK)
+    if len(shape) != 2 or is_column:
         values = read_class_labels(y)
         ids = None if tasks is None else read_task_ids(tasks)
         check_consistent_length(X, values, ids)
         return RowLabels(values, np.arange(len(values)), ids)
     if head != PER_TASK:
         raise ValueError(
-            f"y should be a 1d array with one label for each row, got an "
-            f"array of shape {shape}, and head={head!r} is one head for all. Set head='per_task', "
-            "which trains a head for each column, or pass y.ravel() of one label each."
+            "y should be a 1d array with one label for each row, got an array of shape "
+            f"{shape}, and head={head!r} is one head for all. Set head='per_task', "
+            "which trains a head for each column, or pass y of shape (n_samples,)."
         )
     if tasks is not None:
         raise ValueError(
@@ -90,11 +90,9 @@ def _read_columns(labels: Labels) -> RowLabels:
         raise ValueError(
             "y holds no observed label: every entry is missing (NaN, None or NA)."
         )
-    values, rows = (
-        concatenate_values(shown, "y"),
-        np.concatenate([p.rows for p in parts]),
-    )
-    columns = np.repeat(np.arange(len(parts)), [len(p.rows) for p in parts])
+    values = concatenate_values(shown, "y")
+    rows = np.concatenate([part.rows for part in parts])
+    columns = np.repeat(np.arange(len(parts)), [len(part.rows) for part in parts])
     order = np.argsort(rows, kind="stable")
     ordered = values[order], rows[order], columns[order]
     return RowLabels(*ordered, names)

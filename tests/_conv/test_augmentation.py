@@ -96,7 +96,7 @@ def test_a_fit_that_was_killed_ends_with_the_same_images(tmp_path, monkeypatch):
 def test_automatic_epochs_are_more():
     X, y, _ = images_of_bars()
     plain, augmented = (
-        make(n_filters=2, max_iter="auto", tol=0, augment=a).fit(X, y)
+        make(n_filters=2, max_iter="auto", n_iter_no_change=999, augment=a).fit(X, y)
         for a in (None, "flip")
     )
     assert augmented.n_iter_ == AUGMENTED_TIMES * plain.n_iter_

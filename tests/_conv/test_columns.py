@@ -132,7 +132,11 @@ def test_another_form_of_labels_is_refused_and_changes_nothing():
     wide, long = per_task().fit(X, Y), per_task().fit(*to_long(X, Y))
     shared, t = make().fit(X, np.arange(90) % 3), np.arange(90) % 3
     cases = [
-        (shared, lambda: shared.fit(X, Y), r"3 columns, and head='shared'.*'per_task'"),
+        (
+            shared,
+            lambda: shared.fit(X, Y),
+            r"shape .90, 3., and head='shared'.*'per_task'",
+        ),
         (wide, lambda: wide.fit(X, Y, t), r"y has 3 columns.*Drop tasks="),
         (long, lambda: long.partial_fit(X, Y), "y has 3 columns, but fit had one"),
         (long, lambda: long.score(X, Y), "needs tasks"),
