@@ -446,9 +446,9 @@ class ConvMultiTaskClassifier(
         ValueError
             If shapes do not fit together, labels or ids are missing, y shows a single
             class, X looks like images with channels last or without an axis of
-            channels and ``input_shape`` is None, y has columns but ``head`` is not "per_task", X is not finite, or the
-            loss becomes infinite or NaN. An estimator that was fitted before stays as
-            it was.
+            channels and ``input_shape`` is None, y has columns but ``head`` is not
+            "per_task", X is not finite, or the loss becomes infinite or NaN. An
+            estimator that was fitted before stays as it was.
 
         Warns
         -----

@@ -90,7 +90,7 @@ class FeatureMapsMixin:
         ids = None if tasks is None else read_task_ids(tasks)
         if ids is not None and len(ids) != len(rows):
             raise ValueError(
-                f"tasks has {len(ids)} ids for {len(rows)} rows of X. Pass one for each."
+                f"tasks has {len(ids)} ids for {len(rows)} rows of X. Pass one each."
             )
         heads: np.ndarray | int = 0
         if self._head_ == PER_TASK:
