@@ -494,6 +494,9 @@ def map_positions(
     each = replace(grid, pooling=grid.positions)  # a cell for each position
 
     def unpool(features: np.ndarray, block: slice) -> np.ndarray:
-        return finish(features.reshape(len(features), grid.n_positions, -1), block)
+        return finish(
+            features.reshape(len(features), grid.n_positions, len(network.filters)),
+            block,
+        )
 
     return pool_rows(rows, network, each, power, device, unpool)

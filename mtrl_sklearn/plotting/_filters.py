@@ -35,7 +35,8 @@ DIMENSIONS: dict[str, tuple[int, ...]] = {
 KINDS: dict[int, Kind] = {3: "image", 2: "patch", 1: "signal"}  # by the axes of inputs
 
 WIDTH = 6.4  # of a figure of small pictures, in inches
-GAP = 0.12  # between small pictures, as a share of their width
+GAP = 0.3  # between small pictures, as a share of their width, for their titles
+TITLE_SIZE = 6  # of the largest weight above a small picture, in points
 CURVE_RATIO = 1.5  # width of the axes of a curve to their height
 GRID_RATIO = 1.6  # the same of the whole grid in a figure of its own
 MANY_ENTRIES = 400  # more columns than pixels would be dropped, so they are blended
@@ -46,9 +47,9 @@ class FilterDisplay:
     """Filters of a convolutional network, the strongest first.
 
     Filters of images become small pictures, in colour where they have three channels,
-    else in grey with their channels side by side; those of signals become curves. Each
-    is scaled by its own largest weight, 0 being the grey or the line in the middle, so
-    that the order alone tells their strength. Filters of patches are the rows of a heat
+    else with their channels side by side, purple above 0 and orange below; those of
+    signals become curves. Each is scaled by its own largest weight, which stands above
+    it; a bar tells the sign of shades. Filters of patches are the rows of a heat
     map with one scale for all. A filter of less than a hundredth of the largest norm
     has no part in what the network does, and is left out.
 
@@ -257,9 +258,13 @@ class FilterDisplay:
                 for k in range(len(shown))
             ]
         )
-        for small, picture in zip(self.axes_, pictures):
+        if self.kind == "image":
+            _draw_scale(ax, pictures[0].ndim == 3)
+        for small, picture, filter_ in zip(self.axes_, pictures, shown):
             small.set_xticks([])
             small.set_yticks([])
+            largest = np.abs(filter_).max()
+            small.set_title(f"±{largest:.2g}", size=TITLE_SIZE, pad=1.5)
             if self.kind == "image":
                 _draw_picture(small, picture)
             else:
@@ -294,9 +299,22 @@ def _to_pictures(filters: np.ndarray) -> list[np.ndarray]:
 
 
 def _draw_picture(ax: "Axes", picture: np.ndarray) -> None:
-    options: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 1}
+    options: dict[str, Any] = {"cmap": DIVERGING, "vmin": 0, "vmax": 1}
     ax.imshow(picture, interpolation="nearest", **options)
     ax.spines[:].set_visible(False)
+
+
+def _draw_scale(ax: "Axes", is_colour: bool) -> None:
+    """A bar that tells which shade is which weight; of colours, in each channel."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    cmap, label = (
+        ("gray", "weight in red, green, blue") if is_colour else (DIVERGING, "weight")
+    )
+    shades = ScalarMappable(Normalize(-1, 1), cmap)
+    bar = ax.figure.colorbar(shades, ax=ax, ticks=[-1, 0, 1], label=label, shrink=0.6)
+    bar.ax.set_yticklabels(["−largest", "0", "+largest"])
 
 
 def _draw_signal(ax: "Axes", weights: np.ndarray) -> None:
