@@ -1,11 +1,13 @@
 """What a pipeline does to images before a network learns from them."""
 
+import math
+
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from mtrl_sklearn._arrays.conversion import dense_remedy
-from mtrl_sklearn._arrays.validation import flatten_rows, naming_numbers, validate_rows
+from mtrl_sklearn._arrays.validation import naming_numbers, validate_rows
 
 
 class ContrastNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -92,17 +94,15 @@ class ContrastNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _read(self, X, reset):
         """Rows of images, and the shape in which they came."""
-        shape = getattr(X, "shape", None)
-        if dense_remedy(X, "X") or hasattr(X, "columns"):
-            shape = None
-        if shape is None:
+        rows, shape = X, ()
+        if not (hasattr(X, "columns") or dense_remedy(X, "X")):
             with naming_numbers(X, "X") as given:
-                shape = np.shape(given) if not hasattr(X, "columns") else (0, 0)
-        rows = X
-        if len(shape) > 2:
-            rows = flatten_rows(X, empty=not reset)
+                array = np.asarray(given)
+            shape = array.shape
+            if len(shape) > 2:
+                rows = array.reshape(shape[0], math.prod(shape[1:]))
         rows = validate_rows(self, rows, reset, empty=not reset)
-        return rows, tuple(shape) if len(shape) > 2 else rows.shape
+        return rows, shape if len(shape) > 2 else rows.shape
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "n_features_in_")

@@ -217,7 +217,7 @@ def _read(values: ArrayLike, name: str, n_dims: int) -> np.ndarray:
 def _find_extent(
     classifier: Any, positions: tuple[int, ...]
 ) -> tuple[float, float, float, float]:
-    """Edges of a map in pixels: a cell for each position, at the middle of its patch."""
+    """Edges of a map in pixels: a cell at the middle of the patch of each position."""
     edges = []
     for n, size, stride in zip(positions, classifier.kernel_size_, classifier.stride_):
         first = (size - stride) / 2 - 0.5

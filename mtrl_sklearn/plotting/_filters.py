@@ -314,7 +314,7 @@ def _draw_scale(ax: "Axes", is_colour: bool) -> None:
     )
     shades = ScalarMappable(Normalize(-1, 1), cmap)
     bar = ax.figure.colorbar(shades, ax=ax, ticks=[-1, 0, 1], label=label, shrink=0.6)
-    bar.ax.set_yticklabels(["−largest", "0", "+largest"])
+    bar.ax.set_yticklabels(["-largest", "0", "+largest"])
 
 
 def _draw_signal(ax: "Axes", weights: np.ndarray) -> None:

@@ -777,4 +777,4 @@ def test_filters_have_a_scale_and_a_sign(classifiers):
         assert len(bars) == (name != "signal")
         for bar in bars:
             texts = [t.get_text() for t in bar.get_yticklabels()]
-            assert texts == ["−largest", "0", "+largest"]
+            assert texts == ["-largest", "0", "+largest"]
