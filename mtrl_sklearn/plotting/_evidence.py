@@ -131,7 +131,7 @@ class EvidenceDisplay:
         shape = classifier.input_shape_
         if len(shape) != 3:
             raise ValueError(
-                f"classifier was fitted to inputs of shape {shape}, which are no images "
+                f"classifier was fitted to inputs of shape {shape}, not images "
                 "(channels, height, width). Their maps are classifier.evidence(X)."
             )
         with naming_numbers(X, "X"):
@@ -178,7 +178,7 @@ class EvidenceDisplay:
             [ax.inset_axes((k * (width + GAP), 0, width, 1)) for k in range(2)]
         )
         left, right = self.axes_
-        channels, height, n_columns = self.image.shape
+        height, n_columns = self.image.shape[1:]
         left.imshow(_to_picture(self.image), cmap="gray", interpolation="nearest")
         left.set_title("image", size=10)
         largest = np.abs(self.evidence).max() or 1
