@@ -405,8 +405,8 @@ def _refuse_images(X):
     if len(shape := _shape(X)) > 2:
         raise ValueError(
             f"X has shape {shape}, as images or patches have, but a probe without a "
-            "representation takes rows. For images pass a fitted ConvMultiTaskClassifier "
-            "as representation, or their pixels as X.reshape(len(X), -1)."
+            "representation takes rows. For images pass a fitted "
+            "ConvMultiTaskClassifier as representation, or their pixels as X.reshape(len(X), -1)."
         )
 
 
