@@ -406,7 +406,8 @@ def _refuse_images(X):
         raise ValueError(
             f"X has shape {shape}, as images or patches have, but a probe without a "
             "representation takes rows. For images pass a fitted "
-            "ConvMultiTaskClassifier as representation, or their pixels as X.reshape(len(X), -1)."
+            "ConvMultiTaskClassifier as representation, or their pixels as "
+            "X.reshape(len(X), -1)."
         )
 
 
