@@ -61,8 +61,9 @@ def read_row_labels(X: Any, y: Any, tasks: Any, head: str) -> RowLabels:
         )
     if tasks is not None:
         raise ValueError(
-            f"y has {n_columns} columns, each of which is a task, and tasks= names a "
-            "task for each row. Drop tasks=, or pass y of shape (n_samples,)."
+            "With tasks=, y should be a 1d array with one label for each row, got an "
+            f"array of shape {shape}, whose columns are tasks themselves. Drop tasks=, "
+            "or pass y of shape (n_samples,)."
         )
     labels = read_labels(y, None)
     check_consistent_length(X, np.empty(labels.n_samples))

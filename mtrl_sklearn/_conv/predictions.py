@@ -357,7 +357,7 @@ def class_scores(scores: np.ndarray) -> np.ndarray:
 
 
 def _check_scores(scores: np.ndarray) -> np.ndarray:
-    finite = np.isfinite(scores).reshape(len(scores), -1).all(axis=1)
+    finite = np.isfinite(scores).all(axis=tuple(range(1, scores.ndim)))
     if not finite.all():
         raise ValueError(
             f"The scores of {int((~finite).sum())} of {len(scores)} rows are not "

@@ -137,7 +137,7 @@ def test_another_form_of_labels_is_refused_and_changes_nothing():
             lambda: shared.fit(X, Y),
             r"shape .90, 3., and head='shared'.*'per_task'",
         ),
-        (wide, lambda: wide.fit(X, Y, t), r"y has 3 columns.*Drop tasks="),
+        (wide, lambda: wide.fit(X, Y, t), r"y should be a 1d.*3\), whose.*Drop tasks="),
         (long, lambda: long.partial_fit(X, Y), "y has 3 columns, but fit had one"),
         (long, lambda: long.score(X, Y), "needs tasks"),
         (wide, lambda: wide.score(X, np.arange(90) % 2), "fit had 3 columns"),

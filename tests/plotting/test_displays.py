@@ -753,7 +753,7 @@ def test_evidence_of_other_inputs_is_refused(classifiers):
         (lambda: EvidenceDisplay.from_estimator(model, X, label=7), "label=7 is not"),
         (
             lambda: EvidenceDisplay.from_estimator(classifiers["signal"], np.zeros(40)),
-            "no images",
+            "not images",
         ),
         (
             lambda: EvidenceDisplay(X, X, extent=(0, 1, 1, 0), label=1),
