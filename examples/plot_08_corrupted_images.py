@@ -269,8 +269,8 @@ else:
 # %%
 # The best that few photographs give
 # ----------------------------------
-# Three things add up: photographs of one contrast, which are flipped and shifted anew
-# in each epoch, and more filters. Each control gets the same: images of one contrast,
+# Two things add up: photographs of one contrast, which are flipped and shifted anew in
+# each epoch. More filters want more labels than these. Each control gets the same: images of one contrast,
 # each in several versions that were flipped and shifted. Digits take the place of
 # photographs where there are none; these are shifted, but not flipped.
 
