@@ -94,6 +94,9 @@ def test_names_of_columns_may_come_in_any_order(tmp_path):
     assert model.columns_.tolist() == ["scratch", "dent", "stain"]
     assert model.tasks_.tolist() == ["dent", "scratch", "stain"]
     assert model.score(X, frame[["stain", "scratch", "dent"]]) == model.score(X, Y)
+    rows, columns = np.nonzero(~np.isnan(Y))
+    ids = model.columns_[columns]
+    assert model.score(X, Y) == model.score(X[rows], Y[rows, columns], ids)
     own = model.predict(X, np.full(90, "scratch"))
     np.testing.assert_array_equal(model.predict(X)[:, 0], own)
     save(model, tmp_path / "model")

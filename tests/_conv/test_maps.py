@@ -5,6 +5,8 @@ import pytest
 from conv_cases import images_of_bars, make, rows_of_patches
 from sklearn.exceptions import NotFittedError
 
+from mtrl_sklearn._conv.patches import PatchGrid
+
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
@@ -58,6 +60,14 @@ def test_evidence_sums_to_the_scores(kind, head, pooling):
         intercept = intercept[np.searchsorted(model.tasks_, tasks)]
     scores = model.decision_function(X, tasks).reshape(len(X), -1)
     np.testing.assert_allclose(sums + intercept, scores, rtol=1e-9, atol=1e-9)
+
+
+def test_blocks_of_rows_keep_their_heads(monkeypatch):
+    X, y, tasks = data("images")
+    model = make(head="per_task", max_iter=3).fit(X, y, tasks)
+    whole = model.evidence(X, tasks)
+    monkeypatch.setattr(PatchGrid, "block_rows", lambda self, n_filters: 7)
+    np.testing.assert_allclose(model.evidence(X, tasks), whole, rtol=1e-9, atol=1e-12)
 
 
 def test_evidence_lies_where_the_bar_is():
