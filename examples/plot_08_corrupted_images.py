@@ -271,8 +271,9 @@ else:
 # ----------------------------------
 # Two things add up: photographs of one contrast, which are flipped and shifted anew in
 # each epoch. More filters want more labels than these. Each control gets the same:
-# images of one contrast, each in several versions that were flipped and shifted. Digits
-# take the place of photographs where there are none; these are shifted, but not flipped.
+# images of one contrast, each in several versions that were flipped and shifted.
+# Digits take the place of photographs where there are none; these are shifted, but not
+# flipped.
 
 N_VERSIONS = 2 if FAST else 8
 N_SEEDS = 1 if FAST else 3
