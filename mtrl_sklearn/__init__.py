@@ -20,6 +20,7 @@ Modules:
 - `mtrl_sklearn.model_selection`: cross-validation with missing labels.
 - `mtrl_sklearn.plotting`: pictures of what was learned.
 - `mtrl_sklearn.datasets`: tasks to try it on.
+- `mtrl_sklearn.preprocessing`: the contrast of images.
 - `mtrl_sklearn.persistence`: home of `save`, `load` and `to_onnx`.
 
 >>> from mtrl_sklearn import MultiTaskReLURepresentation

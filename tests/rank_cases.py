@@ -66,6 +66,18 @@ def shuffled_patches():
     return X[order], y[order], tasks[order]
 
 
+def shuffled_images():
+    X, y, tasks = images_of_bars()
+    return X.astype(np.float32), y, tasks
+
+
+def columns_of_labels():
+    X, y, _ = shuffled_images()
+    Y = np.stack([y > 0, y > 1], axis=1).astype(float)
+    Y[::3, 0] = Y[:40, 1] = np.nan
+    return X, Y
+
+
 def many_tasks():
     """Long form of 150 tasks, each with rows on few ranks, in CSR form."""
     rng = np.random.default_rng(1)
@@ -141,6 +153,14 @@ FITS = {
         shuffled_patches,
     ),
     "adam": (conv(solver="adam", batch_size=16), shuffled_patches),
+    "adam, flips and shifts": (
+        conv(solver="adam", batch_size=16, augment=("flip", "shift"), max_iter=3),
+        shuffled_images,
+    ),
+    "columns of labels": (
+        conv(solver="adam", batch_size=16, head="per_task"),
+        columns_of_labels,
+    ),
     "adam, heads per task": (
         conv(
             solver="adam",

@@ -26,8 +26,6 @@ def public_functions(name):
 @pytest.mark.parametrize("name", PUBLIC)
 def test_signatures_name_types_and_do_not_spell_them_out(name):
     for key, function in public_functions(name):
-        if key.startswith("FilterDisplay"):
-            continue  # TODO: as the other displays, from __future__ import annotations
         signature = str(inspect.signature(function))
         assert "numpy._typing" not in signature, f"{key}{signature}"
 

@@ -21,6 +21,7 @@ PUBLIC = [
             "model_selection",
             "persistence",
             "plotting",
+            "preprocessing",
             "probing",
         )
     ),

@@ -21,7 +21,7 @@ FLOORS = [  # top down
     {"plotting", "persistence", "model_selection"},
     {"probing"},
     {"_relu", "_conv"},
-    {"_training", "metrics", "datasets"},
+    {"_training", "metrics", "datasets", "preprocessing"},
     {"_labels", "_files"},
     {"_arrays"},
     {"_group", "_warnings", "_version", "_optional"},

@@ -31,8 +31,7 @@ Y = (X[:, :3] > 0).astype(float)
 Y[:, 2] = np.nan  # which every fit warns of
 WHOLE = (rng.standard_normal((60, 4)) > 0).astype(float)
 NOTHING, SCORES = np.full((60, 2), np.nan), np.zeros((60, 2))
-IMAGES = rng.standard_normal((40, 8, 8, 3))  # channels last
-TURNED = np.moveaxis(IMAGES, -1, 1)
+IMAGES = rng.standard_normal((40, 3, 8, 8))
 CLASSES = np.arange(40) % 2
 COLUMN = CLASSES[:, None]  # one column, which is read as one label per row
 WARNING = {"warn", "warn_explicit"}  # functions of Python's module
@@ -72,7 +71,7 @@ def fitted():
     """A fitted estimator of each kind."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return relu().fit(X, WHOLE), conv().fit(TURNED, CLASSES)
+        return relu().fit(X, WHOLE), conv().fit(IMAGES, CLASSES)
 
 
 # Each on a line of its own, which is where its warnings have to point.
@@ -80,8 +79,8 @@ FITS = {
     "fit": lambda: relu().fit(X, Y),
     "fit_transform": lambda: relu().fit_transform(X, Y),
     "one step": lambda: relu(algorithm="one_step").fit(X, Y),
-    "images": lambda: conv().fit(IMAGES, CLASSES),
-    "images by parts": lambda: conv().partial_fit(IMAGES, CLASSES),
+    "images": lambda: conv().fit(IMAGES, COLUMN),
+    "images by parts": lambda: conv().partial_fit(IMAGES, COLUMN),
     "pipeline": lambda: make_pipeline(StandardScaler(), relu()).fit(X, Y),
     "search": lambda: GridSearchCV(relu(), {}, scoring=SCORER, cv=KFold(2)).fit(X, Y),
     "validation": lambda: cross_val_score(relu(), X, Y, scoring=SCORER, cv=KFold(2)),
@@ -93,10 +92,10 @@ FITS = {
     "source tasks": lambda: source_task_transfer(relu(), X, WHOLE, shots=(4,)),
 }
 FITTED = {
-    "frozen": lambda relu_, conv_: FrozenEstimator(conv_).score(TURNED, COLUMN),
+    "frozen": lambda relu_, conv_: FrozenEstimator(conv_).score(IMAGES, COLUMN),
     "frozen, in a pipeline": lambda relu_, conv_: make_pipeline(
         FrozenEstimator(conv_)
-    ).score(TURNED, COLUMN),
+    ).score(IMAGES, COLUMN),
     "new tasks": lambda relu_, conv_: probe_new_tasks(relu_, X, WHOLE, shots=[99]),
     "calibration": lambda relu_, conv_: calibrate(relu_, X, WHOLE, shots=(4,)),
     "probe": lambda relu_, conv_: LinearProbe(relu_).fit(X, WHOLE[:, :1]),

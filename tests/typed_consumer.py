@@ -12,11 +12,13 @@ import mtrl_sklearn
 from mtrl_sklearn.metrics import subspace_distance
 from mtrl_sklearn.probing import ProbeSettings
 
-X = np.zeros((4, 2))
-representation = mtrl_sklearn.MultiTaskReLURepresentation(8, random_state=0)
-representation.fit(X, X > 0)
-assert_type(subspace_distance(X, X), float)
-assert_type(mtrl_sklearn.__version__, str)
-ProbeSettings((16,), ((1.0, 0.0, 0.0),), (1.0,))
-subspace_distance(X)  # type: ignore[call-arg]
-mtrl_sklearn.nothing  # type: ignore[attr-defined]  # noqa: B018
+
+def use() -> None:
+    X = np.zeros((4, 2))
+    representation = mtrl_sklearn.MultiTaskReLURepresentation(8, random_state=0)
+    representation.fit(X, X > 0)
+    assert_type(subspace_distance(X, X), float)
+    assert_type(mtrl_sklearn.__version__, str)
+    ProbeSettings((16,), ((1.0, 0.0, 0.0),), (1.0,))
+    subspace_distance(X)  # type: ignore[call-arg]
+    mtrl_sklearn.nothing  # type: ignore[attr-defined]  # noqa: B018

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from mtrl_sklearn._arrays.rows import (
     torch_dtype,
     working_dtype,
 )
+from mtrl_sklearn._conv.augmentation import augment_images
 from mtrl_sklearn._conv.gradients import filter_gradients, pool_responses
 from mtrl_sklearn._conv.input_scale import conv_scale
 from mtrl_sklearn._conv.network import TwoLayerConv
@@ -96,7 +98,7 @@ def weigh_rows(
     task_weight : {"observed", "equal"}
         "equal" makes the weights of all tasks that have rows sum to the same.
     """
-    largest = max(data.group.gather(data.weights.max()))
+    largest = max(data.group.gather(data.weights.max(initial=0)))
     weights = data.weights / (largest or 1) * class_weights[data.codes]
     if task_weight == "equal":
         totals = sum(
@@ -195,6 +197,7 @@ class ConvNet(DescentNet):
     min_fall = 0.0  # share of its first value that the loss falls by before it settles
     default_learning_rate = 3e-3
     default_weight_decay = 1.0
+    augment: tuple[str, ...] = ()  # names of changes of images
 
     def show_scores(self, batch: Batch, scores: Tensor) -> Tensor:
         """Scores of each row's own head, (n_samples, n_columns)."""
@@ -252,6 +255,9 @@ class AdamConvNet(ConvNet):
         """Update all that is trained at once."""
         X, *labels = batch
         module = self.module_
+        if self.augment:
+            drawn = self.augment, module.grid.input_shape, self.generator
+            X = augment_images(X, *drawn, *batch.part)
         found = evaluate(
             module,
             self.criterion_,
@@ -357,6 +363,7 @@ def descend_conv(job: FitJob, grid: PatchGrid, options: ConvOptions) -> ConvSolu
         group=data.group,
         product_dtype=options.precision.products,
     ).initialize()
+    net.augment = options.augment
     if state is not None:
         net.restore(state)
     centre = module.biases.requires_grad  # they take up what is subtracted
@@ -468,3 +475,28 @@ def pool_rows(
         return features if finish is None else finish(features, block)
 
     return map_rows(pool_block, len(inputs), grid.block_rows(len(filters)))
+
+
+@torch.no_grad()
+def map_positions(
+    rows: np.ndarray,
+    network: ConvNetwork,
+    grid: PatchGrid,
+    power: float,
+    device: str,
+    finish: Callable[[np.ndarray, slice], np.ndarray],
+) -> np.ndarray:
+    """What ``finish`` makes of responses at all positions, see `pool_rows`.
+
+    It gets those of some rows, of shape (n_rows, n_positions, n_filters), with the
+    power taken, and which rows these are.
+    """
+    each = replace(grid, pooling=grid.positions)  # a cell for each position
+
+    def unpool(features: np.ndarray, block: slice) -> np.ndarray:
+        return finish(
+            features.reshape(len(features), grid.n_positions, len(network.filters)),
+            block,
+        )
+
+    return pool_rows(rows, network, each, power, device, unpool)

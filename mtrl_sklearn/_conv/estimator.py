@@ -16,7 +16,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
     _check_sample_weight,
-    check_consistent_length,
     check_is_fitted,
 )
 
@@ -25,6 +24,7 @@ from mtrl_sklearn._arrays.precision import PRECISIONS, resolve_device, resolve_p
 from mtrl_sklearn._arrays.rows import Rows
 from mtrl_sklearn._arrays.threads import blas_threads, fork_safe
 from mtrl_sklearn._arrays.validation import validate_rows
+from mtrl_sklearn._conv.augmentation import NAMES, read_augment
 from mtrl_sklearn._conv.descent import (
     SOLVERS,
     ClassData,
@@ -38,6 +38,8 @@ from mtrl_sklearn._conv.inputs import (
     read_input_shape,
     resolve_input_shape,
 )
+from mtrl_sklearn._conv.labels import PER_TASK, read_row_labels
+from mtrl_sklearn._conv.maps import FeatureMapsMixin
 from mtrl_sklearn._conv.options import resolve_options, resolve_power, resolve_solver
 from mtrl_sklearn._conv.patches import PatchGrid, make_patch_grid
 from mtrl_sklearn._conv.predictions import ClassPredictionsMixin, class_scores
@@ -45,8 +47,6 @@ from mtrl_sklearn._conv.representation import ConvRepresentationMixin
 from mtrl_sklearn._group import current_group
 from mtrl_sklearn._labels.encoding import (
     find_codes,
-    read_class_labels,
-    read_task_ids,
 )
 from mtrl_sklearn._training.checkpoint import Checkpoint
 from mtrl_sklearn._training.estimator import (
@@ -62,6 +62,7 @@ from mtrl_sklearn._warnings import is_within_another_call, warn_user
 @saveable
 class ConvMultiTaskClassifier(
     ClassPredictionsMixin,
+    FeatureMapsMixin,
     ConvRepresentationMixin,
     DocumentationLinkMixin,
     ClassNamePrefixFeaturesOutMixin,
@@ -71,8 +72,14 @@ class ConvMultiTaskClassifier(
 ):
     r"""Two-layer convolutional network trained on tasks that share their labels.
 
-    Tasks are sources of rows: hospitals, instruments, kinds of image. Filters w_r act
-    on all patches x_h of an input, and heads are linear in the pooled responses,
+    Tasks are sources of rows: hospitals, instruments, kinds of image. Each row comes
+    from one of them, and all have the same classes. In `MultiTaskReLURepresentation`
+    tasks are columns of labels, of which a row may have many, each with classes of its
+    own. Where rows have several labels here, as an image that is searched for several
+    defects, y has a column for each: with ``head="per_task"`` these are the tasks.
+
+    Filters w_r act on all patches x_h of an input, and heads are linear in the pooled
+    responses,
 
     .. math:: f(x) = \sum_r a_r \sum_h \max(0, \langle w_r, x_h \rangle + b_r)^q.
 
@@ -118,7 +125,8 @@ class ConvMultiTaskClassifier(
 
     head : {"shared", "fixed", "per_task"}, default="shared"
         "shared" trains one linear head for all tasks, "per_task" one for each; these
-        predict with the ids of tasks. "fixed" is the head of the theory: each class has
+        predict with the ids of tasks, or for all columns of y. "fixed" is the head of
+        the theory: each class has
         its own filters, whose responses count +1, and for two classes -1 for the first
         one; only filters are trained.
 
@@ -145,11 +153,17 @@ class ConvMultiTaskClassifier(
     max_iter : int or "auto", default="auto"
         Epochs; one is a step for "gd". "auto" is 300 for "gd" and, for "adam", as many
         as make about 500 updates, between 10 and 200: budgets, without a claim of
-        convergence.
+        convergence. With ``augment`` it is three times as many.
 
     batch_size : int or "auto", default="auto"
         Rows of a mini-batch, at most the number of rows. "auto" is a tenth of the rows,
         between 64 and 128. "gd" always takes all rows.
+
+    augment : {"flip", "shift"}, tuple of these or None, default=None
+        How images are changed while the network learns from them, drawn anew in each
+        epoch: "flip" mirrors half of them left to right, "shift" moves them by up to an
+        eighth of their height and width. Only what leaves labels as they are will help:
+        photographs may be flipped, digits not. Predictions take images as they are.
 
     tol : float, default=1e-6
         Training has converged, and stops, when the loss (with ``early_stopping``: 1 -
@@ -236,6 +250,9 @@ class ConvMultiTaskClassifier(
         Labels in the caller's encoding.
     tasks_ : ndarray of shape (n_tasks,)
         Sorted ids of tasks; [0] where fit had none.
+    columns_ : ndarray of shape (n_tasks,)
+        Names of the columns of y in their order, or numbers from 0 on. Only where y
+        had a column for each task.
     loss_curve_ : ndarray of shape (n_iter_,)
         Training loss per epoch; for "gd" with its penalty, at the end of a step.
     validation_scores_ : ndarray of shape (n_iter_,)
@@ -320,6 +337,7 @@ class ConvMultiTaskClassifier(
             Interval(Integral, 1, None, closed="left"),
             StrOptions({"auto"}),
         ],
+        "augment": [tuple, list, StrOptions({*NAMES}), None],
         "tol": [Interval(Real, 0, None, closed="left")],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
@@ -351,6 +369,7 @@ class ConvMultiTaskClassifier(
         init_scale="auto",
         max_iter="auto",
         batch_size="auto",
+        augment=None,
         tol=1e-6,
         early_stopping=False,
         validation_fraction=0.1,
@@ -378,6 +397,7 @@ class ConvMultiTaskClassifier(
         self.init_scale = init_scale
         self.max_iter = max_iter
         self.batch_size = batch_size
+        self.augment = augment
         self.tol = tol
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
@@ -404,12 +424,18 @@ class ConvMultiTaskClassifier(
                 (n_samples, channels, height, width)
             Inputs. float32 and float64 keep their type, arrays and tensors of integers
             or booleans become float32, all else becomes float64.
-        y : array-like of shape (n_samples,)
-            Labels of two or more classes in any encoding.
+        y : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Labels of two or more classes in any encoding. With ``head="per_task"`` a
+            row may have several, a column for each: NaN, None and pandas.NA stand for
+            "not observed", and rows without any label are left out. What is learned is
+            that of the same labels one by one, each with a copy of its row and its
+            column as its task.
         tasks : array-like of shape (n_samples,), default=None
-            Source of each row, as a string or a number. None is a single source.
+            Source of each row, as a string or a number. None is a single source, or
+            the columns of y.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of rows, on top of those of classes and tasks.
+            Weights of rows, on top of those of classes and tasks. A row of weight 0 is
+            as good as absent, with its class and its task.
 
         Returns
         -------
@@ -419,16 +445,17 @@ class ConvMultiTaskClassifier(
         ------
         ValueError
             If shapes do not fit together, labels or ids are missing, y shows a single
-            class, X is not finite, or the loss becomes infinite or NaN. An estimator
-            that was fitted before stays as it was.
+            class, X looks like images with channels last or without an axis of
+            channels and ``input_shape`` is None, y has columns but ``head`` is not
+            "per_task", X is not finite, or the loss becomes infinite or NaN. An
+            estimator that was fitted before stays as it was.
 
         Warns
         -----
         UserWarning
             If Ctrl-C interrupts training: the state so far is kept. Inside another
             call, as that of a search or a pipeline, KeyboardInterrupt is raised
-            instead. If X looks like images with channels last or without an axis of
-            channels.
+            instead. If a column of y has no label, so that nothing trains its head.
         ConvergenceWarning
             If ``max_iter`` was given and the loss of "gd" was still falling at the end,
             if it never left its start, if it ended far above that of guessing, or if no
@@ -441,6 +468,8 @@ class ConvMultiTaskClassifier(
             data = self._read_data(X, y, tasks, None, sample_weight, group, not resume)
             arrays = {"y": data.codes, "tasks": data.tasks, "weights": data.weights}
             arrays["input_shape"] = np.array(self.input_shape_)
+            if data.rows is not None:
+                arrays["rows"] = data.rows
             checkpoint = self._open_checkpoint(resume, group, X=data.X, **arrays)
             train, held_out = self._split_rows(data, checkpoint.seed)
             callbacks = self._list_callbacks(held_out, checkpoint)
@@ -457,10 +486,12 @@ class ConvMultiTaskClassifier(
         X : array-like
             Inputs, as in `fit`. Their scale is that of the rows up to the first batch
             in which some entries differ.
-        y : array-like of shape (n_samples,)
-            Labels.
+        y : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Labels, as in `fit`.
         tasks : array-like of shape (n_samples,), default=None
-            Source of each row. New ones may come later, but for ``head="per_task"``.
+            Source of each row. New ones may come later, but for ``head="per_task"``:
+            there `mtrl_sklearn.probing.LinearProbe` learns a new source, or a new
+            column, from few labels and leaves the network as it is.
         classes : array-like of shape (n_classes,), default=None
             All labels. Needed in the first call where that batch lacks one.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -515,31 +546,39 @@ class ConvMultiTaskClassifier(
         """Validated rows; sets what describes inputs, labels and tasks."""
         with group.together():
             rows = self._read_rows(X, reset)
-            labels = read_class_labels(y)
-            ids = None if tasks is None else read_task_ids(tasks)
-            check_consistent_length(rows, labels, ids)
+            labels = read_row_labels(rows, y, tasks, self.head)
             weights = _check_sample_weight(
                 as_numpy(sample_weight, "sample_weight"),
                 rows,
                 dtype=np.float64,
                 ensure_non_negative=True,
             )
-        rows, shard = unite_rows(self, rows, group), group.locate_rows(len(rows))
+        labels = labels.select(weights[labels.rows] > 0)  # the others are as absent
+        shard = group.locate_rows(len(labels.rows))
+        if not shard.n_rows:
+            raise ValueError(
+                "All rows with a label have a weight of 0 in sample_weight. Give some "
+                "a positive weight."
+            )
+        rows = unite_rows(self, rows, group)
         group.check_same(
-            {"the shape of X": self.input_shape_, "tasks=None": ids is None}
+            {"the shape of X": self.input_shape_, "tasks=None": labels.tasks is None}
         )
         self._resolve_network(shard.n_rows, reset)
+        read_augment(self.augment, self.input_shape_, self.solver_)
         if reset:
-            self._learn_classes(labels, classes, group)
+            self._learn_classes(labels.values, classes, group)
             self._check_shares()
         else:
             self._check_classes(classes)
-        self._learn_tasks(ids, reset, group)
+        ids = self._learn_tasks(labels, reset, group)
         with group.together():
-            codes = self._encode_labels(labels)
-        positions = np.zeros(len(rows), dtype=np.int64)
+            codes = self._encode_labels(labels.values)
+        weights = weights[labels.rows]
+        positions = np.zeros(len(codes), dtype=np.int64)
         if ids is not None:
             positions = find_codes(ids, self.tasks_)
+        is_whole = labels.columns is None and len(codes) == len(rows)
         return weigh_rows(
             ClassData(
                 rows,
@@ -550,6 +589,7 @@ class ConvMultiTaskClassifier(
                 len(self.tasks_),
                 shard,
                 group,
+                None if is_whole else labels.rows,
             ),
             self._class_weights(codes, weights, group),
             self.task_weight,
@@ -633,6 +673,7 @@ class ConvMultiTaskClassifier(
             SOLVERS[self.solver_],
             data.n_rows,
             self._resolve_precision(data, resume),
+            read_augment(self.augment, self.input_shape_, self.solver_),
         )
 
     def _resolve_precision(self, data, resume):
@@ -646,7 +687,7 @@ class ConvMultiTaskClassifier(
     def _list_callbacks(self, held_out, checkpoint):
         def validation_score(module):
             rows = np.arange(len(held_out.codes))
-            heads = held_out.tasks if self._head_ == "per_task" else 0
+            heads = held_out.tasks if self._head_ == PER_TASK else 0
             inputs = Rows(held_out.X, module.filters.dtype, positions=held_out.rows)
             scores = module.score_rows(inputs)
             n_heads = scores.shape[1] // module.n_columns
@@ -670,7 +711,7 @@ class ConvMultiTaskClassifier(
     def _network_attributes(self, network):
         """Fitted attributes that hold the network."""
         coef, intercept = network.head_coef, network.head_intercept
-        if self._head_ == "per_task":
+        if self._head_ == PER_TASK:
             n_tasks = len(self.tasks_)
             coef = coef.reshape(n_tasks, -1, coef.shape[1])
             intercept = intercept.reshape(n_tasks, -1)
@@ -756,5 +797,6 @@ class ConvMultiTaskClassifier(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
+        tags.target_tags.multi_output = self.head == PER_TASK
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

@@ -36,6 +36,7 @@ CONV_PARAMETERS = {
     "head_intercept": "float all_scores",
 }
 CONV = COMMON | {"classes_": "class classes", "tasks_": "class tasks"}
+CONV |= {"columns_": "label tasks"}
 
 
 def check_conv(fitted: dict[str, Any]) -> None:
@@ -75,8 +76,13 @@ def check_conv(fitted: dict[str, Any]) -> None:
         "head_intercept_": f"weight {of_task}scores",
     }
     sizes |= axes
-    check_arrays(arrays, forms, sizes, OPTIONAL)
+    check_arrays(arrays, forms, sizes, OPTIONAL | {"columns_"})
     demand(sizes["tasks"] > 0, "tasks_", "none")
+    if "columns_" in arrays:
+        columns = arrays["columns_"]
+        demand(of_task, "columns_", f"columns with head={head!r}")
+        same = np.array_equal(np.unique(columns), arrays["tasks_"])
+        demand(same, "columns_", columns)
     n_scores = count_scores(sizes["classes"])
     demand_same("classes_", "scores", sizes["scores"], n_scores)
     n_pooled = grid.n_cells * sizes["filters"]

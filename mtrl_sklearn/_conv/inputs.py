@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from mtrl_sklearn._arrays.validation import naming_numbers
-from mtrl_sklearn._warnings import warn_user
 
 # Square inputs of two axes, from this side on, are more likely images than patches.
 SMALLEST_IMAGE = 8
@@ -38,7 +37,9 @@ def flatten_inputs(
     Raises
     ------
     ValueError
-        If an input has more than three dimensions, or not the known shape.
+        If an input has more than three dimensions, or not the known shape; or if it
+        looks like an image with channels last, or without an axis of channels, and
+        ``input_shape`` does not say what it is.
     """
     with naming_numbers(X, "X") as array:
         n_dims = len(array.shape) if hasattr(array, "shape") else np.asarray(array).ndim
@@ -57,7 +58,7 @@ def flatten_inputs(
             f"shape {known}, which is {KINDS[len(known)]}. Pass inputs of that shape."
         )
     if known is None and input_shape is None:
-        _warn_of_likely_mistakes(shape)
+        _refuse_likely_mistakes(shape)
     return array.reshape(len(array), math.prod(shape)), shape
 
 
@@ -65,20 +66,20 @@ def _without_ones(shape: tuple[int, ...]) -> list[int]:
     return [length for length in shape if length > 1]
 
 
-def _warn_of_likely_mistakes(shape: tuple[int, ...]) -> None:
-    """Warn of images whose channels come last, or that have no axis of channels."""
+def _refuse_likely_mistakes(shape: tuple[int, ...]) -> None:
+    """Refuse images whose channels come last, or that have no axis of channels."""
     first, last = shape[0], shape[-1]
     if len(shape) == 3 and last in (1, 3, 4) and first > 4:
-        warn_user(
-            f"X has inputs of shape {shape}, read as {first} channels of images "
+        raise ValueError(
+            f"X has inputs of shape {shape}, which would be {first} channels of images "
             f"{last} pixels wide. If channels come last, pass np.moveaxis(X, -1, 1); "
-            f"if not, input_shape={shape}.",
+            f"if not, set input_shape={shape}."
         )
     elif len(shape) == 2 and first == last >= SMALLEST_IMAGE:
-        warn_user(
-            f"X has inputs of shape {shape}, read as {first} patches of {last} "
-            f"entries. For images of one channel pass input_shape={(1, *shape)}; for "
-            f"patches, input_shape={shape}.",
+        raise ValueError(
+            f"X has inputs of shape {shape}, which would be {first} patches of {last} "
+            f"entries. For images of one channel set input_shape={(1, *shape)}; for "
+            f"patches, input_shape={shape}."
         )
 
 

@@ -18,6 +18,8 @@ FULL_BATCH_STEPS = 300
 AUTO_UPDATES = 500
 AUTO_EPOCHS = (10, 200)
 AUTO_BATCH_SIZE = (64, 128)
+# Images that are drawn anew in each epoch take so many times the updates and epochs.
+AUGMENTED_TIMES = 3
 
 
 class SolverDefaults(Protocol):
@@ -41,6 +43,7 @@ class ConvOptions(NamedTuple):
     max_epochs: int
     batch_size: int
     precision: Precision
+    augment: tuple[str, ...] = ()
 
 
 def resolve_power(power: float | str, grid: PatchGrid) -> float:
@@ -65,6 +68,7 @@ def resolve_options(
     defaults: SolverDefaults,
     n_samples: int,
     precision: Precision,
+    augment: tuple[str, ...] = (),
 ) -> ConvOptions:
     """Settings of a fit to rows of a number.
 
@@ -78,6 +82,8 @@ def resolve_options(
         Those of the solver.
     n_samples : int
     precision : Precision
+    augment : tuple of str, default=()
+        Names of the changes of images.
     """
     auto = {
         "learning_rate": defaults.default_learning_rate,
@@ -92,6 +98,7 @@ def resolve_options(
     if max_epochs == "auto":
         updates_per_epoch = -(-n_samples // chosen["batch_size"])
         epochs = int(np.clip(-(-AUTO_UPDATES // updates_per_epoch), *AUTO_EPOCHS))
+        epochs *= AUGMENTED_TIMES if augment else 1
         max_epochs = FULL_BATCH_STEPS if defaults.is_full_batch else epochs
     return ConvOptions(
         n_filters=parameters["n_filters"],
@@ -100,5 +107,6 @@ def resolve_options(
         solver=solver,
         max_epochs=max_epochs,
         precision=precision,
+        augment=augment,
         **chosen,
     )

@@ -73,6 +73,10 @@ class MultiTaskReLURepresentation(
 ):
     r"""Representation learned from many binary tasks by a two-layer ReLU network.
 
+    Tasks are columns of labels, with classes of their own; a row may have many labels:
+    assays of a molecule, tags of a text. In `ConvMultiTaskClassifier` tasks are sources
+    of rows that share one set of classes.
+
     The network scores all tasks on shared hidden features,
 
     .. math:: F = H A^T + c, \qquad H = \max(0, X W^T + b),

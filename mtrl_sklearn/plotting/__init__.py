@@ -6,6 +6,7 @@ axes. None shows a window, and none changes a global setting of matplotlib, whic
 optional dependency: ``pip install 'mtrl-sklearn[plot]'``.
 """
 
+from mtrl_sklearn.plotting._evidence import EvidenceDisplay
 from mtrl_sklearn.plotting._filters import FilterDisplay
 from mtrl_sklearn.plotting._forecast import ForecastDisplay
 from mtrl_sklearn.plotting._loss_curve import LossCurveDisplay
@@ -15,6 +16,7 @@ from mtrl_sklearn.plotting._task_affinity import TaskAffinityDisplay
 from mtrl_sklearn.plotting._transfer_curve import TransferCurveDisplay
 
 __all__ = [
+    "EvidenceDisplay",
     "FilterDisplay",
     "ForecastDisplay",
     "LossCurveDisplay",

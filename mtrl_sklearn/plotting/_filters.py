@@ -1,5 +1,7 @@
 """The filters of a convolutional network, strongest first."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -35,7 +37,8 @@ DIMENSIONS: dict[str, tuple[int, ...]] = {
 KINDS: dict[int, Kind] = {3: "image", 2: "patch", 1: "signal"}  # by the axes of inputs
 
 WIDTH = 6.4  # of a figure of small pictures, in inches
-GAP = 0.12  # between small pictures, as a share of their width
+GAP = 0.3  # between small pictures, as a share of their width, for their titles
+TITLE_SIZE = 6  # of the largest weight above a small picture, in points
 CURVE_RATIO = 1.5  # width of the axes of a curve to their height
 GRID_RATIO = 1.6  # the same of the whole grid in a figure of its own
 MANY_ENTRIES = 400  # more columns than pixels would be dropped, so they are blended
@@ -46,9 +49,9 @@ class FilterDisplay:
     """Filters of a convolutional network, the strongest first.
 
     Filters of images become small pictures, in colour where they have three channels,
-    else in grey with their channels side by side; those of signals become curves. Each
-    is scaled by its own largest weight, 0 being the grey or the line in the middle, so
-    that the order alone tells their strength. Filters of patches are the rows of a heat
+    else with their channels side by side, purple above 0 and orange below; those of
+    signals become curves. Each is scaled by its own largest weight, which stands above
+    it; a bar tells the sign of shades. Filters of patches are the rows of a heat
     map with one scale for all. A filter of less than a hundredth of the largest norm
     has no part in what the network does, and is left out.
 
@@ -93,9 +96,9 @@ class FilterDisplay:
 
     order_: np.ndarray
     n_silent_: int
-    ax_: "Axes"
+    ax_: Axes
     axes_: np.ndarray
-    figure_: "Figure | SubFigure"
+    figure_: Figure | SubFigure
 
     def __init__(self, filters: ArrayLike, *, kind: Kind, n_filters: int = 32):
         if kind not in list(DIMENSIONS):
@@ -124,8 +127,8 @@ class FilterDisplay:
         classifier: Representation,
         *,
         n_filters: int = 32,
-        ax: "Axes | None" = None,
-    ) -> "FilterDisplay":
+        ax: Axes | None = None,
+    ) -> FilterDisplay:
         """Plot the filters of a fitted network.
 
         Parameters
@@ -158,7 +161,7 @@ class FilterDisplay:
         filters, shape = (getattr(classifier, name) for name in attributes)
         return cls(filters, kind=KINDS[len(shape)], n_filters=n_filters).plot(ax)
 
-    def plot(self, ax: "Axes | None" = None) -> "FilterDisplay":
+    def plot(self, ax: Axes | None = None) -> FilterDisplay:
         """Draw the filters.
 
         Parameters
@@ -199,7 +202,7 @@ class FilterDisplay:
             told += f"\n{self.n_silent_} silent ones left out"
         return told
 
-    def _draw_rows(self, ax: "Axes | None", shown: np.ndarray) -> None:
+    def _draw_rows(self, ax: Axes | None, shown: np.ndarray) -> None:
         ax = get_axes(ax, self)
         self.ax_, self.figure_, self.axes_ = ax, ax.figure, np.array([ax])
         rows = shown.reshape(len(shown), -1)
@@ -224,7 +227,7 @@ class FilterDisplay:
             ax.set_xlabel("entries of a patch")
         ax.set_ylabel(self._count())
 
-    def _draw_grid(self, ax: "Axes | None", shown: np.ndarray) -> None:
+    def _draw_grid(self, ax: Axes | None, shown: np.ndarray) -> None:
         pictures = _to_pictures(shown) if self.kind == "image" else list(shown)
         ratio = CURVE_RATIO
         if self.kind == "image":
@@ -257,9 +260,13 @@ class FilterDisplay:
                 for k in range(len(shown))
             ]
         )
-        for small, picture in zip(self.axes_, pictures):
+        if self.kind == "image":
+            _draw_scale(ax, pictures[0].ndim == 3)
+        for small, picture, filter_ in zip(self.axes_, pictures, shown):
             small.set_xticks([])
             small.set_yticks([])
+            largest = np.abs(filter_).max()
+            small.set_title(f"±{largest:.2g}", size=TITLE_SIZE, pad=1.5)
             if self.kind == "image":
                 _draw_picture(small, picture)
             else:
@@ -293,13 +300,26 @@ def _to_pictures(filters: np.ndarray) -> list[np.ndarray]:
     return list(strips[:, :, :-1])
 
 
-def _draw_picture(ax: "Axes", picture: np.ndarray) -> None:
-    options: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 1}
+def _draw_picture(ax: Axes, picture: np.ndarray) -> None:
+    options: dict[str, Any] = {"cmap": DIVERGING, "vmin": 0, "vmax": 1}
     ax.imshow(picture, interpolation="nearest", **options)
     ax.spines[:].set_visible(False)
 
 
-def _draw_signal(ax: "Axes", weights: np.ndarray) -> None:
+def _draw_scale(ax: Axes, is_colour: bool) -> None:
+    """A bar that tells which shade is which weight; of colours, in each channel."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    cmap, label = (
+        ("gray", "weight in red, green, blue") if is_colour else (DIVERGING, "weight")
+    )
+    shades = ScalarMappable(Normalize(-1, 1), cmap)
+    bar = ax.figure.colorbar(shades, ax=ax, ticks=[-1, 0, 1], label=label, shrink=0.6)
+    bar.ax.set_yticklabels(["-largest", "0", "+largest"])
+
+
+def _draw_signal(ax: Axes, weights: np.ndarray) -> None:
     largest = np.abs(weights).max()
     marker = "o" if len(weights) <= MARKED else ""
     ax.axhline(0, color="black", linewidth=0.5)

@@ -31,7 +31,7 @@ def check_probe(fitted: dict[str, Any]) -> None:
     """
     arrays = dict(fitted)
     weights, C, coef = (take(arrays, name) for name in ("weights_", "C_", "coef_"))
-    prior = arrays.pop("prior_", None)
+    prior = take(arrays, "prior_")
     check_prior("prior_", prior)
     n_tasks = None
     if "output_names_" in arrays:  # y had columns

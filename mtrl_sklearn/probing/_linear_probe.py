@@ -616,8 +616,9 @@ def _refuse_images(X):
     if len(shape := _shape(X)) > 2:
         raise ValueError(
             f"X has shape {shape}, as images or patches have, but a probe without a "
-            "representation takes rows. Pass X.reshape(len(X), -1), or a "
-            "representation of such inputs."
+            "representation takes rows. For images pass a fitted "
+            "ConvMultiTaskClassifier as representation, or their pixels as "
+            "X.reshape(len(X), -1)."
         )
 
 

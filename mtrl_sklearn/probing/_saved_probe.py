@@ -39,8 +39,11 @@ class SavedProbeMixin(SaveableMixin):
         parameters, values : dict
             As the file has them.
         """
-        parameters = {"class_weight": None, "prior": None} | parameters
-        values = values.copy()
+        parameters, values = parameters.copy(), values.copy()
+        if not {"class_weight", "prior"} & parameters.keys():
+            parameters |= {"class_weight": None, "prior": None}
+            if values:
+                values["prior_"] = None
         for found in (parameters, values):
             for name in BY_BLOCKS & found.keys():
                 found[name] = rename_blocks(found[name])

@@ -276,11 +276,13 @@ def test_images_unlike_those_of_fit_are_refused(shape, message):
             method(other, Y_BAD)
 
 
-def test_images_with_channels_last_are_told():
+def test_images_with_channels_last_are_refused():
     last = np.moveaxis(IMAGES_BAD, 1, -1)
-    with pytest.warns(UserWarning, match=r"8 channels.*moveaxis\(X, -1, 1\)") as seen:
-        make(max_iter=1).fit(last, Y_BAD)
-    assert seen[0].filename == __file__
+    model = make(max_iter=1)
+    for method in (model.fit, model.partial_fit):
+        with pytest.raises(ValueError, match=r"8 channels.*moveaxis\(X, -1, 1\)"):
+            method(last, Y_BAD)
+    assert not fitted(model)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         make(max_iter=1).fit(np.moveaxis(last, -1, 1), Y_BAD)

@@ -62,9 +62,9 @@ def test_axes_of_length_one_may_be_left_out(shape):
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_channels_that_seem_to_come_last_are_told(channels):
+def test_channels_that_seem_to_come_last_are_refused(channels):
     X = np.ones((2, 9, 8, channels))
-    with pytest.warns(UserWarning, match=r"9 channels.*np.moveaxis\(X, -1, 1\)"):
+    with pytest.raises(ValueError, match=r"9 channels.*np.moveaxis\(X, -1, 1\)"):
         flatten_inputs(X, None, None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -73,8 +73,8 @@ def test_channels_that_seem_to_come_last_are_told(channels):
         flatten_inputs(X, None, (9, 8, channels))
 
 
-def test_square_inputs_that_may_be_images_are_told():
-    with pytest.warns(UserWarning, match=r"8 patches of 8.*input_shape=\(1, 8, 8\)"):
+def test_square_inputs_that_may_be_images_are_refused():
+    with pytest.raises(ValueError, match=r"8 patches of 8.*input_shape=\(1, 8, 8\)"):
         flatten_inputs(np.ones((2, 8, 8)), None, None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -102,6 +102,7 @@ PARAMETERS = {
     ConvMultiTaskClassifier: SHARED
     | {
         "n_filters": COUNT,
+        "augment": ["flip", ("mirror",), ("flip", 1), 1, True, ("flip", "flip")],
         "input_shape": [
             "square",
             5,

@@ -18,6 +18,7 @@ from mtrl_sklearn import ConvMultiTaskClassifier, MultiTaskReLURepresentation
 from mtrl_sklearn.datasets import make_subspace_tasks
 from mtrl_sklearn.metrics import principal_angles, subspace_distance
 from mtrl_sklearn.plotting import (
+    EvidenceDisplay,
     FilterDisplay,
     ForecastDisplay,
     LossCurveDisplay,
@@ -794,3 +795,62 @@ def test_estimators_are_checked(display, args, estimator):
     ):
         with pytest.raises(TypeError, match=rf"should be a .*, got {told}"):
             display.from_estimator(wrong, *args)
+
+
+def test_evidence_shows_what_adds_up_to_the_score(classifiers):
+    for name in ("image", "colour", "channels"):
+        model = classifiers[name]
+        X = np.random.default_rng(1).normal(size=(1, *model.input_shape_))
+        display = EvidenceDisplay.from_estimator(model, X[0], label=1)
+        score = display.evidence.sum() + model.head_intercept_[0]
+        assert_allclose(score, model.decision_function(X)[0], rtol=1e-9)
+        against = EvidenceDisplay.from_estimator(model, X, label=0)
+        assert_array_equal(against.evidence, -display.evidence)
+        (drawn,) = display.axes_[1].images
+        assert_array_equal(drawn.get_array(), display.evidence)
+        assert (
+            drawn.get_clim()[0]
+            == -drawn.get_clim()[1]
+            == -np.abs(drawn.get_array()).max()
+        )
+        # the middle of the first position's patch is the middle of its cell
+        left, _, _, top = display.extent
+        middle = np.array([(k - 1) / 2 for k in model.kernel_size_])
+        assert_allclose(np.array([top, left]) + np.array(model.stride_) / 2, middle)
+        assert EvidenceDisplay.from_estimator(model, X).label == model.predict(X)[0]
+        assert display.plot(plt.subplots()[1]) is display
+
+
+def test_evidence_of_other_inputs_is_refused(classifiers):
+    model = classifiers["colour"]
+    X = np.zeros(model.input_shape_)
+    cases = [
+        (lambda: EvidenceDisplay.from_estimator(model, X[:2]), "a single image of"),
+        (lambda: EvidenceDisplay.from_estimator(model, X, label=7), "label=7 is not"),
+        (
+            lambda: EvidenceDisplay.from_estimator(classifiers["signal"], np.zeros(40)),
+            "not images",
+        ),
+        (
+            lambda: EvidenceDisplay(X, X, extent=(0, 1, 1, 0), label=1),
+            "evidence should have 2",
+        ),
+    ]
+    for call, words in cases:
+        with pytest.raises(ValueError, match=words):
+            call()
+    with pytest.raises(TypeError, match="ConvMultiTaskClassifier"):
+        EvidenceDisplay.from_estimator(LogisticRegression().fit(np.eye(2), [0, 1]), X)
+
+
+def test_filters_have_a_scale_and_a_sign(classifiers):
+    for name in ("image", "colour", "channels", "signal"):
+        display = FilterDisplay.from_estimator(classifiers[name])
+        for k, small in zip(display.order_, display.axes_):
+            largest = np.abs(display.filters[k]).max()
+            assert small.get_title() == f"±{largest:.2g}"
+        bars = [a for a in display.figure_.axes if a.get_ylabel().startswith("weight")]
+        assert len(bars) == (name != "signal")
+        for bar in bars:
+            texts = [t.get_text() for t in bar.get_yticklabels()]
+            assert texts == ["-largest", "0", "+largest"]
