@@ -125,6 +125,7 @@ def compare(problem, seed):
             X,
             Y[:, probed],
             shots=SHOTS,
+            sampling="balanced",
             n_draws=N_DRAWS,
             test_rows=is_test,
             probe=probe,

@@ -80,6 +80,7 @@ def probe(rank):
         X_new,
         Y_new,
         shots=(32,),
+        sampling="balanced",
         n_draws=3,
         probe=LinearProbe(weights={"hidden": 1}),
         baselines=("raw",),

@@ -8,6 +8,7 @@ optional dependency: ``pip install 'mtrl-sklearn[plot]'``.
 
 from mtrl_sklearn.plotting._evidence import EvidenceDisplay
 from mtrl_sklearn.plotting._filters import FilterDisplay
+from mtrl_sklearn.plotting._forecast import ForecastDisplay
 from mtrl_sklearn.plotting._loss_curve import LossCurveDisplay
 from mtrl_sklearn.plotting._spectrum import SpectrumDisplay
 from mtrl_sklearn.plotting._subspace_recovery import SubspaceRecoveryDisplay
@@ -17,6 +18,7 @@ from mtrl_sklearn.plotting._transfer_curve import TransferCurveDisplay
 __all__ = [
     "EvidenceDisplay",
     "FilterDisplay",
+    "ForecastDisplay",
     "LossCurveDisplay",
     "SpectrumDisplay",
     "SubspaceRecoveryDisplay",

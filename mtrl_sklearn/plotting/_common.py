@@ -126,6 +126,22 @@ def set_count_ticks(axis: "Axis", n: int) -> None:
     axis.set_ticks([1, *ticks[(ticks > 1) & (ticks <= n)]])
 
 
+def set_count_scale(ax: "Axes", counts: np.ndarray) -> None:
+    """Let an axis double from step to step; 0 has a place left of the first step.
+
+    Parameters
+    ----------
+    ax : Axes
+    counts : ndarray of shape (n_counts,)
+        Ascending, at least 0.
+    """
+    if counts[0] > 0:
+        ax.set_xscale("log", base=2)
+        return
+    first = counts[counts > 0].min(initial=np.inf)
+    ax.set_xscale("symlog", base=2, linthresh=first if np.isfinite(first) else 1)
+
+
 def set_x_ticks(ax: "Axes", positions: np.ndarray) -> None:
     """Ticks at given positions, and labels as far as they do not touch each other.
 

@@ -106,8 +106,12 @@ def draw_curves(
     x: np.ndarray,
     curves: dict[str, np.ndarray],
     styles: list[dict[str, Any]],
+    quantiles: tuple[float, float] = (0.0, 1.0),
 ) -> list["Line2D"]:
-    """Draw means over repeats, each with a band from the lowest to the highest."""
+    """Draw means over repeats, each with a band from the lowest to the highest.
+
+    Or between two quantiles of the repeats.
+    """
     if x[0] == x[-1]:
         margin = abs(x[0]) / 2 or 1
         ax.set_xlim(x[0] - margin, x[0] + margin)
@@ -119,9 +123,9 @@ def draw_curves(
         (line,) = ax.plot(x, mean, label=name or None, markevery=every, **style)
         lines.append(line)
         if table.shape[1] > 1:
-            low, high = (
-                bound(axis=1).filled(np.nan) for bound in (known.min, known.max)
-            )
+            low, high = np.full((2, len(x)), np.nan)
+            some = ~np.isnan(table).all(axis=1)
+            low[some], high[some] = np.nanquantile(table[some], quantiles, axis=1)
             look = {"color": style["color"], "alpha": 0.18}
             if len(x) == 1:  # a band would have no width
                 ax.vlines(x, low, high, linewidth=8, **look)
@@ -137,12 +141,14 @@ def cycle_styles(n_curves: int) -> list[dict[str, Any]]:
     return [STYLES[k % n] | {"linestyle": dashes[k // n % 4]} for k in range(n_curves)]
 
 
-def note_of_band(curves: dict[str, np.ndarray], repeats: str) -> str:
+def note_of_band(
+    curves: dict[str, np.ndarray], repeats: str, extent: str = "range"
+) -> str:
     """What a band shows, as a second line of an axis label; "" without bands."""
-    n_repeats = max(table.shape[1] for table in curves.values())
+    n_repeats = max((table.shape[1] for table in curves.values()), default=1)
     if n_repeats == 1:
         return ""
-    return f"\nbands: range of {n_repeats} {repeats}"
+    return f"\nbands: {extent} of {n_repeats} {repeats}"
 
 
 def name_curves(ax: "Axes", lines: list["Line2D"]) -> None:

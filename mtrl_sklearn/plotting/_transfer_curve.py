@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mtrl_sklearn.plotting._common import (
+    GREY,
     get_axes,
     require_matplotlib,
+    set_count_scale,
     set_x_ticks,
     tidy,
 )
@@ -30,6 +32,11 @@ if TYPE_CHECKING:
 
 COLUMNS = ("task", "shots", "draw", "features", "score")
 
+NO_LABELS = "no labels"
+
+# Scorers with another name than that of scikit-learn.
+METRICS = {"roc_auc": "ROC-AUC"}
+
 # Features that every comparison has look the same in all pictures.
 N_USUAL = 3
 USUAL = {
@@ -38,6 +45,7 @@ USUAL = {
     "random ReLU features": STYLES[1],
     "raw": STYLES[2],
     "raw inputs": STYLES[2],
+    NO_LABELS: {"color": GREY, "linestyle": "--"},
 }
 
 
@@ -45,16 +53,16 @@ class TransferCurveDisplay:
     """Mean score of new tasks against the number of their labels.
 
     One curve per kind of features, on an axis of labels that doubles from step to step.
-    A curve is the mean over tasks and draws; its band goes from the lowest to the
-    highest draw, each the mean over all tasks, so that it shows by how much the choice
-    of labels moves the whole curve.
+    A curve is the mean over tasks, each of which is a mean over draws; its band goes
+    from the 10 % to the 90 % quantile over tasks. What needs no labels is a dashed line
+    without a band.
 
     Parameters
     ----------
     shots : array-like of shape (n_shots,)
-        Numbers of labels of a new task, positive.
-    scores : dict of array-like of shape (n_shots,) or (n_shots, n_draws)
-        For each kind of features the score, averaged over tasks. NaN where unknown.
+        Numbers of labels of a new task, which may be 0.
+    scores : dict of array-like of shape (n_shots,) or (n_shots, n_tasks)
+        For each kind of features the score of each task. NaN where unknown.
     score_name : str, default="score"
         Name of the score, on the vertical axis.
 
@@ -68,7 +76,7 @@ class TransferCurveDisplay:
     Raises
     ------
     ValueError
-        If shapes do not fit together or a number of labels is not positive.
+        If shapes do not fit together or a number of labels is negative.
 
     See Also
     --------
@@ -89,10 +97,10 @@ class TransferCurveDisplay:
     ...     rows, columns=["task", "shots", "draw", "features", "score"]
     ... )
     >>> display = TransferCurveDisplay.from_table(table, score_name="accuracy")
-    >>> display.scores["raw"]
-    array([[0.625  , 0.5    ],
-           [0.8125 , 0.75   ],
-           [0.90625, 0.875  ]])
+    >>> display.scores["raw"]  # of task "a" and "b", mean over draws
+    array([[0.5625  , 0.5625  ],
+           [0.78125 , 0.78125 ],
+           [0.890625, 0.890625]])
     """
 
     ax_: Axes
@@ -107,18 +115,23 @@ class TransferCurveDisplay:
         score_name: str = "score",
     ):
         self.shots, self.scores = check_curves(shots, scores, "shots", "scores")
-        if self.shots[0] <= 0:
+        if self.shots[0] < 0:
             raise ValueError(
-                f"shots should be positive, got {self.shots[0]:g}. Leave it out: the "
-                "axis is logarithmic."
+                f"shots should be numbers of labels, of at least 0, got "
+                f"{self.shots[0]:g}. Leave it out."
             )
         self.score_name = score_name
 
     @classmethod
     def from_table(
-        cls, table: Any, *, score_name: str = "score", ax: Axes | None = None
+        cls,
+        table: Any,
+        *,
+        metric: str | None = None,
+        score_name: str | None = None,
+        ax: Axes | None = None,
     ) -> TransferCurveDisplay:
-        """Average a table of scores over tasks, and plot it.
+        """Average a table of scores over draws, and plot it.
 
         Parameters
         ----------
@@ -129,9 +142,12 @@ class TransferCurveDisplay:
             - "shots", the number of labels the score was reached with;
             - "draw", the number of the draw of those labels;
             - "features", such as "representation", "raw" and "random";
+            - "metric", the name of the score, which may be left out;
             - "score", a float, NaN where it is undefined.
-        score_name : str, default="score"
-            Name of the score, on the vertical axis.
+        metric : str, default=None
+            The one to show, of a table with several.
+        score_name : str, default=None
+            Name of the score, on the vertical axis. None is that of the metric.
         ax : matplotlib Axes, default=None
             Axes to draw on. None makes a figure.
 
@@ -144,7 +160,8 @@ class TransferCurveDisplay:
         ImportError
             If matplotlib is not installed.
         ValueError
-            If a column is missing, or the table has no rows.
+            If a column is missing, the table has no rows, or it has no such metric, or
+            several and none is named.
         """
         require_matplotlib(f"{cls.__name__}.from_table")
         missing = [c for c in COLUMNS if c not in getattr(table, "columns", ())]
@@ -155,19 +172,26 @@ class TransferCurveDisplay:
             )
         if len(table) == 0:
             raise ValueError("table has no rows. Pass at least one score.")
+        metrics = np.full(len(table), "score")
+        if "metric" in table.columns:
+            metrics = np.asarray(table["metric"]).astype(str)
+        shown = _choose_metric(metrics, metric)
         shots, row = np.unique(np.asarray(table["shots"]), return_inverse=True)
-        draws, column = np.unique(np.asarray(table["draw"]), return_inverse=True)
+        tasks = np.asarray(table["task"]).astype(str)
+        tasks, column = np.unique(tasks, return_inverse=True)
         features = np.asarray(table["features"]).astype(str)
         values = np.asarray(table["score"], dtype=np.float64)
         scores = {}
         for name in dict.fromkeys(features.tolist()):
-            chosen = (features == name) & ~np.isnan(values)
+            chosen = (features == name) & (metrics == shown) & ~np.isnan(values)
             cells = row[chosen], column[chosen]
-            total, count = np.zeros((2, len(shots), len(draws)))
+            total, count = np.zeros((2, len(shots), len(tasks)))
             np.add.at(total, cells, values[chosen])
             np.add.at(count, cells, 1)
             unknown = np.full_like(total, np.nan)
             scores[name] = np.divide(total, count, out=unknown, where=count > 0)
+        if score_name is None:
+            score_name = METRICS.get(shown, shown.replace("_", " "))
         return cls(shots, scores, score_name=score_name).plot(ax)
 
     def plot(self, ax: Axes | None = None) -> TransferCurveDisplay:
@@ -193,11 +217,29 @@ class TransferCurveDisplay:
             USUAL[name] if name in USUAL else next(others) for name in self.scores
         ]
         self.ax_, self.figure_ = ax, ax.figure
-        ax.set_xscale("log", base=2)
-        self.lines_ = draw_curves(ax, self.shots, self.scores, styles)
-        ax.set_xlabel("labels of the new task" + note_of_band(self.scores, "draws"))
+        set_count_scale(ax, self.shots)
+        with_band = {n: s for n, s in self.scores.items() if n != NO_LABELS}
+        curves = dict(self.scores)
+        if NO_LABELS in curves:
+            mean = np.ma.masked_invalid(curves[NO_LABELS]).mean(axis=1, keepdims=True)
+            curves[NO_LABELS] = mean.filled(np.nan)
+        self.lines_ = draw_curves(ax, self.shots, curves, styles, quantiles=(0.1, 0.9))
+        note = note_of_band(with_band, "tasks", "10 % to 90 %")
+        ax.set_xlabel("labels of the new task" + note)
         ax.set_ylabel(f"{self.score_name}, mean over tasks")
         tidy(ax)
         name_curves(ax, self.lines_)
         set_x_ticks(ax, self.shots)
         return self
+
+
+def _choose_metric(metrics: np.ndarray, metric: str | None) -> str:
+    """The metric to show, of those of a table's rows."""
+    known = list(dict.fromkeys(metrics.tolist()))
+    if metric is None and len(known) == 1:
+        return known[0]
+    if metric is None or metric not in known:
+        raise ValueError(
+            f"metric={metric!r} should be one of those in the table: {known}."
+        )
+    return metric

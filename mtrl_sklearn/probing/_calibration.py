@@ -1,14 +1,13 @@
 """calibrate: settings of a probe, learned on few-shot problems made of source tasks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import product
+from functools import partial
 from numbers import Integral
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
-from scipy.special import expit
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -16,10 +15,8 @@ from sklearn.utils._param_validation import (
     StrOptions,
     validate_params,
 )
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from mtrl_sklearn._labels.roc_auc import table_roc_auc
 from mtrl_sklearn._training.prior import (
     MAX_LABELS,
     Effects,
@@ -28,7 +25,6 @@ from mtrl_sklearn._training.prior import (
     make_prior,
 )
 from mtrl_sklearn.probing._blocks import (
-    BLOCKS,
     Blocks,
     compute_blocks,
     open_representation,
@@ -40,24 +36,27 @@ from mtrl_sklearn.probing._draws import (
     draw_rows,
     read_shots,
 )
-from mtrl_sklearn.probing._map_logistic import WIDE, shared_signal
+from mtrl_sklearn.probing._forecast import Reached
+from mtrl_sklearn.probing._left_out import (
+    LeftOut,
+    collect,
+    keep_problems,
+    score_left_out,
+)
 from mtrl_sklearn.probing._new_tasks import N_JOBS
-from mtrl_sklearn.probing._ridge_logistic import block_scales
 from mtrl_sklearn.probing._settings import ProbeSettings
-from mtrl_sklearn.probing._sources import check_inputs, read_groups, read_sources
+from mtrl_sklearn.probing._settings_search import average_settings, score_settings
+from mtrl_sklearn.probing._sources import (
+    SourceTasks,
+    check_inputs,
+    read_groups,
+    read_sources,
+)
 
-WEIGHT_STEPS = 4  # weights are multiples of a quarter
-STRENGTHS = np.array([0.1, 0.2, 0.4, 0.8, 2.0, 4.0, 8.0])
-# Settings are averaged, with weights that fall by e for each such loss of ROC-AUC: the
-# best one on few noisy problems is a worse choice than the mean of the good ones.
-TEMPERATURE = 0.01
 MAX_TASKS = 40  # of each group
 MAX_TEST_ROWS = 500  # of each problem
 TEST_SIZE = 0.25
 N_SPLITS = 10  # of which the best is taken
-# Newton's method starts at probabilities of at least this: one step from smaller ones
-# would go too far.
-LEAST_PROBABILITY = 0.05
 
 
 @validate_params(
@@ -140,7 +139,8 @@ def calibrate(
     Returns
     -------
     ProbeSettings
-        For ``LinearProbe(representation, settings=...)``.
+        For ``LinearProbe(representation, settings=...)``. Its method `forecast` says
+        what to expect of a new task.
 
     Raises
     ------
@@ -172,39 +172,104 @@ def calibrate(
     rng = np.random.default_rng(seed)
     split = _split_rows(sources.signs, rng)
     _check_shots(sources.signs, shots, split, sampling)
-    X = sources.X
     left_out = read_groups(groups_of_tasks, n_groups, sources, seed)
     rows = np.flatnonzero(~split.is_test)
-    scores = {k: [] for k in shots}
-    labels, standards = [], []
-    for outputs in tqdm(left_out.values(), desc="groups of tasks", disable=not verbose):
-        fitted = sources.fit_without(representation, outputs, rows)
-        blocks = compute_blocks(*open_representation(fitted, X))
-        probed = rng.permutation(np.flatnonzero(outputs[sources.output_of_task]))
-        prior = None
-        if blocks.probabilities is not None:
-            standard = _standardise(blocks.probabilities, rows)
-            standards.append(standard)
-            labels.append(
-                _labels_left_out(blocks, sources.signs, probed, split, standard)
-            )
-            prior = _learn_prior(labels[-1:], standard)
-        problems = _draw_problems(
-            sources.signs, probed, shots, n_draws, split, sampling, rng
+    rounds = [
+        _leave_out(
+            sources.fit_without(representation, outputs, rows),
+            rng.permutation(np.flatnonzero(outputs[sources.output_of_task])),
+            sources,
+            split,
+            draw=partial(draw_rows, shots=shots, split=split, sampling=sampling),
+            n_draws=n_draws,
+            rng=rng,
+            n_jobs=n_jobs,
         )
-        jobs = (
-            delayed(_score_settings)(blocks, sources.signs[:, task], draw, prior)
-            for task, draw in problems
+        for outputs in tqdm(
+            left_out.values(), desc="groups of tasks", disable=not verbose
         )
-        for found in Parallel(n_jobs=n_jobs)(jobs):
-            for k, of_settings in found.items():
-                scores[k].append(of_settings)
-    settings = _average_settings(scores, list(blocks.present))
+    ]
+    return replace(_conclude(rounds, shots), reached=_reach(rounds, (0, *shots)))
+
+
+class _Round(NamedTuple):
+    """What the tasks of one group say that was left out."""
+
+    left_out: LeftOut
+    names: list[str]  # of the blocks
+    scores: list[dict[int, np.ndarray]]  # of each problem, by number of labels
+    labels: tuple[np.ndarray, ...] | None  # for the prior
+    standard: tuple[float, float] | None  # of the mean of source-task probabilities
+
+
+def _leave_out(
+    fitted: Any,
+    tasks: np.ndarray,
+    sources: SourceTasks,
+    split: FixedSplit,
+    *,
+    draw: Callable[..., Draw],
+    n_draws: int,
+    rng: np.random.Generator,
+    n_jobs: int | None,
+) -> _Round:
+    """Few-shot problems of tasks that a representation was not trained on."""
+    blocks = compute_blocks(*open_representation(fitted, sources.X))
+    prior, labels, standard = None, None, None
+    if blocks.probabilities is not None:
+        standard = _standardise(blocks.probabilities, np.flatnonzero(~split.is_test))
+        labels = _labels_left_out(blocks, sources.signs, tasks, split, standard)
+        prior = _learn_prior([labels], standard)
+    problems = list(_draw_problems(sources.signs, tasks, draw, n_draws, rng))
+    jobs = (
+        delayed(score_settings)(blocks, sources.signs[:, task], rows, prior)
+        for task, rows in problems
+    )
+    scores = Parallel(n_jobs=n_jobs)(jobs)
+    kept = keep_problems(blocks, sources.signs, problems)
+    return _Round(kept, list(blocks.present), scores, labels, standard)
+
+
+def _conclude(
+    rounds: list[_Round],
+    shots: tuple[int, ...],
+    standard: tuple[float, float] | None = None,
+) -> ProbeSettings:
+    """Settings and prior that the tasks of some rounds suggest.
+
+    Parameters
+    ----------
+    rounds : list of _Round
+        With a problem in one of them at least.
+    shots : tuple of int
+    standard : tuple of float, default=None
+        Centre and scale of the mean of source-task probabilities; None is their mean.
+    """
+    scores = {
+        k: [of_problem[k] for r in rounds for of_problem in r.scores if k in of_problem]
+        for k in shots
+    }
+    settings = average_settings(scores, rounds[0].names)
+    labels = [r.labels for r in rounds if r.labels is not None]
     if not labels:
         return settings
-    centre, scale = np.mean(standards, axis=0)
-    prior = _learn_prior(labels, (float(centre), float(scale)))
-    return replace(settings, prior=prior)
+    if standard is None:
+        standards = [r.standard for r in rounds if r.standard is not None]
+        centre, scale = np.mean(standards, axis=0)
+        standard = float(centre), float(scale)
+    return replace(settings, prior=_learn_prior(labels, standard))
+
+
+def _reach(rounds: list[_Round], shots: tuple[int, ...]) -> Reached:
+    """What tasks reached with the settings that the other groups suggest."""
+    found = []
+    for place, one in enumerate(rounds):
+        others = rounds[:place] + rounds[place + 1 :]
+        if not any(r.scores for r in others):
+            others = rounds
+        settings = _conclude(others, shots, one.standard)
+        found.append(score_left_out(one.left_out, settings, shots))
+    return collect(found, shots)
 
 
 def _split_rows(signs: np.ndarray, rng: np.random.Generator) -> FixedSplit:
@@ -277,10 +342,8 @@ def _check_shots(
 def _draw_problems(
     signs: np.ndarray,
     tasks: np.ndarray,
-    shots: tuple[int, ...],
+    draw_rows: Callable[..., Draw],
     n_draws: int,
-    split: FixedSplit,
-    sampling: str,
     rng: np.random.Generator,
 ) -> Iterator[tuple[int, Draw]]:
     """Few-shot problems of the first tasks that have labels for any."""
@@ -288,156 +351,10 @@ def _draw_problems(
     for task in tasks:
         if n_found == MAX_TASKS:
             return
-        draws = [
-            draw_rows(signs[:, task], shots, split, rng, sampling)
-            for _ in range(n_draws)
-        ]
+        draws = [draw_rows(signs[:, task], rng=rng) for _ in range(n_draws)]
         usable = [draw for draw in draws if draw.few]
         n_found += bool(usable)
         for draw in usable:
             test = rng.permutation(draw.test)[:MAX_TEST_ROWS]
             if len(np.unique(signs[test, task])) == 2:
                 yield task, draw._replace(test=test)
-
-
-def _grid(n_blocks: int) -> tuple[np.ndarray, np.ndarray]:
-    """Settings to try: weights (n_settings, n_blocks) and strengths (n_settings,)."""
-    steps = range(WEIGHT_STEPS + 1)
-    weights = [w for w in product(steps, repeat=n_blocks) if sum(w) == WEIGHT_STEPS]
-    pairs = product(np.array(weights) / WEIGHT_STEPS, STRENGTHS)
-    of_blocks, strengths = zip(*pairs)
-    return np.array(of_blocks), np.array(strengths)
-
-
-class _Start(NamedTuple):
-    """Where Newton's method starts on the labels of one task."""
-
-    target: np.ndarray  # (n_labels,), less what the slope of the prior gives
-    curvature: np.ndarray  # (n_labels,)
-    slope: float
-    slope_spread: float
-    centre: float  # of the intercept
-    precision: float
-
-
-class _Shared(NamedTuple):
-    """What the prior says of the rows of a few-shot problem."""
-
-    prior: ProbePrior | None
-    few: np.ndarray  # (n_labels,), standardised mean of source-task probabilities
-    test: np.ndarray  # (n_test,)
-
-    def start(self, y: np.ndarray) -> _Start:
-        """The curved loss of labels -1 and 1 at the scores of the prior, 0 without."""
-        if self.prior is None:
-            return _Start(2 * y, np.full(len(y), 0.25), 0.0, 0.0, 0.0, 0.0)
-        n_positive, centre = np.sum(y > 0), self.prior.intercept
-        share = (n_positive + expit(centre)) / (len(y) + 1)
-        score = np.log(share / (1 - share)) + self.prior.slope * self.few
-        p = np.clip(expit(score), LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
-        curvature = p * (1 - p)
-        score = np.log(p / (1 - p))
-        target = score + ((y > 0) - p) / curvature - self.prior.slope * self.few
-        slope, spread = self.prior.slope, self.prior.slope_spread
-        return _Start(target, curvature, slope, spread, centre, 1 / WIDE**2)
-
-
-def _score_settings(
-    blocks: Blocks, signs: np.ndarray, draw: Draw, prior: ProbePrior | None = None
-) -> dict[int, np.ndarray]:
-    """ROC-AUC of all settings on one problem, by number of labels.
-
-    With products K between the rows of a block, divided by its mean squared norm, the
-    scores of setting (u, C) are ``sum_b u_b K_b a + c``, where
-    ``(sum_b u_b K_b + 4 / C) a + c = y`` and the entries of a sum to 0. A prior adds
-    its kernel, and replaces 4 and y by what Newton's method says at its scores.
-    """
-    largest = draw.few[max(draw.few)]
-    with threadpool_limits(1):
-        among, between = [], []
-        scales = block_scales(blocks.take(largest).present)
-        for name, block in blocks.present.items():
-            rows = block[np.concatenate([largest, draw.test])].astype(np.float64)
-            rows = (rows - rows[0]) / scales[name]
-            rows -= rows[: len(largest)].mean(axis=0)
-            few = rows[: len(largest)]
-            among.append(few @ few.T)
-            between.append(rows[len(largest) :] @ few.T)
-        shared = np.zeros(len(signs))
-        if prior is not None:
-            shared = shared_signal(blocks.present, prior)
-        place = {row: k for k, row in enumerate(largest.tolist())}
-        return {
-            k: _rank_settings(
-                np.array(among)[:, p][:, :, p],
-                np.array(between)[:, :, p],
-                signs[rows].astype(np.float64),
-                signs[draw.test] > 0,
-                _Shared(prior, shared[rows], shared[draw.test]),
-            )
-            for k, rows in draw.few.items()
-            for p in [[place[row] for row in rows.tolist()]]
-        }
-
-
-def _rank_settings(
-    among: np.ndarray,
-    between: np.ndarray,
-    y: np.ndarray,
-    positive: np.ndarray,
-    shared: _Shared,
-) -> np.ndarray:
-    """ROC-AUC of all settings with one number of labels, of shape (n_settings,).
-
-    Parameters
-    ----------
-    among : ndarray of shape (n_blocks, n_labels, n_labels)
-        Products of training rows.
-    between : ndarray of shape (n_blocks, n_test, n_labels)
-        Products of test rows with training rows.
-    y : ndarray of shape (n_labels,)
-    positive : ndarray of shape (n_test,), bool
-    shared : _Shared
-    """
-    weights, strengths = _grid(len(among))
-    spread = np.trace(among, axis1=1, axis2=2) / len(y) - among.mean(axis=(1, 2))
-    weights = weights / np.where(spread > 0, spread, 1)
-    systems = np.tensordot(weights, among, axes=1)
-    target, curvature, slope, spread, centre, precision = shared.start(y)
-    systems *= strengths[:, None, None]
-    systems += spread**2 * np.multiply.outer(shared.few, shared.few)
-    systems[:, range(len(y)), range(len(y))] += 1 / curvature
-    right = np.broadcast_to(
-        np.stack([target, np.ones_like(y)], axis=1), (len(systems), len(y), 2)
-    )
-    solved = np.linalg.solve(systems, right)
-    total, per_unit = solved.sum(axis=1).T
-    intercepts = (total + precision * centre) / (per_unit + precision)
-    dual = solved[:, :, 0] - intercepts[:, None] * solved[:, :, 1]
-    slopes = slope + spread**2 * dual @ shared.few
-    dual = strengths[:, None] * dual
-    scores = sum(
-        (weights[:, b, None] * dual) @ products.T for b, products in enumerate(between)
-    )
-    scores = scores + np.multiply.outer(slopes, shared.test)
-    signs = np.where(positive, 1, -1).astype(np.int8)
-    of_settings = np.broadcast_to(signs[:, None], scores.T.shape)
-    return table_roc_auc(of_settings, scores.T)
-
-
-def _average_settings(
-    scores: dict[int, list[np.ndarray]], names: list[str]
-) -> ProbeSettings:
-    """The mean of good settings, for each number of labels."""
-    scores = {k: of_problems for k, of_problems in scores.items() if of_problems}
-    weights, strengths = _grid(len(names))
-    chosen_weights: list[tuple[float, ...]] = []
-    chosen_C: list[float] = []
-    for of_problems in scores.values():
-        mean = np.mean(of_problems, axis=0)
-        share = np.exp((mean - mean.max()) / TEMPERATURE)
-        share /= share.sum()
-        by_name = dict(zip(names, share @ weights))
-        chosen_weights.append(tuple(float(by_name.get(name, 0)) for name in BLOCKS))
-        chosen_C.append(float(np.exp(share @ np.log(strengths))))
-    return ProbeSettings(tuple(scores), tuple(chosen_weights), tuple(chosen_C))

@@ -1,14 +1,14 @@
 """Kinds of features that compete in a probe, and their scores."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import clone
-from sklearn.metrics import check_scoring
 from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import has_fit_parameter
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -18,13 +18,18 @@ from mtrl_sklearn.probing._blocks import (
     as_rows,
     compute_blocks,
     first_step,
+    has_source_tasks,
     open_representation,
     refuse_sparse,
 )
-from mtrl_sklearn.probing._draws import Split, draw_rows
+from mtrl_sklearn.probing._draws import Draw, Split, draw_rows
 from mtrl_sklearn.probing._linear_probe import LinearProbe
+from mtrl_sklearn.probing._plain_probes import MeanProbability, SameForAll
+from mtrl_sklearn.probing._scoring import Scorer, read_scorers
 
-BASELINES = ("raw", "random")
+NO_LABELS = "no labels"
+BASELINES = ("raw", "random", NO_LABELS)
+OURS = "representation"
 
 # Units of a random layer in place of a transformer that has no hidden ones.
 OTHER_WIDTH = 512
@@ -46,7 +51,7 @@ class Scores(NamedTuple):
 
 
 def list_contenders(
-    representation: Any, X: Any, probe: Any, baselines: tuple[str, ...], seed: int
+    representation: Any, X: Any, probe: Any, baselines: dict[str, Any], seed: int
 ) -> list[Contender]:
     """The representation and its baselines, with features of all rows.
 
@@ -58,7 +63,8 @@ def list_contenders(
     probe : classifier or None
         A `LinearProbe` sees all blocks of features of the representation, any other
         classifier sees what `transform` returns. None is a `LinearProbe`.
-    baselines : tuple of {"raw", "random"}
+    baselines : dict of str to classifier or None
+        As `read_baselines` returns it.
     seed : int
         Of random features.
     """
@@ -71,19 +77,70 @@ def list_contenders(
         take = partial(_safe_indexing, as_rows(estimator.transform(inputs)))
     elif probe.fine_tune:
         ours, plain = probe.with_representation(representation), probe.of_plain_rows()
-        take = partial(_safe_indexing, X)
+        rows = (
+            X if hasattr(X, "shape") else np.asarray(X)
+        )  # a list of none has no width
+        take = partial(_safe_indexing, rows)
     else:
         ours, plain = probe.with_blocks(representation), probe.of_plain_rows()
         take = compute_blocks(estimator, inputs).take
-    contenders = [Contender("representation", take, ours)]
-    for name in baselines:
-        is_raw = name == "raw"
-        features = (
-            as_rows(inputs) if is_raw else _untrained_features(estimator, inputs, seed)
-        )
+    contenders = [Contender(OURS, take, ours)]
+    for name, other in baselines.items():
+        if name == NO_LABELS and not has_source_tasks(first_step(estimator)):
+            continue
+        if name == NO_LABELS:
+            features = first_step(estimator).source_probabilities(inputs)
+            features = features.mean(axis=1, keepdims=True, dtype=np.float64)
+            other = MeanProbability()
+        elif name == "random":
+            features = _untrained_features(estimator, inputs, seed)
+        else:
+            features = as_rows(inputs)
         take = partial(_safe_indexing, features)
-        contenders.append(Contender(name, take, plain))
+        contenders.append(Contender(name, take, plain if other is None else other))
     return contenders
+
+
+def read_baselines(baselines: Any) -> dict[str, Any]:
+    """Kinds of features, each with a classifier of raw inputs or None.
+
+    Parameters
+    ----------
+    baselines : str, iterable of str, dict of str to classifier, or None
+        Classifiers come beside all built-in baselines.
+
+    Raises
+    ------
+    ValueError
+        For a name that is unknown, or taken.
+    TypeError
+        For something else than a classifier.
+    """
+    if isinstance(baselines, Mapping):
+        taken = [name for name in (OURS, *BASELINES) if name in baselines]
+        if taken or not all(isinstance(name, str) for name in baselines):
+            raise ValueError(
+                f"baselines={baselines!r} should map names to classifiers, and none of "
+                f"these names: {(OURS, *BASELINES)}. Choose others."
+            )
+        for name, classifier in baselines.items():
+            if isinstance(classifier, type) or not hasattr(classifier, "fit"):
+                raise TypeError(
+                    f"baselines[{name!r}] should be a classifier to fit on raw inputs, "
+                    f"got {classifier!r}."
+                )
+        return dict.fromkeys(BASELINES) | dict(baselines)
+    if baselines is None:
+        baselines = ()
+    if isinstance(baselines, str) or not np.iterable(baselines):
+        baselines = (baselines,)
+    names = tuple(dict.fromkeys(baselines))
+    if not set(names) <= set(BASELINES):
+        raise ValueError(
+            f"baselines={baselines!r} should be some of {BASELINES}, or (), or a dict "
+            "of classifiers by name."
+        )
+    return dict.fromkeys(names)
 
 
 def sees_blocks(probe: Any) -> bool:
@@ -96,7 +153,7 @@ def check_probe(probe: Any, scoring: Any) -> None:
     probe = LinearProbe() if probe is None else probe
     if hasattr(probe, "check_parameters"):
         probe.check_parameters()
-    check_scoring(probe, scoring)
+    read_scorers(scoring, probe)
 
 
 def _check_probe(probe: Any, representation: Any) -> None:
@@ -137,6 +194,7 @@ def score_contenders(
     split: Split,
     *,
     shots: tuple[int, ...],
+    sampling: str,
     n_draws: int,
     scoring: Any,
     seed: int,
@@ -153,24 +211,24 @@ def score_contenders(
     names : list of n_tasks names
     split : Split
     shots : tuple of int
+    sampling : {"random", "balanced"}
     n_draws : int
-    scoring : str or callable
+    scoring : str, callable, list, tuple or dict of these
     seed : int
         Each draw of each task has a random stream of its own.
     n_jobs : int or None
     verbose : bool
         Show a progress bar.
     """
-    scorer = check_scoring(contenders[0].probe, scoring)
+    scorers = read_scorers(scoring, contenders[0].probe)
     jobs = (
         delayed(_score_task)(
             contenders,
             signs[:, task],
             name,
-            split,
-            shots,
+            partial(draw_rows, shots=shots, split=split, sampling=sampling),
             [[seed, task, draw] for draw in range(n_draws)],
-            scorer,
+            scorers,
         )
         for task, name in enumerate(names)
     )
@@ -187,37 +245,46 @@ def _score_task(
     contenders: list[Contender],
     signs: np.ndarray,
     name: Any,
-    split: Split,
-    shots: tuple[int, ...],
+    draw_rows: Callable[..., Draw],
     seeds: list[list[int]],
-    scorer: Any,
+    scorers: dict[str, Scorer],
 ) -> Scores:
     """Scores on one task; one thread, so that results do not depend on n_jobs."""
     records: list[dict[str, Any]] = []
     missing: dict[int, list[str]] = {}
     with threadpool_limits(1), alone():
         for draw, seed in enumerate(seeds):
-            rows = draw_rows(signs, shots, split, np.random.default_rng(seed))
+            rows = draw_rows(signs, rng=np.random.default_rng(seed))
             for k, reason in rows.missing.items():
                 missing.setdefault(k, []).append(reason)
             y_test = (signs[rows.test] > 0).astype(int)
             for contender in contenders:
                 test = contender.take(rows.test)
                 for k, few in rows.few.items():
-                    model = clone(contender.probe)
                     y_few = (signs[few] > 0).astype(int)
-                    model.fit(contender.take(few), y_few)
-                    records.append(
-                        {
-                            "task": name,
-                            "shots": k,
-                            "draw": draw,
-                            "features": contender.name,
-                            "score": float(scorer(model, test, y_test)),
-                        }
-                    )
+                    model = _fit(contender.probe, contender.take(few), y_few)
+                    of_model = {"shots": k, "draw": draw, "features": contender.name}
+                    records += [
+                        {"task": name}
+                        | of_model
+                        | {"metric": metric, "score": float(score(model, test, y_test))}
+                        for metric, score in scorers.items()
+                    ]
     skipped = [
         {"task": name, "shots": k, "draws": len(reasons), "reason": reasons[0]}
         for k, reasons in missing.items()
     ]
     return Scores(records, skipped)
+
+
+def _fit(probe: Any, X: Any, y: np.ndarray) -> Any:
+    """A clone fitted on labels 0 and 1, of which there may be one class only, or none.
+
+    A classifier that has to see both classes then predicts what the labels alone say.
+    """
+    model = clone(probe)
+    if has_fit_parameter(model, "classes"):
+        return model.fit(X, y, classes=[0, 1])
+    if len(np.unique(y)) < 2:
+        return SameForAll().fit(X, y)
+    return model.fit(X, y)

@@ -1,4 +1,4 @@
-"""Few-shot problems: rows to test on, and a few balanced rows to train on."""
+"""Few-shot problems: rows to test on, and a few rows to train on."""
 
 from numbers import Integral
 from typing import Any, NamedTuple, Protocol
@@ -119,7 +119,7 @@ def draw_rows(
     return Draw(few, test, missing)
 
 
-def read_shots(shots: Any, least: int = 2) -> tuple[int, ...]:
+def read_shots(shots: Any, least: int = 0) -> tuple[int, ...]:
     """Ascending numbers of labels, each at least ``least``.
 
     Raises

@@ -5,7 +5,12 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, validate_params
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    validate_params,
+)
 
 from mtrl_sklearn._labels.encoding import learn_encoding, warn_of_missing_codes
 from mtrl_sklearn._warnings import warn_user
@@ -14,6 +19,7 @@ from mtrl_sklearn.probing._contenders import (
     BASELINES,
     check_probe,
     list_contenders,
+    read_baselines,
     score_contenders,
 )
 from mtrl_sklearn.probing._draws import (
@@ -33,7 +39,8 @@ N_JOBS: list[Any] = [
 ]
 PARAMETERS: dict[str, list[Any]] = {
     "probe": [HasMethods("fit"), None],
-    "scoring": [str, callable],
+    "scoring": [str, callable, list, tuple, dict],
+    "sampling": [StrOptions({"random", "balanced"})],
     "n_draws": [Interval(Integral, 1, None, closed="left")],
     "test_size": [Interval(Real, 0, 1, closed="neither")],
     "n_jobs": N_JOBS,
@@ -52,12 +59,13 @@ def probe_new_tasks(
     Y,
     *,
     shots=(16, 32, 64, 128),
+    sampling="random",
     n_draws=5,
     test_size=0.25,
     test_rows=None,
     scoring="roc_auc",
     probe=None,
-    baselines=("raw", "random"),
+    baselines=BASELINES,
     groups=None,
     n_jobs=None,
     random_state=None,
@@ -65,10 +73,9 @@ def probe_new_tasks(
 ):
     """Measure what a representation gains on new tasks with few labels.
 
-    For each task and draw some rows are set aside to test on; of the others a few are
-    drawn, as many of one class as of the other. A probe is trained on these rows with
-    the features of the representation, and with those of each baseline. The rows of
-    fewer labels are among those of more.
+    For each task and draw some rows are set aside to test on, and a few of the others
+    are drawn. A probe is trained on these rows with the features of the representation,
+    and with those of each baseline. The rows of fewer labels are among those of more.
 
     Parameters
     ----------
@@ -85,7 +92,11 @@ def probe_new_tasks(
         observed". A column of k > 2 classes is k one-vs-rest tasks. A DataFrame names
         its tasks.
     shots : tuple of int, default=(16, 32, 64, 128)
-        Numbers of labels to train on.
+        Numbers of labels to train on, which may be 0.
+    sampling : {"random", "balanced"}, default="random"
+        "random" draws labels as they come, so that few or none may be positive.
+        "balanced" draws half of them of either class, an odd one of the negative class:
+        scores are then better than what labels that nobody selects will give.
     n_draws : int, default=5
         Draws of each task. A single one is noisy at 16 labels.
     test_size : float, default=0.25
@@ -94,16 +105,23 @@ def probe_new_tasks(
         Rows to test on for all tasks and draws, as positions or as a mask, instead of a
         random share. Rows that the representation was not trained on give an honest
         score of new rows.
-    scoring : str or callable, default="roc_auc"
-        A scorer of scikit-learn for binary tasks with classes 0 and 1.
+    scoring : str, callable, or several in a list, tuple or dict, default="roc_auc"
+        Scorers of scikit-learn for binary tasks with classes 0 and 1. Higher is better.
+        Keys of a dict name the scorers.
     probe : classifier, default=None
         A `LinearProbe` or any other classifier; None is `LinearProbe()`. A
         `LinearProbe` sees hidden features, source-task probabilities and inputs, any
         other classifier sees what ``representation.transform`` returns. It is cloned.
-    baselines : tuple of {"raw", "random"}, default=("raw", "random")
+        Without labels of both classes one whose ``fit`` takes no ``classes`` is not
+        fitted: the share of positive labels, with half a label of each class added, is
+        its probability everywhere.
+    baselines : tuple of str or dict, default=("raw", "random", "no labels")
         "raw" are the inputs. "random" are features of a network with the same geometry
         that was never trained. A `LinearProbe` sees nothing else then, with the
-        default strength unless it has a C.
+        default strength unless it has a C. "no labels" predicts the mean of the
+        source-task probabilities, of representations that have these, whatever the
+        labels. A dict of classifiers by name adds these, fitted on the inputs, to all
+        three.
     groups : array-like of shape (n_samples,), default=None
         Groups of rows, such as scaffolds or patients. Whole ones are held out to test
         on.
@@ -118,9 +136,9 @@ def probe_new_tasks(
     -------
     TransferTable
         A pandas DataFrame with a row per ``task``, number of labels (``shots``),
-        ``draw`` and kind of ``features`` ("representation", "raw", "random"), and the
-        ``score``. Its method ``summary()`` compares, ``report()`` says so in sentences,
-        and ``skipped`` lists tasks that lack labels, with the reason.
+        ``draw``, kind of ``features`` ("representation" or a baseline) and ``metric``,
+        and the ``score``. Its method ``summary()`` compares, ``report()`` says so in
+        sentences, and ``skipped`` lists tasks that lack labels, with the reason.
 
     Raises
     ------
@@ -171,6 +189,7 @@ def probe_new_tasks(
         encoding.task_names.tolist(),
         split,
         shots=shots,
+        sampling=sampling,
         n_draws=n_draws,
         scoring=scoring,
         seed=seed,
@@ -178,7 +197,7 @@ def probe_new_tasks(
         verbose=verbose,
     )
     if not scores.records:
-        warn_of_no_scores(signs, encoding.task_names, scores.skipped)
+        warn_of_no_scores(signs, encoding.task_names, scores.skipped, sampling)
     return build_table(scores.records, scores.skipped)
 
 
@@ -197,7 +216,10 @@ def import_table(caller: str) -> Any:
 
 
 def warn_of_no_scores(
-    signs: np.ndarray, names: np.ndarray, skipped: list[dict[str, Any]]
+    signs: np.ndarray,
+    names: np.ndarray,
+    skipped: list[dict[str, Any]],
+    sampling: str,
 ) -> None:
     """Say why a table is empty.
 
@@ -207,6 +229,7 @@ def warn_of_no_scores(
     names : ndarray of shape (n_tasks,)
     skipped : list of dict
         Entries of the table, one for each task and number of labels.
+    sampling : {"random", "balanced"}
     """
     counts = (signs > 0).sum(axis=0), (signs < 0).sum(axis=0)
     richest = int(np.minimum(*counts).argmax())
@@ -217,28 +240,17 @@ def warn_of_no_scores(
         for entry in skipped
         if entry["shots"] == k and entry["task"] == names[richest]
     )
+    needed = f"{k} labels"
+    if sampling == "balanced":
+        needed = f"{k // 2} positive and {k - k // 2} negative labels"
     warn_user(
         f"The table is empty: none of the {len(names)} tasks has enough labels. For "
-        f"shots={k}, the fewest asked for, a task needs {k // 2} positive and "
-        f"{k - k // 2} negative labels to train on, and {MIN_TEST_ROWS} of each class "
+        f"shots={k}, the fewest asked for, a task needs {needed} to train on, and "
+        f"{MIN_TEST_ROWS} of each class "
         f"to test on. The task with most, {str(names[richest])!r}, has {n_positive} "
         f"positive and {n_negative} negative ones ({reason}). Pass smaller numbers in "
         "shots, or more labels; the table's skipped lists all tasks."
     )
-
-
-def read_baselines(baselines: Any) -> tuple[str, ...]:
-    """Known kinds of features, each once."""
-    if baselines is None:
-        baselines = ()
-    if isinstance(baselines, str) or not np.iterable(baselines):
-        baselines = (baselines,)
-    names = tuple(dict.fromkeys(baselines))
-    if not set(names) <= set(BASELINES):
-        raise ValueError(
-            f"baselines={baselines!r} should be some of {BASELINES}, or ()."
-        )
-    return names
 
 
 def read_test_rows(

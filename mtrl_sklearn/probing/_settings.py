@@ -10,14 +10,17 @@ import numpy as np
 from mtrl_sklearn._training.prior import ProbePrior
 from mtrl_sklearn._training.saving import saveable_settings
 from mtrl_sklearn.probing._blocks import BLOCKS
+from mtrl_sklearn.probing._forecast import (
+    LEAST_LABELS,
+    Forecast,
+    Reached,
+    read_count,
+)
 
 # Where nobody calibrated: near the best fixed setting on assays, digits, yeast and
 # synthetic tasks alike (benchmarks/probe_quality.py).
 DEFAULT_WEIGHTS = {"hidden": 0.25, "probabilities": 0.5, "inputs": 0.25}
 DEFAULT_C = 2.0
-
-# Fewer labels count as so many where settings are interpolated.
-LEAST_LABELS = 0.5
 
 # Names of blocks in files of earlier versions.
 RENAMED = {"scores": "probabilities"}
@@ -43,6 +46,9 @@ class ProbeSettings:
         For each of them, the inverse strength of the ridge penalty.
     prior : ProbePrior or None
         What tasks have in common. None leaves it to the representation.
+    reached : Reached or None
+        What source tasks reached that were left out, which `forecast` sums up. None for
+        settings that `calibrate` did not make.
 
     Examples
     --------
@@ -60,10 +66,13 @@ class ProbeSettings:
     weights: tuple[tuple[float, ...], ...]
     C: tuple[float, ...]
     prior: ProbePrior | None = None
+    reached: Reached | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.prior, dict):  # as a file has it
             object.__setattr__(self, "prior", ProbePrior(**self.prior))
+        if isinstance(self.reached, dict):
+            object.__setattr__(self, "reached", Reached(**self.reached))
         n = len(self.n_labels)
         if not n == len(self.weights) == len(self.C) > 0:
             raise ValueError(
@@ -97,6 +106,38 @@ class ProbeSettings:
             for name, column in zip(BLOCKS, np.transpose(self.weights))
         }
         return weights, float(np.exp(np.interp(x, known, np.log(self.C))))
+
+    def forecast(self, n_labels: float) -> Forecast:
+        """What to expect of a new task with this number of labels.
+
+        Source tasks say so: each was left out with its group, and probed with settings
+        that the other groups had chosen. It holds for new tasks that are to the source
+        tasks as groups of these are to each other.
+
+        Parameters
+        ----------
+        n_labels : float
+            Of at least 0. Between the numbers that `calibrate` tried the forecast is
+            interpolated, linear in the logarithm; beyond it stays as it is.
+
+        Returns
+        -------
+        Forecast
+            Mean, spread and quantiles over tasks of three scores; printed, it says them
+            in words.
+
+        Raises
+        ------
+        ValueError
+            If n_labels is no such number, or `calibrate` did not make the settings.
+        """
+        n_labels = read_count(n_labels)
+        if self.reached is None:
+            raise ValueError(
+                "These settings hold no scores of source tasks to forecast from. Pass "
+                "those that calibrate returns; of earlier versions, calibrate anew."
+            )
+        return self.reached.at(n_labels)
 
     def __str__(self) -> str:
         lines = []

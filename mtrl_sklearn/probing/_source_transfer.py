@@ -9,8 +9,10 @@ from sklearn.utils._param_validation import HasMethods, Interval, validate_param
 from sklearn.utils.validation import _num_samples
 
 from mtrl_sklearn.probing._contenders import (
+    BASELINES,
     check_probe,
     list_contenders,
+    read_baselines,
     score_contenders,
     sees_blocks,
 )
@@ -18,7 +20,6 @@ from mtrl_sklearn.probing._draws import FixedSplit, read_groups_of_rows, read_sh
 from mtrl_sklearn.probing._new_tasks import (
     PARAMETERS,
     import_table,
-    read_baselines,
     warn_of_no_scores,
 )
 from mtrl_sklearn.probing._sources import check_inputs, read_groups, read_sources
@@ -41,11 +42,12 @@ def source_task_transfer(
     tasks=None,
     n_groups=3,
     shots=(16, 32, 64, 128),
+    sampling="random",
     n_draws=5,
     test_size=0.25,
     scoring="roc_auc",
     probe=None,
-    baselines=("raw", "random"),
+    baselines=BASELINES,
     groups=None,
     n_jobs=None,
     random_state=None,
@@ -75,7 +77,7 @@ def source_task_transfer(
         The long form: ``Y`` holds one label per row, of this task.
     n_groups : int, default=3
         Number of groups to find.
-    shots, n_draws, test_size, scoring, probe, baselines, groups
+    shots, sampling, n_draws, test_size, scoring, probe, baselines, groups
         As for `probe_new_tasks`. There is one split into training and test rows; draws
         differ in the few labels.
     n_jobs, random_state, verbose
@@ -141,6 +143,7 @@ def source_task_transfer(
             names[probed].tolist(),
             split,
             shots=shots,
+            sampling=sampling,
             n_draws=n_draws,
             scoring=scoring,
             seed=seed,
@@ -150,7 +153,7 @@ def source_task_transfer(
         records += [record | {"group": group} for record in scores.records]
         skipped += scores.skipped
     if not records:
-        warn_of_no_scores(sources.signs, names, skipped)
+        warn_of_no_scores(sources.signs, names, skipped, sampling)
     return build_table(records, skipped)
 
 

@@ -5,14 +5,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-OURS = "representation"
+from mtrl_sklearn.probing._contenders import NO_LABELS, OURS
+from mtrl_sklearn.probing._forecast import LEAST_LABELS
+
+SMALL_GAIN = 0.0005  # that is printed as 0.000 or 0.001
 
 
 class TransferTable(pd.DataFrame):
-    """Scores of probes, one row per task, number of labels, draw and kind of features.
+    """Scores of probes: a row per task, number of labels, draw, features and metric.
 
-    A pandas DataFrame with columns ``task``, ``shots``, ``draw``, ``features`` and
-    ``score``, and two methods that say what it shows.
+    A pandas DataFrame with columns ``task``, ``shots``, ``draw``, ``features``,
+    ``metric`` and ``score``, and two methods that say what it shows.
 
     Attributes
     ----------
@@ -39,7 +42,8 @@ class TransferTable(pd.DataFrame):
         Returns
         -------
         DataFrame
-            One row per number of labels (``shots``) and kind of ``features``:
+            One row per ``metric``, number of labels (``shots``) and kind of
+            ``features``:
 
             n_tasks : int
                 Tasks that were scored.
@@ -59,11 +63,25 @@ class TransferTable(pd.DataFrame):
                 Number of labels that these features need for the mean score of the
                 representation with ``shots`` labels, interpolated, over the tasks
                 scored at every number of labels. At least the smallest number; inf
-                where the largest does not suffice.
+                where the largest does not suffice. NaN for "no labels".
 
             The last four are NaN for the representation itself. Fewer tasks have many
             labels: means at different numbers of labels are over different tasks.
         """
+        parts = [of_metric._sum_up() for of_metric in self._by_metric()]
+        columns = ["metric", "shots", "features", "n_tasks", "mean", "std"]
+        columns += ["gain", "gain_se", "tasks_won", "labels_to_match"]
+        return pd.DataFrame([row for rows in parts for row in rows], columns=columns)
+
+    def _by_metric(self) -> list["TransferTable"]:
+        """The rows of each metric."""
+        if "metric" not in self:
+            return [self.assign(metric="score")] if len(self) else []
+        return [part for _, part in self.groupby("metric", sort=False)]
+
+    def _sum_up(self) -> list[dict[str, Any]]:
+        """Rows of the summary, of one metric."""
+        metric = self["metric"].iloc[0]
         of_task = self._mean_over("task")  # (task, shots) x features
         of_draw = self._mean_over("draw").groupby("shots").std()
         means = of_task.groupby("shots").mean()
@@ -73,6 +91,7 @@ class TransferTable(pd.DataFrame):
             k, name = means.index[shots], means.columns[features]
             scores = of_task.xs(k, level="shots")
             row = {
+                "metric": metric,
                 "shots": k,
                 "features": name,
                 "n_tasks": int(scores[name].count()),
@@ -84,12 +103,10 @@ class TransferTable(pd.DataFrame):
                 row["gain"] = means.loc[k, OURS] - row["mean"]
                 row["gain_se"] = difference.sem()
                 row["tasks_won"] = ((np.sign(difference) + 1) / 2).mean()
-                row["labels_to_match"] = _labels_to_match(curves, name, k)
+                if name != NO_LABELS:
+                    row["labels_to_match"] = _labels_to_match(curves, name, k)
             rows.append(row)
-        columns = ["gain", "gain_se", "tasks_won", "labels_to_match"]
-        return pd.DataFrame(rows).reindex(
-            columns=["shots", "features", "n_tasks", "mean", "std", *columns]
-        )
+        return rows
 
     def report(self) -> str:
         """What the table says, in sentences.
@@ -97,22 +114,25 @@ class TransferTable(pd.DataFrame):
         Returns
         -------
         str
-            A line per number of labels and baseline, and one for skipped tasks.
+            A line per metric, number of labels and baseline, and one for skipped tasks.
+            Of several metrics each line names its own.
         """
         summary, lines = self.summary(), []
         largest = summary["shots"].max() if len(summary) else 0
-        ours = summary[summary["features"] == OURS].set_index("shots")["mean"]
+        several = summary["metric"].nunique() > 1
+        means = summary.set_index(["features", "metric", "shots"])["mean"]
         for row in summary[summary["features"] != OURS].itertuples():
+            start = f"{row.metric}, " * several + f"{row.shots} labels"
             verdict = "gains" if row.gain >= 0 else "LOSES"
             if np.isnan(row.gain):
-                lines.append(f"{row.shots} labels: no scores to compare.")
+                lines.append(f"{start}: no scores to compare.")
                 continue
             line = (
-                f"{row.shots} labels: {ours[row.shots]:.3f} {verdict} "
+                f"{start}: {means[OURS, row.metric, row.shots]:.3f} {verdict} "
                 f"{abs(row.gain):.3f} against {row.features} ({row.mean:.3f}), better "
                 f"on {row.tasks_won:.0%} of {row.n_tasks} tasks"
             )
-            if abs(row.gain) < 2 * row.gain_se:
+            if abs(row.gain) < max(SMALL_GAIN, 2 * row.gain_se):
                 line += f"; no clear difference (standard error {row.gain_se:.3f})"
             elif row.gain < 0:
                 line += "; negative transfer"
@@ -151,7 +171,7 @@ def _labels_to_match(curves: pd.DataFrame, name: str, shots: int) -> float:
     if len(curves) == 0:
         return float("nan")
     target = curves.loc[shots, OURS]
-    known = np.log(curves.index.to_numpy(dtype=float))
+    known = np.log(np.maximum(curves.index.to_numpy(dtype=float), LEAST_LABELS))
     reached = np.maximum.accumulate(curves[name].to_numpy())
     if target > reached[-1]:
         return float("inf")
@@ -164,7 +184,7 @@ def _labels_to_match(curves: pd.DataFrame, name: str, shots: int) -> float:
 
 def build_table(records: list[dict[str, Any]], skipped: list[dict[str, Any]]):
     """A `TransferTable` of records with its columns, of which there may be none."""
-    columns = ["task", "shots", "draw", "features", "score"]
+    columns = ["task", "shots", "draw", "features", "metric", "score"]
     extra = [name for name in (records[0] if records else {}) if name not in columns]
     table = TransferTable(records, columns=columns + extra)
     table._skipped = skipped

@@ -202,7 +202,7 @@ def test_parameters_of_a_representation_are_not_those_of_a_probe(models):
     refused(lambda: relu().set_params(gamma=3), "Invalid parameter 'gamma'")
 
 
-SHOTS = [1, 0, -4, (), (4, 1), 4.5, "four", None, [None], NAN]
+SHOTS = [-4, (), (4, -1), 4.5, "four", None, [None], NAN]
 FEW = {"shots": 4, "n_draws": 1}
 OF_TASKS = {
     "n_groups": [*COUNT, 1],
@@ -220,6 +220,7 @@ OF_TASKS = {
 }
 OF_PROBES = {
     "shots": SHOTS,
+    "sampling": ["stratified", None, 1, True],
     "n_draws": COUNT,
     "n_jobs": ["two", 1.5, []],
     "random_state": SEED,
@@ -227,9 +228,13 @@ OF_PROBES = {
 }
 COMPARED = OF_PROBES | {
     "test_size": SHARE,
-    "scoring": ["speed", None, 1],
+    "scoring": ["speed", None, 1, [], ["speed"], [1], {"a": 1}, ["accuracy"] * 2],
     "probe": ["logistic", 1, object(), make_pipeline(StandardScaler(), LinearProbe(1))],
-    "baselines": ["pca", ("raw", "pca"), 1, NAN, object()],
+    "baselines": [
+        *("pca", ("raw", "pca"), 1, NAN, object()),
+        *({"raw": LogisticRegression()}, {1: LogisticRegression()}),
+        *({"tree": "forest"}, {"tree": LogisticRegression}),
+    ],
     "groups": [3, "abc", ids[:-1], ids[:, None], [None] * N],
 }
 UNFIT = ["relu", 1, None, LogisticRegression(), MultiTaskReLURepresentation, object()]
@@ -247,8 +252,7 @@ FUNCTIONS = {
     | OF_TASKS
     | {
         "representation": UNFIT,
-        "shots": [s for s in SHOTS if s not in (1, (4, 1))],  # it takes one label
-        "sampling": ["stratified", None, 1, True],
+        "shots": [*SHOTS, 0],  # settings are for some labels
     },
 }
 
@@ -527,7 +531,10 @@ SIGNS = np.sign(X[:4])
             lambda: SubspaceRecoveryDisplay.from_estimators([], A, x=[1]),
             "estimators has 0 entries",
         ),
-        (lambda: TransferCurveDisplay([0], {"raw": [1]}), "shots should be positive"),
+        (
+            lambda: TransferCurveDisplay([-1], {"raw": [1]}),
+            "shots should be.*at least 0",
+        ),
         (lambda: TransferCurveDisplay([1], {}), "scores is an empty dict"),
         (lambda: TransferCurveDisplay.from_table(None), "table lacks the columns"),
         (

@@ -9,6 +9,7 @@ import sys
 import time
 import warnings
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,8 @@ from mtrl_sklearn import (
     load,
     save,
 )
-from mtrl_sklearn.probing import LinearProbe, ProbeSettings
+from mtrl_sklearn.probing import LinearProbe, ProbePrior, ProbeSettings
+from mtrl_sklearn.probing._forecast import Reached
 
 pytestmark = quick
 
@@ -52,6 +54,8 @@ PATCHES, PATCH_LABELS, SOURCES = rows_of_patches()
 BARS, BAR_LABELS, BAR_TASKS = images_of_bars()
 NEW = (X[:, 0] > 0).astype(int)
 SETTINGS = ProbeSettings((16, 64), ((0.2, 0.8, 0.0), (0.6, 0.2, 0.2)), (1, 4.5))
+PRIOR = ProbePrior(-2.0, 0.8, 0.7, 0.2, centre=0.1, scale=0.05)
+REACHED = Reached((0, 16), *[((0.5, 0.75), (0.625, 0.875, 1.0))] * 3)
 
 
 def frame(array, prefix):
@@ -118,6 +122,9 @@ PROBES = {
     "unfitted": lambda: LinearProbe(make_relu(), weights={"hidden": 1}, C=3),
     "raw": lambda: LinearProbe().fit(frame(X, "x"), WORDS),
     "settings": lambda: LinearProbe(relu(X, Y), settings=SETTINGS).fit(X, NEW),
+    "forecast": lambda: LinearProbe(
+        relu(X, Y), settings=replace(SETTINGS, prior=PRIOR, reached=REACHED)
+    ).fit(X, NEW),
     "frozen": lambda: LinearProbe(FrozenEstimator(relu(X, Y))).fit(X, WORDS),
     "tuned": lambda: LinearProbe(relu(X, Y), fine_tune=True).fit(X, NEW),
     "tuned images": lambda: LinearProbe(

@@ -20,6 +20,7 @@ from mtrl_sklearn.metrics import principal_angles, subspace_distance
 from mtrl_sklearn.plotting import (
     EvidenceDisplay,
     FilterDisplay,
+    ForecastDisplay,
     LossCurveDisplay,
     SpectrumDisplay,
     SubspaceRecoveryDisplay,
@@ -27,6 +28,8 @@ from mtrl_sklearn.plotting import (
     TransferCurveDisplay,
 )
 from mtrl_sklearn.plotting._curves import _move_apart, check_curves, cycle_styles
+from mtrl_sklearn.probing import ProbeSettings
+from mtrl_sklearn.probing._forecast import Reached
 
 SUBSPACE = make_subspace_tasks(600, 20, n_tasks=16, random_state=0)
 
@@ -157,26 +160,26 @@ def x_labels(ax):
 def test_transfer_draws_means_over_tasks(library):
     table = make_table()
     display = TransferCurveDisplay.from_table(library(table), score_name="accuracy")
-    per_draw = table.groupby(["features", "shots", "draw"])["score"].mean()
+    per_task = table.groupby(["features", "shots", "task"])["score"].mean()
     names = list(dict.fromkeys(table["features"]))
     assert list(display.scores) == names
     for name, line in zip(names, display.lines_):
-        expected = per_draw[name].unstack()
+        expected = per_task[name].unstack()
         assert_allclose(display.scores[name], expected)
         assert_array_equal(line.get_xdata(), [8, 32, 128])
         assert_allclose(line.get_ydata(), expected.mean(axis=1))
     assert x_labels(display.ax_) == ["8", "32", "128"]
     assert display.ax_.get_xscale() == "log"
     assert display.ax_.get_ylabel() == "accuracy, mean over tasks"
-    assert "3 draws" in display.ax_.get_xlabel()
+    assert "bands: 10 % to 90 % of 4 tasks" in display.ax_.get_xlabel()
 
 
-def test_transfer_band_spans_the_draws():
-    scores = {"raw": [[0.5, 0.7, 0.6], [0.8, 0.9, 0.7]]}
+def test_transfer_band_spans_most_tasks():
+    scores = {"raw": np.array([np.arange(11), 2 * np.arange(11)]) / 10}
     display = TransferCurveDisplay([16, 64], scores).plot()
     (band,) = display.ax_.collections
     corners = band.get_paths()[0].vertices
-    for x, low, high in ((16, 0.5, 0.7), (64, 0.7, 0.9)):
+    for x, low, high in ((16, 0.1, 0.9), (64, 0.2, 1.8)):
         heights = corners[np.isclose(corners[:, 0], x), 1]
         assert_allclose([heights.min(), heights.max()], [low, high])
     single = TransferCurveDisplay([16, 64], {"raw": [0.5, 0.8]}).plot()
@@ -184,11 +187,42 @@ def test_transfer_band_spans_the_draws():
     assert single.ax_.get_xlabel() == "labels of the new task"
 
 
+def test_transfer_begins_without_labels():
+    table = make_table(shots=(0, 4, 16), features=("representation", "no labels"))
+    display = TransferCurveDisplay.from_table(table)
+    ax = display.ax_
+    assert x_labels(ax) == ["0", "4", "16"]
+    places = ax.transData.transform([(x, 0) for x in (0, 4, 16)])[:, 0]
+    assert places[1] - places[0] > (places[2] - places[1]) / 2
+    assert display.lines_[1].get_linestyle() == "--"
+    assert len(ax.collections) == 1  # no band of what needs no labels
+    assert_readable(display)
+    alone = TransferCurveDisplay([0], {"no labels": [[0.4, 0.6]]}).plot()
+    assert_allclose(alone.lines_[0].get_ydata(), 0.5)
+
+
+def test_transfer_shows_one_metric():
+    table = make_table()
+    both = pd.concat(
+        [table.assign(metric="roc_auc"), table.assign(metric="loss", score=-1.0)]
+    )
+    display = TransferCurveDisplay.from_table(both, metric="roc_auc")
+    expected = TransferCurveDisplay.from_table(table)
+    assert_array_equal(display.scores["raw"], expected.scores["raw"])
+    assert display.ax_.get_ylabel() == "ROC-AUC, mean over tasks"
+    for metric in (None, "accuracy"):
+        with pytest.raises(ValueError, match=f"metric={metric!r}.*'roc_auc', 'loss'"):
+            TransferCurveDisplay.from_table(both, metric=metric)
+    one = TransferCurveDisplay.from_table(table.assign(metric="neg_log_loss"))
+    assert one.ax_.get_ylabel() == "neg log loss, mean over tasks"
+
+
 def test_transfer_skips_unknown_scores():
     table = make_table()
     table.loc[(table["task"] == "a") & (table["draw"] == 0), "score"] = np.nan
+    table.loc[table["task"] == "b", "score"] = np.nan
     display = TransferCurveDisplay.from_table(table)
-    expected = table.groupby(["features", "shots", "draw"])["score"].mean()
+    expected = table.groupby(["features", "shots", "task"])["score"].mean()
     assert_allclose(display.scores["raw"], expected["raw"].unstack())
     table.loc[(table["features"] == "raw") & (table["shots"] == 32), "score"] = np.nan
     display = TransferCurveDisplay.from_table(table)
@@ -257,12 +291,50 @@ def test_transfer_errors():
         TransferCurveDisplay.from_table(table.drop(columns="draw"))
     with pytest.raises(ValueError, match="no rows"):
         TransferCurveDisplay.from_table(table[:0])
-    with pytest.raises(ValueError, match=r"shots should be positive, got -4"):
+    with pytest.raises(ValueError, match=r"shots should be.*at least 0, got -4"):
         TransferCurveDisplay([-4, 8], {"raw": [0.5, 0.6]})
     with pytest.raises(ValueError, match=r"scores\['raw'\] has shape \(3,\)"):
         TransferCurveDisplay([4, 8], {"raw": [0.5, 0.6, 0.7]})
     with pytest.raises(ValueError, match="scores is an empty dict"):
         TransferCurveDisplay([4, 8], {})
+
+
+# Forecasts
+
+OF_TASKS = tuple(tuple(np.arange(11) / 10 + more) for more in (0, 0.1))
+FORECAST = ProbeSettings(
+    (16,), ((1, 0, 0),), (1,), reached=Reached((0, 16), *[OF_TASKS] * 3)
+)
+
+
+def test_forecast_draws_mean_and_quantiles():
+    display = ForecastDisplay.from_settings(FORECAST, metric="delta_auprc")
+    assert_array_equal(display.line_.get_xdata(), [0, 16])
+    assert_allclose(display.line_.get_ydata(), [0.5, 0.6])
+    (band,) = display.ax_.collections
+    corners = band.get_paths()[0].vertices
+    for x, low, high in ((0, 0.1, 0.9), (16, 0.2, 1.0)):
+        heights = corners[np.isclose(corners[:, 0], x), 1]
+        assert_allclose([heights.min(), heights.max()], [low, high])
+    assert x_labels(display.ax_) == ["0", "16"]
+    assert "average precision above prevalence" in display.ax_.get_ylabel()
+    assert "80 % of tasks" in display.ax_.get_xlabel()
+    assert_readable(display)
+    assert_readable(ForecastDisplay([16], [0.6], [0.5], [0.7]).plot())
+
+
+def test_forecast_errors():
+    settings = ProbeSettings((16,), ((1, 0, 0),), (1,))
+    with pytest.raises(ValueError, match="no scores of source tasks"):
+        ForecastDisplay.from_settings(settings)
+    with pytest.raises(ValueError, match="metric='f1' should be one of"):
+        ForecastDisplay.from_settings(settings, metric="f1")
+    with pytest.raises(TypeError, match=r"settings should be the ProbeSettings.*None"):
+        ForecastDisplay.from_settings(None)
+    with pytest.raises(ValueError, match="n_labels should be at least 0, got -1"):
+        ForecastDisplay([-1, 1], [0, 0], [0, 0], [0, 0])
+    with pytest.raises(ValueError, match=r"low has shape \(3,\)"):
+        ForecastDisplay([0, 1], [0, 0], [0, 0, 0], [0, 0])
 
 
 # Curves in general
@@ -654,6 +726,7 @@ def makers(representation, classifiers):
     true, model = SUBSPACE.components, representation
     return {
         "transfer": lambda ax: TransferCurveDisplay.from_table(make_table(), ax=ax),
+        "forecast": lambda ax: ForecastDisplay.from_settings(FORECAST, ax=ax),
         "spectrum": lambda ax: SpectrumDisplay.from_estimator(model, ax=ax),
         "loss": lambda ax: LossCurveDisplay.from_estimator(model, ax=ax),
         "recovery": lambda ax: SubspaceRecoveryDisplay.from_estimator(
@@ -667,7 +740,10 @@ def makers(representation, classifiers):
     }
 
 
-KINDS = ["transfer", "spectrum", "loss", "recovery", "affinity", "images", "patches"]
+KINDS = [
+    *("transfer", "forecast", "spectrum", "loss", "recovery", "affinity"),
+    *("images", "patches"),
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -15,12 +15,12 @@ from mtrl_sklearn import ConvMultiTaskClassifier, MultiTaskReLURepresentation
 from mtrl_sklearn.datasets import make_patch_tasks, make_subspace_tasks
 from mtrl_sklearn.probing import LinearProbe, ProbeSettings, calibrate
 from mtrl_sklearn.probing._blocks import Blocks
-from mtrl_sklearn.probing._calibration import (
-    _average_settings,
-    _grid,
-    _score_settings,
-)
 from mtrl_sklearn.probing._draws import Draw
+from mtrl_sklearn.probing._settings_search import (
+    average_settings,
+    grid,
+    score_settings,
+)
 from mtrl_sklearn.probing._sources import find_groups, read_sources
 
 
@@ -115,8 +115,8 @@ def test_closed_form_is_ridge_regression_on_scaled_blocks(n_labels, offset):
     blocks = Blocks(3 * hidden, None, X + offset)
     rows = rng.permutation(140)
     few = {k: rows[:k] for k in n_labels}
-    found = _score_settings(blocks, signs, Draw(few, rows[40:], {}))
-    weights, strengths = _grid(2)
+    found = score_settings(blocks, signs, Draw(few, rows[40:], {}))
+    weights, strengths = grid(2)
     assert len(weights) == len(strengths) == len(found[n_labels[0]])
     np.testing.assert_allclose(weights.sum(axis=1), 1)
     for k, train in few.items():
@@ -388,7 +388,7 @@ def test_settings_that_do_about_equally_well_are_averaged():
     """The strength .4 is best, 2 is behind by .01, and others are far behind."""
     scores = np.full(7, 0.5)
     scores[[2, 4]] = 0.7, 0.69
-    settings = _average_settings({16: [scores]}, ["hidden"])
+    settings = average_settings({16: [scores]}, ["hidden"])
     share = 1 / (1 + np.e)
     expected = 0.4 ** (1 - share) * 2.0**share
     np.testing.assert_allclose(settings.C, expected, rtol=1e-6)

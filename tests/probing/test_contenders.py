@@ -71,5 +71,5 @@ def test_probes_with_a_representation_of_their_own_are_refused(relu, new):
         with pytest.raises(ValueError, match="representation of its own"):
             probe(relu, *new, probe=held)
     search = GridSearchCV(LinearProbe(), {"C": [1, 2]}, cv=2)
-    assert len(probe(relu, *new, probe=search, shots=(8,), n_draws=1)) == 9
-    assert len(probe(relu, *new, probe=LinearProbe(relu), shots=(8,), n_draws=1)) == 9
+    assert len(probe(relu, *new, probe=search, shots=(8,), n_draws=1)) == 12
+    assert len(probe(relu, *new, probe=LinearProbe(relu), shots=(8,), n_draws=1)) == 12

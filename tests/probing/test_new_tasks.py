@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.metrics import f1_score, log_loss, make_scorer, roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -26,8 +27,8 @@ from mtrl_sklearn.datasets import (
 from mtrl_sklearn.probing import LinearProbe, probe_new_tasks, source_task_transfer
 from mtrl_sklearn.probing._table import TransferTable
 
-KINDS = ["representation", "raw", "random"]
-COLUMNS = ["task", "shots", "draw", "features", "score"]
+KINDS = ["representation", "raw", "random", "no labels"]
+COLUMNS = ["task", "shots", "draw", "features", "metric", "score"]
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +126,7 @@ def numbered():
 @pytest.mark.parametrize("shots", [(8, 16), (2, 7, 9, 20)])
 def test_training_rows_are_balanced_observed_and_not_tested(numbered, shots):
     X, Y = numbered
-    seen = Seen(X, Y, shots=shots, n_draws=3)
+    seen = Seen(X, Y, shots=shots, n_draws=3, sampling="balanced")
     for row, (train, y), (test, y_test) in zip(
         seen.table.itertuples(), seen.train, seen.test
     ):
@@ -152,7 +153,8 @@ def test_all_kinds_of_features_get_the_same_rows(numbered):
 
 
 def test_few_rows_are_among_more_and_draws_differ(numbered):
-    seen = Seen(*numbered, shots=(4, 8, 16), n_draws=2, baselines=())
+    shots = (4, 8, 16)
+    seen = Seen(*numbered, shots=shots, sampling="balanced", n_draws=2, baselines=())
     rows = {
         (row.task, row.draw, row.shots): set(train.tolist())
         for row, (train, _) in zip(seen.table.itertuples(), seen.train)
@@ -161,6 +163,35 @@ def test_few_rows_are_among_more_and_draws_differ(numbered):
         for draw in (0, 1):
             assert rows[task, draw, 4] < rows[task, draw, 8] < rows[task, draw, 16]
         assert rows[task, 0, 16] != rows[task, 1, 16]
+
+
+class OpenSpy(Spy):
+    """A spy that takes labels of one class, or none."""
+
+    def fit(self, X, y, classes=None):
+        assert classes == [0, 1]
+        return super().fit(X, y)
+
+
+def test_labels_are_drawn_as_they_come():
+    X, y = np.arange(240)[:, None], (np.arange(240) % 10 == 0).astype(float)
+    Spy.fits = []
+    parameters = {"shots": (0, 4, 30), "n_draws": 50, "baselines": ()}
+    table = probe(Unchanged(), X, y, probe=OpenSpy(), scoring=SpyScore(), **parameters)
+    drawn = {k: [] for k in parameters["shots"]}
+    for row, (inputs, labels) in zip(table.itertuples(), Spy.fits, strict=True):
+        assert len(labels) == row.shots
+        np.testing.assert_array_equal(y[row_numbers(inputs)], labels)
+        drawn[row.shots].append(row_numbers(inputs))
+    n_positive = np.array([y[rows].sum() for rows in drawn[30]])
+    # hypergeometric, 18 of 180 rows besides the test rows
+    variance = 30 * 0.1 * 0.9 * 150 / 179
+    assert abs(n_positive.mean() - 3) < 4 * np.sqrt(variance / 50)
+    assert variance / 2 < n_positive.var() < 2 * variance
+    n_one_sided = sum(y[rows].sum() == 0 for rows in drawn[4])
+    assert abs(n_one_sided / 50 - 0.654) < 4 * np.sqrt(0.654 * 0.346 / 50)
+    for few, more in zip(drawn[4], drawn[30]):
+        assert set(few) < set(more)
 
 
 @pytest.mark.parametrize("as_strings", [False, True])
@@ -193,6 +224,7 @@ def test_shuffled_training_labels_leave_chance(problem, relu):
     X, Y = problem.problem.new_tasks(8, random_state=1).sample(400, random_state=2)
     test_rows = np.arange(400) >= 200
     parameters = {"test_rows": test_rows, "shots": (64,), "n_draws": 3}
+    parameters |= {"baselines": ("raw", "random")}
     assert probe(relu, X, Y, **parameters)["score"].mean() > 0.7
     rng = np.random.default_rng(0)
     Y[:200] = rng.permuted(Y[:200], axis=0)
@@ -264,17 +296,21 @@ def test_what_cannot_be_drawn_is_listed_with_the_reason(relu, new):
 def test_nothing_is_skipped_where_labels_suffice(relu, new):
     table = probe(relu, *new)
     assert len(table.skipped) == 0
-    assert len(table) == 3 * 2 * 2 * 3
+    assert len(table) == 3 * 2 * 2 * 4
     assert "lack" not in table.report()
 
 
 def test_a_table_without_scores(relu, new):
-    words = r"none of the 3 tasks .*shots=10000.*5000 positive.*5 of each.* most, 'task"
+    words = (
+        r"none of the 3 tasks .*shots=10000.* needs 10000 labels.*5 of.* most, 'task"
+    )
     with pytest.warns(
         UserWarning, match=words + r".* has \d+ positive and \d+ negative"
     ):
         table = probe(relu, *new, shots=(20_000, 10_000))
     assert table.columns.tolist() == COLUMNS
+    with pytest.warns(UserWarning, match="5000 positive and 5000 negative labels"):
+        probe(relu, *new, shots=10_000, sampling="balanced")
     assert len(table) == len(table.summary()) == 0
     assert len(table.skipped) == 6
     assert "3 tasks" in table.report()
@@ -450,7 +486,110 @@ def test_scores_of_choice(relu, new):
         assert len(X) == len(y)
         return np.mean(estimator.predict(X) == y)
 
-    assert_same_scores(accuracy, probe(relu, *new, scoring=share_right))
+    own = probe(relu, *new, scoring=share_right)
+    assert_same_scores(accuracy, own)
+    assert set(own["metric"]) == {"share_right"}
+
+
+def test_several_scores(relu, new):
+    one = probe(relu, *new, scoring="roc_auc")
+    scorers = ["roc_auc", make_scorer(f1_score), SpyScore()]
+    table = probe(relu, *new, scoring=scorers)
+    assert table["metric"].unique().tolist() == ["roc_auc", "f1_score", "SpyScore"]
+    assert len(table) == 3 * len(one)
+    assert_same_scores(table[table["metric"] == "roc_auc"], one)
+    named = probe(relu, *new, scoring={"a": "roc_auc", "b": "accuracy"})
+    assert_same_scores(named[named["metric"] == "a"], one)
+    summary = named.summary()
+    of_one = one.summary()
+    pd.testing.assert_frame_equal(
+        summary[summary["metric"] == "a"].drop(columns="metric"),
+        of_one.drop(columns="metric"),
+    )
+    lines = named.report().splitlines()
+    assert len(lines) == 2 * 2 * 3
+    assert lines[0] == "a, " + one.report().splitlines()[0]
+    assert lines[-1].startswith("b, 16 labels: ")
+
+
+# --- no labels ---
+
+
+@pytest.mark.parametrize("sampling", ["random", "balanced"])
+@pytest.mark.parametrize("fine_tune", [False, True])
+def test_no_labels_are_enough(relu, new, sampling, fine_tune):
+    X, Y = new
+    chosen = LinearProbe(fine_tune=fine_tune)
+    few = {"shots": (0,), "test_rows": np.arange(80, 160), "n_draws": 1}
+    table = probe(relu, X, Y, probe=chosen, sampling=sampling, **few)
+    score = table.set_index(["task", "features"])["score"].unstack()[KINDS]
+    np.testing.assert_array_equal(score[["raw", "random"]], 0.5)
+    np.testing.assert_allclose(score["representation"], score["no labels"], atol=1e-12)
+    mean = relu.source_probabilities(X[80:]).mean(axis=1)
+    expected = [roc_auc_score(y, mean) for y in Y[80:].T]
+    np.testing.assert_allclose(score["no labels"], expected, atol=1e-12)
+    listed = probe(relu, X.tolist(), Y, probe=chosen, sampling=sampling, **few)
+    np.testing.assert_allclose(listed["score"], table["score"], atol=1e-12)
+
+
+def test_the_mean_of_source_probabilities_is_a_probability(relu, new):
+    X, Y = new
+    table = probe(
+        relu,
+        X,
+        Y[:, 0],
+        shots=(0, 8),
+        test_rows=np.arange(80, 160),
+        baselines="no labels",
+        scoring="neg_log_loss",
+    )
+    mean = relu.source_probabilities(X[80:]).mean(axis=1)
+    none = table[table["features"] == "no labels"]
+    assert len(none) == 4
+    np.testing.assert_allclose(none["score"], -log_loss(Y[80:, 0], mean))
+
+
+def test_what_has_no_source_tasks_has_no_such_baseline(numbered):
+    table = probe(Unchanged(), *numbered, n_draws=1)
+    assert table["features"].unique().tolist() == ["representation", "raw", "random"]
+
+
+def test_labels_of_one_class_for_a_classifier_that_needs_both():
+    X, y = np.arange(240)[:, None], (np.arange(240) % 10 == 0).astype(float)
+    table = probe(
+        Unchanged(),
+        X,
+        y,
+        shots=(0, 1),
+        n_draws=1,
+        random_state=1,
+        probe=LogisticRegression(),
+        baselines=(),
+        scoring="neg_log_loss",
+    )
+    share = np.array([0.5, 0.25])  # one negative label, and half of each class
+    expected = 0.1 * np.log(share) + 0.9 * np.log(1 - share)
+    np.testing.assert_allclose(table["score"], expected)
+    accuracy = probe(
+        Unchanged(), X, y, shots=0, probe=RidgeClassifier(), scoring="accuracy"
+    )
+    np.testing.assert_allclose(accuracy["score"], 0.9)
+
+
+def test_other_baselines_see_raw_inputs(relu, new):
+    X, Y = new
+    neighbours = KNeighborsClassifier(3)
+    table = probe(relu, X, Y, baselines={"neighbours": neighbours})
+    assert table["features"].unique().tolist() == [*KINDS, "neighbours"]
+    alone = probe(Unchanged(), X, Y, probe=neighbours, baselines=())
+    assert_same_scores(
+        alone.assign(features=""),
+        table[table["features"] == "neighbours"].assign(features=""),
+    )
+    assert_same_scores(probe(relu, X, Y), table[table["features"] != "neighbours"])
+    assert not hasattr(neighbours, "classes_")
+    with pytest.raises(TypeError, match=r"baselines\['trees'\] should be a classifier"):
+        probe(relu, X, Y, baselines={"trees": "forest"})
 
 
 @pytest.mark.parametrize("baselines", ["raw", ["random"], ()])
@@ -469,8 +608,10 @@ def test_baselines_of_choice(relu, new, baselines):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"shots": (1, 8)}, r"shots=\(1, 8\).*at least 2"),
-        ({"shots": ()}, r"shots=\(\).*at least 2"),
+        ({"shots": (-1, 8)}, r"shots=\(-1, 8\).*at least 0"),
+        ({"shots": ()}, r"shots=\(\).*at least 0"),
+        ({"sampling": "even"}, "'sampling' parameter.*'balanced'"),
+        ({"baselines": {"raw": LogisticRegression()}}, "baselines=.*Choose others"),
         ({"shots": (8.5,)}, "shots=.*ints"),
         ({"shots": "16"}, "shots='16'.*ints"),
         ({"shots": (16, None)}, "shots=.*ints"),
@@ -478,6 +619,9 @@ def test_baselines_of_choice(relu, new, baselines):
         ({"n_draws": 0}, "'n_draws' parameter"),
         ({"test_size": 1.0}, "'test_size' parameter"),
         ({"scoring": "speed"}, "'speed'"),
+        ({"scoring": []}, r"scoring=\[\] should be one or several"),
+        ({"scoring": ["accuracy", "accuracy"]}, "scoring=.*different scorers"),
+        ({"scoring": {"a": 3}}, "scoring holds 3 under 'a'"),
         ({"groups": [0, 1]}, r"groups should be of shape \(160,\).*got shape \(2,\)"),
         ({"verbose": "yes"}, "'verbose' parameter"),
     ],

@@ -163,7 +163,7 @@ def test_long_form_of_a_convolutional_network(head):
         assert tested
         assert not tested & set(rows.tolist())
     whole = transfer(spy, X, y, groups, tasks=tasks)
-    assert set(whole["features"]) == {"representation", "raw", "random"}
+    assert set(whole["features"]) == {"representation", "raw", "random", "no labels"}
 
 
 def test_pipelines_with_routed_tasks(data):
@@ -202,11 +202,11 @@ def test_the_table_tells_of_every_task_and_its_group(data):
     X, Y = data
     frame = pd.DataFrame(Y, columns=list("abcdef"))
     table = transfer(quick(), X, frame, [[0, 1], ["c", "d"], [4, 5]])
-    assert set(table["features"]) == {"representation", "raw", "random"}
+    assert set(table["features"]) == {"representation", "raw", "random", "no labels"}
     group_of_task = table.groupby("task")["group"].unique().str[0].to_dict()
     assert group_of_task == {"a": 0, "b": 0, "c": 1, "d": 1, "e": 2, "f": 2}
-    assert len(table) == 6 * 2 * 2 * 3
-    assert len(table.summary()) == 6
+    assert len(table) == 6 * 2 * 2 * 4
+    assert len(table.summary()) == 2 * 4
     found = transfer(quick(), X, frame)  # groups are found
     assert sorted(found["task"].unique()) == list("abcdef")
     assert found["group"].nunique() == 2

@@ -102,6 +102,29 @@ def test_labels_to_match_takes_tasks_with_all_numbers_of_labels():
     np.testing.assert_allclose(raw["gain"], [0.1, 0], atol=1e-12)
 
 
+def test_labels_to_match_from_none_on():
+    """No label counts as half a label where numbers of labels are interpolated."""
+    records = [
+        ("a", k, 0, features, score)
+        for features, scores in (
+            ("representation", (0.5, 0.65)),
+            ("raw", (0.5, 0.8)),
+            ("no labels", (0.6, 0.6)),
+        )
+        for k, score in zip((0, 8), scores)
+    ]
+    table = TransferTable(records, columns=COLUMNS)
+    summary = table.summary().set_index(["features", "shots"])["labels_to_match"]
+    assert summary["raw", 0] == 0
+    assert summary["raw", 8] == pytest.approx(2)
+    assert summary["no labels"].isna().all()
+    table.loc[3, "score"] = 0.65
+    assert table.report().splitlines()[2] == (
+        "8 labels: 0.650 gains 0.000 against raw (0.650), better on 50% of 1 tasks; no "
+        "clear difference (standard error nan)."
+    )
+
+
 def test_tasks_count_once_whatever_their_number_of_draws():
     table = make_table(
         {

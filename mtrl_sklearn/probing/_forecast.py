@@ -1,0 +1,121 @@
+"""What a probe of a new task will reach: the scores of source tasks left out."""
+
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+
+# Fewer labels count as so many where something by their number is interpolated.
+LEAST_LABELS = 0.5
+
+LOW, HIGH = 0.1, 0.9
+
+
+class Spread(NamedTuple):
+    """How a score is distributed over tasks."""
+
+    mean: float
+    std: float
+    q10: float
+    q50: float
+    q90: float
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What left-out source tasks reached with some number of labels.
+
+    Attributes
+    ----------
+    n_labels : float
+    n_tasks : int
+        Tasks that were left out.
+    roc_auc, delta_auprc, log_loss : Spread
+        Mean, standard deviation and 10, 50 and 90 % quantiles over tasks (``mean``,
+        ``std``, ``q10``, ``q50``, ``q90``) of ROC-AUC, average precision less the
+        prevalence, and log loss.
+    """
+
+    n_labels: float
+    n_tasks: int
+    roc_auc: Spread
+    delta_auprc: Spread
+    log_loss: Spread
+
+    def __str__(self) -> str:
+        auc, gain, loss = self.roc_auc, self.delta_auprc, self.log_loss
+        return (
+            f"{self.n_labels:g} labels: ROC-AUC {auc.mean:.2f}, 80 % of tasks between "
+            f"{auc.q10:.2f} and {auc.q90:.2f}; average precision {gain.mean:.2f} above "
+            f"the prevalence, between {gain.q10:.2f} and {gain.q90:.2f}; log loss "
+            f"{loss.mean:.2f}, between {loss.q10:.2f} and {loss.q90:.2f} "
+            f"({self.n_tasks} source tasks, left out)."
+        )
+
+
+METRICS = ("roc_auc", "delta_auprc", "log_loss")
+
+
+@dataclass(frozen=True)
+class Reached:
+    """Scores of left-out source tasks, by number of labels.
+
+    Attributes
+    ----------
+    n_labels : tuple of int
+        Ascending.
+    roc_auc, delta_auprc, log_loss : tuple of tuples of float
+        For each number of labels the score of each task.
+    """
+
+    n_labels: tuple[int, ...]
+    roc_auc: tuple[tuple[float, ...], ...]
+    delta_auprc: tuple[tuple[float, ...], ...]
+    log_loss: tuple[tuple[float, ...], ...]
+
+    def __post_init__(self) -> None:
+        n = len(self.n_labels)
+        sizes = [[len(s) for s in getattr(self, metric)] for metric in METRICS]
+        is_whole = n > 0 and all(of == sizes[0] for of in sizes) and all(sizes[0])
+        is_ascending = all(a < b for a, b in zip((-1, *self.n_labels), self.n_labels))
+        if not (is_whole and is_ascending and len(sizes[0]) == n):
+            raise ValueError(
+                "reached should hold, for ascending numbers of labels, scores of the "
+                "same tasks by each metric."
+            )
+
+    def at(self, n_labels: float) -> Forecast:
+        """Interpolated, linear in the logarithm; beyond they stay as they are."""
+        x, known = (
+            np.log(np.maximum(n, LEAST_LABELS)) for n in (n_labels, self.n_labels)
+        )
+        counts = [len(scores) for scores in self.roc_auc]
+        below = max(int(np.searchsorted(known, x, side="right")) - 1, 0)
+        above = min(int(np.searchsorted(known, x)), len(known) - 1)
+        spreads = []
+        for metric in METRICS:
+            by_count = [_spread(scores) for scores in getattr(self, metric)]
+            columns = zip(*by_count)
+            spreads.append(Spread(*(float(np.interp(x, known, c)) for c in columns)))
+        return Forecast(n_labels, min(counts[below], counts[above]), *spreads)
+
+
+def _spread(scores: tuple[float, ...]) -> Spread:
+    quantiles = np.quantile(scores, (LOW, 0.5, HIGH))
+    return Spread(*map(float, (np.mean(scores), np.std(scores), *quantiles)))
+
+
+def read_count(n_labels: Any) -> float:
+    """A number of labels.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    if not isinstance(n_labels, Real) or not 0 <= float(n_labels) < np.inf:
+        raise ValueError(
+            f"n_labels={n_labels!r} should be a number of labels, of at least 0."
+        )
+    return n_labels if isinstance(n_labels, int) else float(n_labels)
