@@ -15,6 +15,7 @@ from mtrl_sklearn.probing import LinearProbe, task_affinity
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
     pytest.mark.filterwarnings("ignore:.*tasks show labels of at most 1 class"),
+    pytest.mark.filterwarnings("ignore:X has features of very different scales"),
 ]
 
 ALGORITHMS = ["alternating", "joint", "one_step"]

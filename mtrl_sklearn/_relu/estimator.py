@@ -27,6 +27,7 @@ from mtrl_sklearn._group import current_group
 from mtrl_sklearn._labels.columns import read_labels
 from mtrl_sklearn._labels.encoding import check_usable_tasks
 from mtrl_sklearn._labels.signs import Signs
+from mtrl_sklearn._relu.feature_scales import find_outsized
 from mtrl_sklearn._relu.features import (
     hidden_features,
     project,
@@ -418,7 +419,9 @@ class MultiTaskReLURepresentation(
         Warns
         -----
         UserWarning
-            If some tasks lack a class: they are named and have no influence. If one of
+            If some tasks lack a class: they are named and have no influence. If dense
+            features that are not mostly 0 have very different scales: the wide ones
+            outweigh the others, see `StandardScaler`. If one of
             ``callbacks`` watches batches, of which "one_step" has none, or scores
             validation batches, of which there are none. If Ctrl-C interrupts training:
             the state so far is kept. Inside another call, as that of a search or a
@@ -436,6 +439,7 @@ class MultiTaskReLURepresentation(
             shard = group.locate_rows(signs.shape[0])
             counts = count_all_signs(signs, group)
             check_usable_tasks(*counts, self.task_names_, shard.n_rows)
+            self._warn_of_scales(X)
             checkpoint = self._open_checkpoint(resume, group, X=X, y=signs)
             train, held_out = self._split_rows(signs, shard, checkpoint)
             data = count_labels(
@@ -529,6 +533,22 @@ class MultiTaskReLURepresentation(
         network = self._network()
         self._warn_of_dead_network(
             data.X, lambda rows: hidden_features(rows, network), data.group
+        )
+
+    def _warn_of_scales(self, X):
+        """Tell of features that outweigh the others."""
+        found = find_outsized(X)
+        if found is None:
+            return
+        names = getattr(self, "feature_names_in_", np.arange(X.shape[1]))
+        worst = ", ".join(str(names[k]) for k in found.columns[:3])
+        more = ", ..." if len(found.columns) > 3 else ""
+        warn_user(
+            f"X has features of very different scales: the widest one varies "
+            f"{found.ratio:.3g} times as much as the narrower ones, which hardly count "
+            f"beside it. The widest are {worst}{more}. Put a StandardScaler before "
+            f"{type(self).__name__} in a pipeline, or take the logarithm of skewed "
+            "features."
         )
 
     def _holds_out(self):

@@ -1,0 +1,88 @@
+"""Features that outweigh others are told, where scaling each of them would help."""
+
+import warnings
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from mtrl_sklearn import MultiTaskReLURepresentation
+from mtrl_sklearn._relu.feature_scales import MOST, find_outsized
+
+rng = np.random.default_rng(0)
+NORMAL = rng.normal(size=(400, 20))
+Y = (NORMAL @ rng.normal(size=(20, 6)) > 0).astype(float)
+SCALES = np.ones(20)
+SCALES[[3, 7]] = 1000, 200
+
+
+def fast():
+    return MultiTaskReLURepresentation(8, algorithm="one_step", random_state=0)
+
+
+def test_the_widest_features_are_found_with_their_ratio():
+    found = find_outsized(NORMAL * SCALES)
+    assert found.columns.tolist() == [3, 7]
+    spread = (NORMAL * SCALES).std(axis=0)
+    assert found.ratio == pytest.approx(spread.max() / np.quantile(spread, 0.1))
+
+
+@pytest.mark.parametrize(("share", "is_told"), [(0.9, False), (1.2, True)])
+def test_the_bound(share, is_told):
+    spread = NORMAL.std(axis=0)
+    X = NORMAL / spread
+    X[:, 0] *= share * MOST
+    assert (find_outsized(X) is not None) == is_told
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-30, 1, 1e30, 1e300])
+def test_only_ratios_matter(scale):
+    assert find_outsized(NORMAL * SCALES * scale).columns.tolist() == [3, 7]
+    assert find_outsized(NORMAL * scale) is None
+
+
+@pytest.mark.parametrize("load", [load_wine, load_breast_cancer])
+def test_columns_of_different_units_are_told(load):
+    assert find_outsized(load().data) is not None
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        load_digits().data,
+        load_iris().data,
+        (rng.random((500, 300)) < rng.random(300) ** 4).astype(np.uint8),
+        rng.poisson(rng.gamma(0.3, 20, size=300), size=(500, 300)),
+        csr_array(NORMAL * SCALES),
+        np.hstack([NORMAL, np.full((400, 1), 1e12)]),
+        NORMAL[:, :1] * 1e6,
+        np.zeros((5, 3)),
+    ],
+    ids=[
+        *("pixels", "flowers", "bits", "counts", "sparse", "a constant"),
+        *("one feature", "nothing varies"),
+    ],
+)
+def test_others_are_not(X):
+    assert find_outsized(X) is None
+
+
+def test_fit_names_columns_and_the_remedy():
+    with pytest.warns(UserWarning, match=r"widest are 3, 7\. Put a StandardScaler"):
+        fast().fit(NORMAL * SCALES, Y)
+
+
+def test_fit_names_columns_of_a_frame():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(NORMAL * SCALES, columns=[f"c{k}" for k in range(20)])
+    with pytest.warns(UserWarning, match=r"widest are c3, c7\."):
+        fast().fit(frame, Y)
+
+
+def test_the_remedy_is_silent():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make_pipeline(StandardScaler(), fast()).fit(NORMAL * SCALES, Y)
