@@ -13,22 +13,11 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mtrl_sklearn import MultiTaskReLURepresentation, load, save
-from mtrl_sklearn.datasets import make_subspace_tasks
+from mtrl_sklearn import load, save
 from mtrl_sklearn.probing import LinearProbe, ProbePrior, ProbeSettings
 from mtrl_sklearn.probing._map_logistic import TAIL, WIDE
 
 PRIOR = ProbePrior(-1.0, 0.7, 0.9, 0.3, centre=0.4, scale=0.1)
-
-
-@pytest.fixture(scope="module")
-def sources():
-    return make_subspace_tasks(300, 12, n_components=2, n_tasks=8, random_state=0)
-
-
-@pytest.fixture(scope="module")
-def relu(sources):
-    return MultiTaskReLURepresentation(16, random_state=0).fit(sources.X, sources.Y)
 
 
 @pytest.fixture(scope="module")
