@@ -182,6 +182,15 @@ def test_class_weights_are_those_of_logistic_regression(rows, class_weight):
     )
 
 
+def test_a_class_alone_is_balanced_as_it_is(relu, rows):
+    X, y = rows[0][:6], np.ones(6)
+    plain, balanced = (
+        LinearProbe(relu, prior=PRIOR, class_weight=weight).fit(X, y)
+        for weight in (None, "balanced")
+    )
+    np.testing.assert_array_equal(balanced.intercept_, plain.intercept_)
+
+
 @pytest.mark.parametrize("weights", [{2: 1.0}, {0: -1.0}, {0: 0}, {1: np.nan}])
 def test_bad_class_weights_are_refused(rows, weights):
     with pytest.raises(ValueError, match="class_weight"):
