@@ -214,6 +214,9 @@ def test_each_column_is_a_probe_of_its_own(relu, rows, prior, tmp_path):
     truth = np.where(np.arange(7) < 6, np.c_[Y, Y[:, 5]], np.nan).astype(float)
     truth[:, :3] = np.nan
     assert probe.score(X, truth) == pytest.approx(np.mean(scores))
+    halves = np.repeat([1, 0], [len(X) // 2, len(X) - len(X) // 2])
+    of_half = probe.score(X[halves == 1], truth[halves == 1])
+    assert probe.score(X, truth, sample_weight=halves) == pytest.approx(of_half)
     save(probe, tmp_path / "probe.safetensors")
     again = load(tmp_path / "probe.safetensors")
     np.testing.assert_array_equal(again.predict(X), predicted)
