@@ -173,7 +173,9 @@ def labels_per_row(signs: Signs) -> np.ndarray:
     is_weighted = signs.dtype.kind == "f"
     if not isinstance(signs, np.ndarray):
         if is_weighted:
-            return abs(signs) @ np.ones(signs.shape[1])
+            # abs of a CSR array would add up labels at the same place
+            rows = np.repeat(np.arange(signs.shape[0]), np.diff(signs.indptr))
+            return np.bincount(rows, np.abs(signs.data), signs.shape[0])
         return np.diff(signs.indptr).astype(np.int64)
     counts = np.empty(len(signs), dtype=np.float64 if is_weighted else np.int64)
     for rows in row_blocks(signs):
