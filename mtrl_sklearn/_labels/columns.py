@@ -222,10 +222,14 @@ def _split_column(
 ) -> Iterator[Column]:
     """Labels of each output in turn."""
     order = np.argsort(outputs, kind="stable")
-    parts = [None if part is None else part[order] for part in column]
+    values, rows = column.values[order], column.rows[order]
+    weights = None if column.weights is None else column.weights[order]
     stops = np.cumsum(np.bincount(outputs, minlength=n_outputs)).tolist()
     for start, stop in pairwise([0, *stops]):
-        yield Column(*(None if part is None else part[start:stop] for part in parts))
+        part = slice(start, stop)
+        yield Column(
+            values[part], rows[part], None if weights is None else weights[part]
+        )
 
 
 def _read_vector(values: Any, argument: str) -> np.ndarray:

@@ -22,14 +22,14 @@ class GivenLabels(NamedTuple):
     def take(self, places: np.ndarray) -> "GivenLabels":
         """Some of the entries."""
         y = as_numpy(self.y, "y")
-        parts = (y, self.tasks, self.rows)
-        taken = (None if p is None else _safe_indexing(p, places) for p in parts)
-        return GivenLabels(*taken, self.sample_weight)
+        y, tasks, rows, weights = (
+            None if part is None else _safe_indexing(part, places)
+            for part in (y, *self[1:])
+        )
+        return GivenLabels(y, tasks, rows, weights)
 
 
-def read_given(
-    given: GivenLabels, n_samples: int
-) -> tuple[Labels, np.ndarray | None]:
+def read_given(given: GivenLabels, n_samples: int) -> tuple[Labels, np.ndarray | None]:
     """Take labels apart, but for those of weight 0, which are left out.
 
     Parameters
@@ -59,12 +59,13 @@ def read_given(
         if values is not None and _num_samples(values) != len(weights):
             raise ValueError(
                 f"{name} has {_num_samples(values)} entries, but y has {len(weights)}. "
-                f"Pass one for each label."
+                "Pass one for each label."
             )
     if given.rows is None and len(weights) != n_samples:
         raise ValueError(
             f"y has {len(weights)} entries, but X has {n_samples} rows. Pass as many."
         )
     kept = np.flatnonzero(weights)
-    labels = read_labels(*given.take(kept)[:3], weights[kept], n_samples)
+    y, tasks, rows, weights = given._replace(sample_weight=weights).take(kept)
+    labels = read_labels(y, tasks, rows, weights, n_samples)
     return labels, kept if given.rows is None else None

@@ -100,8 +100,6 @@ def weigh_signs(signs: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return signs * (weights if signs.ndim == 1 else weights[:, None])
 
 
-
-
 def pack_signs(signs: np.ndarray) -> Signs:
     """The CSR form where few labels of many tasks are observed."""
     if _is_sparse(int(np.count_nonzero(signs)), signs.shape):
@@ -174,8 +172,8 @@ def labels_per_row(signs: Signs) -> np.ndarray:
     if not isinstance(signs, np.ndarray):
         if is_weighted:
             # abs of a CSR array would add up labels at the same place
-            rows = np.repeat(np.arange(signs.shape[0]), np.diff(signs.indptr))
-            return np.bincount(rows, np.abs(signs.data), signs.shape[0])
+            of_label = np.repeat(np.arange(signs.shape[0]), np.diff(signs.indptr))
+            return np.bincount(of_label, np.abs(signs.data), signs.shape[0])
         return np.diff(signs.indptr).astype(np.int64)
     counts = np.empty(len(signs), dtype=np.float64 if is_weighted else np.int64)
     for rows in row_blocks(signs):
