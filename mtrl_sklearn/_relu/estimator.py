@@ -24,8 +24,8 @@ from mtrl_sklearn._arrays.rows import Rows
 from mtrl_sklearn._arrays.threads import fork_safe
 from mtrl_sklearn._arrays.validation import validate_rows
 from mtrl_sklearn._group import current_group
-from mtrl_sklearn._labels.columns import read_labels
 from mtrl_sklearn._labels.encoding import check_usable_tasks
+from mtrl_sklearn._labels.given import GivenLabels, read_given
 from mtrl_sklearn._labels.signs import Signs
 from mtrl_sklearn._relu.feature_scales import find_outsized
 from mtrl_sklearn._relu.features import (
@@ -239,7 +239,8 @@ class MultiTaskReLURepresentation(
     label_form_ : {"single", "wide", "long"}
         Form of ``y`` in fit.
     n_positive_, n_negative_ : ndarray of shape (n_tasks,)
-        Labels of each class in the rows of `fit`, or of all calls of `partial_fit`.
+        Labels of each class in the rows of `fit`, or of all calls of `partial_fit`;
+        with ``sample_weight`` the sums of their weights.
     loss_curve_ : ndarray of shape (n_iter_,)
         Training loss per epoch, under dropout and, for "alternating", at the updated
         heads; for "one_step" the pseudo-contrastive loss at the start of each step.
@@ -386,7 +387,7 @@ class MultiTaskReLURepresentation(
 
     @_fit_context(prefer_skip_nested_validation=True)
     @fork_safe()
-    def fit(self, X, y, tasks=None):
+    def fit(self, X, y, tasks=None, rows=None, sample_weight=None):
         """Learn the representation.
 
         Parameters
@@ -404,6 +405,16 @@ class MultiTaskReLURepresentation(
             task it belongs to. The objective is that of the wide form, and where
             nothing is drawn per row or batch ("one_step", or one batch with
             ``dropout=0``) the result is the same.
+        rows : array-like of shape (n_labels,), default=None
+            The relational form, with ``tasks``: the row of X that each label belongs
+            to, from 0 on. X then has each input once, and ``y`` and ``tasks`` an entry
+            for each label. Several labels of the same row and task each count, also
+            where they contradict each other. Memory grows with the number of labels.
+            The objective is that of the long form with repeated rows of X.
+        sample_weight : array-like of shape (n_samples,) or (n_labels,), default=None
+            One weight for each entry of ``y`` along its first axis. An integer counts
+            as so many repeated entries, and gives the network of these where nothing is
+            drawn per row or batch; an entry of weight 0 is left out.
 
         Returns
         -------
@@ -413,8 +424,9 @@ class MultiTaskReLURepresentation(
         ------
         ValueError
             If no task has observed labels of both classes, labels cannot be read, X is
-            not finite, or the loss becomes infinite or NaN. An estimator that was
-            fitted before stays as it was.
+            not finite, rows are none of X, weights are negative or all 0, or the loss
+            becomes infinite or NaN. An estimator that was fitted before stays as it
+            was.
 
         Warns
         -----
@@ -435,7 +447,8 @@ class MultiTaskReLURepresentation(
         resume = self._begin(group, self.warm_start)
         ends_all = is_within_another_call()
         with last_good_state(self):
-            X, signs = self._read_training_data(X, y, tasks, group, not resume)
+            given = GivenLabels(y, tasks, rows, sample_weight)
+            X, signs = self._read_training_data(X, given, group, not resume)
             shard = group.locate_rows(signs.shape[0])
             counts = count_all_signs(signs, group)
             check_usable_tasks(*counts, self.task_names_, shard.n_rows)
@@ -454,7 +467,9 @@ class MultiTaskReLURepresentation(
 
     @_fit_context(prefer_skip_nested_validation=True)
     @fork_safe()
-    def partial_fit(self, X, y, tasks=None, classes=None):
+    def partial_fit(
+        self, X, y, tasks=None, classes=None, rows=None, sample_weight=None
+    ):
         """Train on one more batch of rows: one epoch, or more rows of the one step.
 
         For "one_step" the heads of the rows so far are used, so early rows count with
@@ -472,6 +487,10 @@ class MultiTaskReLURepresentation(
         classes : array-like of shape (n_classes,), default=None
             All label values. Needed in the first call where that batch may not show
             both classes of a task.
+        rows : array-like of shape (n_labels,), default=None
+            Rows of X of the relational form, as in `fit`.
+        sample_weight : array-like of shape (n_samples,) or (n_labels,), default=None
+            Weights of the entries of ``y``, as in `fit`.
 
         Returns
         -------
@@ -494,7 +513,8 @@ class MultiTaskReLURepresentation(
         group = current_group()
         resume = self._begin(group, True, is_partial=True)
         with last_good_state(self):
-            X, signs = self._read_training_data(X, y, tasks, group, not resume, classes)
+            given = GivenLabels(y, tasks, rows, sample_weight)
+            X, signs = self._read_training_data(X, given, group, not resume, classes)
             earlier = (self.n_positive_, self.n_negative_) if resume else None
             data = count_labels(X, signs, self.task_weight, earlier, group=group)
             once = Checkpoint(seed=self._draw_seed(resume, group), group=group)
@@ -570,13 +590,14 @@ class MultiTaskReLURepresentation(
             )
         return [c for c in given if not needs_descent(c)]
 
-    def _read_training_data(self, X, y, tasks, group, reset, classes=None):
+    def _read_training_data(self, X, given, group, reset, classes=None):
         """Validated inputs and signs; sets what describes features and labels."""
         with group.together():
             X = validate_rows(self, X, reset, sparse=True)
             if not reset:
                 self._check_resumable()
-            labels = read_labels(y, tasks)
+            labels, kept = read_given(given, X.shape[0])
+            X = X if kept is None else X[kept]
         X = unite_rows(self, X, group)
         if reset:
             self._learn_labels(labels, classes, group)

@@ -48,12 +48,12 @@ class TaskData(NamedTuple):
     """
 
     X: Any  # (n_samples, n_features), ndarray of any numeric dtype or CSR array
-    signs: Signs  # (n_samples, n_tasks): +1, -1, 0 = not observed
+    signs: Signs  # (n_samples, n_tasks): +1, -1, times a weight; 0 = not observed
     rows: np.ndarray | None  # positions of the rows to train on; None is all of them
-    n_positive: np.ndarray  # (n_tasks,), observed labels, earlier batches included
+    n_positive: np.ndarray  # (n_tasks,), weight of labels, earlier batches included
     n_negative: np.ndarray  # (n_tasks,)
     weights: np.ndarray  # (n_tasks,), weight of one label of these rows
-    n_observed: int  # labels of usable tasks in these rows
+    n_observed: float  # weight of labels of usable tasks in these rows
     shard: Shard  # where the rows to train on are among those of all ranks
     task_weight: str  # what `weights` were made by
     held_out: np.ndarray | None  # positions of rows that nothing is trained on
@@ -86,10 +86,10 @@ def count_labels(
     if earlier is not None:
         n_positive, n_negative = n_positive + earlier[0], n_negative + earlier[1]
     usable = (n_positive > 0) & (n_negative > 0)
-    n_observed = int(np.add(*n_here)[usable].sum())
+    n_observed = np.add(*n_here)[usable].sum().item()
     # they sum to 1 over all labels so far: make it the labels of these rows
     weights = task_weights(n_positive, n_negative, task_weight)
-    weights = weights * (n_positive + n_negative)[usable].sum() / max(n_observed, 1)
+    weights = weights * (n_positive + n_negative)[usable].sum() / (n_observed or 1)
     return TaskData(
         X,
         keep_tasks(signs, usable),
