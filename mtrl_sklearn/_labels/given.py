@@ -54,7 +54,8 @@ def read_given(given: GivenLabels, n_samples: int) -> tuple[Labels, np.ndarray |
         return read_labels(given.y, given.tasks, given.rows, None, n_samples), None
     weights = check_weights(given.sample_weight, given.y)
     if weights.all():
-        return read_labels(given.y, given.tasks, given.rows, weights, n_samples), None
+        of_labels = _unless_one(weights)
+        return read_labels(given.y, given.tasks, given.rows, of_labels, n_samples), None
     for name, values in zip(given._fields[1:3], given[1:3]):
         if values is not None and _num_samples(values) != len(weights):
             raise ValueError(
@@ -67,5 +68,10 @@ def read_given(given: GivenLabels, n_samples: int) -> tuple[Labels, np.ndarray |
         )
     kept = np.flatnonzero(weights)
     y, tasks, rows, weights = given._replace(sample_weight=weights).take(kept)
-    labels = read_labels(y, tasks, rows, weights, n_samples)
+    labels = read_labels(y, tasks, rows, _unless_one(weights), n_samples)
     return labels, kept if given.rows is None else None
+
+
+def _unless_one(weights: np.ndarray) -> np.ndarray | None:
+    """Weights, or None where all are 1, which changes nothing."""
+    return None if (weights == 1).all() else weights

@@ -220,7 +220,7 @@ class Descent:
             data.signs.shape[1],
             precision.parameters,
         ).to(device)
-        weights = torch.from_numpy(data.weights * data.n_rows)
+        weights = torch.from_numpy(data.weights * data.n_inputs)
         weights = weights.to(device, precision.parameters)
         generator = torch.Generator(device).manual_seed(job.seed)
         net = self.net_class(

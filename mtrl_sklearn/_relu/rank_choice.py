@@ -20,7 +20,6 @@ from mtrl_sklearn._relu.solution import (
     Finished,
     TaskData,
     Trained,
-    count_labels,
     finish,
 )
 from mtrl_sklearn._relu.spectral import candidate_ranks
@@ -82,20 +81,7 @@ def choose_rank(
 
 def set_aside(data: TaskData) -> TaskData:
     """The same data with some training rows held out, the same ones at every call."""
-    start, n_here, n_rows = data.shard
-    order = np.random.default_rng(n_rows).permutation(n_rows)
-    is_aside = np.zeros(n_rows, dtype=bool)
-    is_aside[order[: max(int(SHARE_ASIDE * n_rows), 1)]] = True
-    is_aside = is_aside[start : start + n_here]
-    rows = np.arange(n_here) if data.rows is None else data.rows
-    return count_labels(
-        data.X,
-        data.signs,
-        data.task_weight,
-        rows=rows[~is_aside],
-        held_out=rows[is_aside],
-        group=data.group,
-    )
+    return data.hold_aside(SHARE_ASIDE, data.n_inputs)
 
 
 def _loss_of_cut(whole: Finished, cut: Finished, data: TaskData) -> float:

@@ -12,10 +12,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mtrl_sklearn import load, save
+from mtrl_sklearn._group import ALONE
 from mtrl_sklearn._labels import signs as _signs
+from mtrl_sklearn._labels.given import GivenLabels
 
 N_LABELS = 400
 PER_ROW = {"dropout": 0.0, "batch_size": 10_000}  # nothing is drawn per row
+ONE_BATCH = {"dropout": 0.5, "batch_size": 10_000}
 
 
 def relational(seed=0):
@@ -81,7 +84,7 @@ def test_weights_of_integers_are_repeated_entries(algorithm, settings, kind):
     again = np.repeat(np.arange(len(y)), weights)
     X_again = X if kind == "relational" else X[again]
     places_again = {name: ids[again] for name, ids in places.items()}
-    one, other = (make(algorithm=algorithm, **PER_ROW, **settings) for _ in range(2))
+    one, other = (make(algorithm=algorithm, **ONE_BATCH, **settings) for _ in range(2))
     for method in ("fit", "partial_fit"):
         getattr(one, method)(X, y, **places, sample_weight=weights)
         getattr(other, method)(X_again, y[again], **places_again)
@@ -89,6 +92,61 @@ def test_weights_of_integers_are_repeated_entries(algorithm, settings, kind):
     score = one.score(X, y, **places, sample_weight=weights)
     expected = other.score(X_again, y[again], **places_again)
     assert score == pytest.approx(expected, abs=1e-12)
+
+
+@quick
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"n_components": "auto", "batch_size": 7},
+        {"early_stopping": True, "validation_fraction": 0.3},
+    ],
+)
+def test_weights_of_few_rows_are_copies_in_mini_batches_too(form, settings):
+    """In any order: inputs that are the same are drawn as one."""
+    X, Y = subspace_rows()
+    X, Y, weights = X[:60], Y[:60], np.random.default_rng(1).integers(0, 5, 60)
+    again = np.random.default_rng(2).permutation(np.repeat(np.arange(60), weights))
+    one = make(**settings).fit(form(X), Y, sample_weight=weights)
+    other = make(**settings).fit(form(X[again]), Y[again])
+    assert_same(one, other)
+    np.testing.assert_allclose(one.predict_proba(X), other.predict_proba(X), rtol=1e-6)
+    one.partial_fit(form(X), Y, sample_weight=weights)
+    assert_same(one, other.partial_fit(form(X[again]), Y[again]))
+
+
+@quick
+def test_weights_of_1_change_nothing():
+    X, Y = subspace_rows()
+    expected = make().fit(X, Y)
+    for kept in (np.ones(300), np.r_[np.ones(200), np.zeros(100)]):
+        if not kept.all():
+            expected.fit(X[:200], Y[:200])
+        model = make().fit(X, Y, sample_weight=kept)
+        for name in FITTED_ARRAYS:
+            np.testing.assert_array_equal(getattr(model, name), getattr(expected, name))
+
+
+@quick
+def test_copies_count_as_one_among_few_rows_or_in_one_batch():
+    X = subspace_rows()[0][:140]
+    X, signs = np.r_[X, X], np.ones((280, 2), np.int8)
+
+    def count(rows, signs=signs, **parameters):
+        model = make(**parameters)
+        given = GivenLabels(None)
+        found = model._find_inputs(X[rows], signs[rows], given, ALONE)
+        return None if found is None else len(np.unique(found))
+
+    everything, few, all_differ = np.arange(280), np.arange(140) * 2, np.arange(100)
+    assert count(everything) is None
+    assert count(everything, batch_size=139) is None
+    assert count(everything, batch_size=140) == 140
+    assert count(few) == 70
+    assert count(all_differ) is None
+    assert count(all_differ, signs * 0.5) == 100
 
 
 @quick

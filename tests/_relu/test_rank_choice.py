@@ -110,6 +110,6 @@ def test_rows_set_aside_are_not_trained_on():
     data = labelled(ON_FIRST, rows=TRAIN)
     part = set_aside(data)
     assert len(part.held_out) == 75
-    assert part.n_rows == 225
+    assert part.n_inputs == 225
     np.testing.assert_array_equal(np.union1d(part.rows, part.held_out), TRAIN)
     np.testing.assert_array_equal(part.held_out, set_aside(data).held_out)
