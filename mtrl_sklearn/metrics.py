@@ -344,7 +344,7 @@ def masked_roc_auc(signs: np.ndarray, scores: np.ndarray) -> np.ndarray:
             f"signs and scores should have one shape, got {signs.shape} and "
             f"{scores.shape}. Pass both as (n_samples, n_tasks)."
         )
-    return table_roc_auc(signs, scores)
+    return table_roc_auc(signs.astype(np.int8, copy=False), scores)
 
 
 def _macro(per_task: np.ndarray, needs: str) -> float:

@@ -27,7 +27,13 @@ from mtrl_sklearn._labels.columns import (
 )
 from mtrl_sklearn._labels.columns import is_missing as is_missing
 from mtrl_sklearn._labels.columns import read_task_ids as read_task_ids
-from mtrl_sklearn._labels.signs import Signs, pack_signs, place_signs
+from mtrl_sklearn._labels.signs import (
+    Signs,
+    collect_signs,
+    pack_signs,
+    place_signs,
+    weigh_signs,
+)
 from mtrl_sklearn._labels.values import (
     choose_classes,
     comparable,
@@ -130,9 +136,14 @@ class LabelEncoding:
         order = self._match_outputs(labels.names, labels.n_outputs)
         if labels.places is None:
             signs = self._encode_wide(labels, order, strict)
+            if labels.weights is not None:
+                signs = weigh_signs(signs, labels.weights)
             return pack_signs(signs) if sparse else signs
         shape = labels.n_samples, self.n_tasks
-        return place_signs(*self._encode_long(labels, order, strict), shape, sparse)
+        placed = self._encode_long(labels, order, strict)
+        if labels.has_rows:
+            return collect_signs(*placed, shape)
+        return place_signs(*placed, shape, sparse)
 
     def _match_outputs(self, names: np.ndarray | None, n_columns: int) -> np.ndarray:
         """Position among the known outputs of each column that was read."""
@@ -175,13 +186,18 @@ class LabelEncoding:
         signs = self._compare_with_shared(labels.values)
         if signs is not None and labels.places is not None:
             rows, outputs = labels.places
+            if labels.weights is not None:
+                signs = weigh_signs(signs, labels.weights)
             return signs, rows, first_tasks[outputs]
         nothing = np.empty(0, dtype=np.intp)
         parts = [(nothing.astype(np.int8), nothing, nothing)]
         for column, k, start in zip(labels.columns, order, first_tasks):
             block = self._encode_column(column, k, strict)
             members, tasks = np.nonzero(block)
-            parts.append((block[members, tasks], column.rows[members], start + tasks))
+            signs = block[members, tasks]
+            if column.weights is not None:
+                signs = weigh_signs(signs, column.weights[members])
+            parts.append((signs, column.rows[members], start + tasks))
         signs, rows, tasks = map(np.concatenate, zip(*parts))
         return signs, rows, tasks
 

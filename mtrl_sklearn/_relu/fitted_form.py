@@ -41,8 +41,8 @@ RELU = COMMON | {
     **{f"{name}_": form for name, form in RELU_PARAMETERS.items()},
     "components_": "weight components features",
     "singular_values_": "spectrum values",
-    "n_positive_": "count tasks",
-    "n_negative_": "count tasks",
+    "n_positive_": "total tasks",
+    "n_negative_": "total tasks",
     "task_names_": "label tasks",
     "output_names_": "label outputs",
 }
@@ -181,10 +181,10 @@ def _check_heads(fitted: Arrays, state: Arrays) -> None:
         return
     second = state["moments.second"]
     agree("_state_.moments.second", second, second.T, second.max())
-    centres = [
-        state[f"moments.{sign}"] / np.maximum(state[f"moments.n_{sign}"], 1)[:, None]
-        for sign in ("positive", "negative")
-    ]
+    centres = []
+    for sign in ("positive", "negative"):
+        totals = state[f"moments.n_{sign}"][:, None]
+        centres.append(state[f"moments.{sign}"] / np.where(totals > 0, totals, 1))
     terms = (centres[0] + centres[1]) / 2 * coef
     size = 1 + np.abs(odds) + np.abs(terms).sum(axis=1)
     agree("task_intercept_", intercept, odds - terms.sum(axis=1), size)

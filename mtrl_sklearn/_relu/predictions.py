@@ -7,13 +7,14 @@ import numpy as np
 from scipy.special import expit, log_expit, softmax
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import (
+    _num_samples,
     check_consistent_length,
     check_is_fitted,
 )
 
 from mtrl_sklearn._arrays.validation import check_scored, read_weights
 from mtrl_sklearn._group import Group
-from mtrl_sklearn._labels.columns import Labels
+from mtrl_sklearn._labels.columns import Labels, read_labels
 from mtrl_sklearn._labels.encoding import (
     LabelEncoding,
     as_array,
@@ -183,7 +184,7 @@ class TaskPredictionsMixin:
         check_is_fitted(self)
         return self._task_scores(X, finish=self._label_encoding().decode)
 
-    def score(self, X, y, tasks=None, sample_weight=None):
+    def score(self, X, y, tasks=None, sample_weight=None, rows=None):
         """Mean ROC-AUC over source tasks, each on its observed labels.
 
         Tasks that do not show both classes are left out, and so are rows of the long
@@ -197,8 +198,10 @@ class TaskPredictionsMixin:
             In the form and encoding of fit.
         tasks : array-like of shape (n_samples,), default=None
             Task ids of the long form.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of rows in the ROC-AUC.
+        sample_weight : array-like of shape (n_samples,) or (n_labels,), default=None
+            Weights of the entries of ``y`` in the ROC-AUC.
+        rows : array-like of shape (n_labels,), default=None
+            The row of X of each label, for the relational form of `fit`.
 
         Returns
         -------
@@ -214,7 +217,7 @@ class TaskPredictionsMixin:
         check_scored(X)
         if tasks is not None and self.label_form_ == "long":
             y, tasks = as_array(y), read_task_ids(tasks)
-            check_consistent_length(X, y, tasks)
+            check_consistent_length(y, tasks, *([] if rows is not None else [X]))
             known = find_codes(tasks, self.output_names_) >= 0
             if not known.any():
                 return float("nan")
@@ -223,8 +226,12 @@ class TaskPredictionsMixin:
                     np.where(known, y, None),
                     np.where(known, tasks, tasks[known][0]),
                 )
-        signs = self._label_encoding().encode(y, tasks, strict=False, sparse=True)
-        check_consistent_length(X, signs)
         if sample_weight is not None:
-            sample_weight = read_weights(sample_weight, X)
+            sample_weight = read_weights(sample_weight, y)
+        of_labels = None if rows is None else sample_weight
+        labels = read_labels(y, tasks, rows, of_labels, _num_samples(X))
+        signs = self._label_encoding().encode_labels(labels, strict=False, sparse=True)
+        check_consistent_length(X, signs)
+        if rows is not None:
+            return mean_roc_auc(signs, self._task_scores(X, signs))
         return mean_roc_auc(signs, self._task_scores(X, signs), sample_weight)
