@@ -80,7 +80,7 @@ class TaskData(NamedTuple):
         return RowDataset(X, signs, shard=self.shard, inputs=part)
 
     def hold_aside(self, share: float, seed: int) -> "TaskData":
-        """The same data with a share of the inputs to train on held out, at least one."""
+        """The same data with a share of the inputs held out, at least one."""
         n_inputs, places = self.part
         order = np.random.default_rng(seed).permutation(n_inputs)
         is_aside = np.zeros(n_inputs, dtype=bool)
