@@ -24,6 +24,7 @@ from mtrl_sklearn._labels.encoding import (
     read_task_ids,
     warn_of_missing_codes,
 )
+from mtrl_sklearn._labels.positive import check_same_positive, put_positive_last
 from mtrl_sklearn._labels.roc_auc import mean_roc_auc
 from mtrl_sklearn._labels.shared import share_labels
 from mtrl_sklearn._labels.signs import Signs
@@ -75,8 +76,11 @@ class TaskPredictionsMixin:
 
     A subclass provides ``_task_scores(X)``, which validates X and returns scores of
     shape (n_samples, n_tasks), or with CSR ``signs`` those of their labels, or what
-    ``finish`` makes of the scores of some rows at a time; and the parameter ``loss``.
+    ``finish`` makes of the scores of some rows at a time; and the parameters ``loss``
+    and ``pos_label``.
     """
+
+    pos_label: Any
 
     classes_ = _FittedClasses()
 
@@ -91,6 +95,7 @@ class TaskPredictionsMixin:
     def _learn_labels(self, labels: Labels, classes: Any, group: Group) -> None:
         """Set the fitted attributes that describe the labels of all ranks."""
         encoding = find_encoding(share_labels(labels, group), classes)
+        encoding = put_positive_last(encoding, self.pos_label)
         if classes is None:
             warn_of_missing_codes(encoding)
         single = encoding.form == "single"
@@ -101,8 +106,9 @@ class TaskPredictionsMixin:
         self.n_tasks_ = encoding.n_tasks
 
     def _check_classes(self, classes: Any) -> None:
-        """Refuse other classes than those of the first `partial_fit`."""
+        """Refuse other classes than those of the fit that goes on."""
         check_same_classes(classes, self._label_encoding().classes)
+        check_same_positive(self._label_encoding(), self.pos_label)
 
     def _label_encoding(self) -> LabelEncoding:
         """The encoding that the fitted attributes describe."""
@@ -112,7 +118,10 @@ class TaskPredictionsMixin:
         return LabelEncoding(self.label_form_, self.output_names_, classes)
 
     def decision_function(self, X):
-        """Scores of the source tasks; positive means the last of a task's classes.
+        """Scores of the source tasks; positive means the positive label of a task.
+
+        That is the last of its ``classes_``: the one of ``pos_label``, else the last in
+        sorted order; of a task "name=class" that class.
 
         Parameters
         ----------
@@ -139,8 +148,10 @@ class TaskPredictionsMixin:
         Returns
         -------
         ndarray of shape (n_samples, n_tasks), or (n_samples, n_classes)
-            Probability of each task's positive class, as scikit-learn's multi-label
-            classifiers return it. Where ``y`` had shape (n_samples,): probabilities
+            Probability of each task's positive label, as scikit-learn's multi-label
+            classifiers return it: that of ``pos_label``, else the last in sorted order
+            (1 of 0 and 1, "inactive" of "active" and "inactive"); of a task
+            "name=class" that class. Where ``y`` had shape (n_samples,): probabilities
             of its classes, in the order of ``classes_``, summing to 1.
         """
         check_is_fitted(self)
