@@ -28,6 +28,7 @@ from mtrl_sklearn._labels.positive import check_same_positive, put_positive_last
 from mtrl_sklearn._labels.roc_auc import mean_roc_auc
 from mtrl_sklearn._labels.shared import share_labels
 from mtrl_sklearn._labels.signs import Signs
+from mtrl_sklearn._optional import require
 
 
 def _has_probabilities(estimator: Any) -> bool:
@@ -157,6 +158,48 @@ class TaskPredictionsMixin:
         check_is_fitted(self)
         return self._task_scores(X, finish=self._probabilities)
 
+    @available_if(_has_probabilities)
+    def predict_proba_frame(self, X):
+        """What `predict_proba` returns, with the names of tasks.
+
+        `set_output` is for `transform`, with which methods that predict have no part.
+        It needs pandas, extra ``probing``.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        pandas.DataFrame of shape (n_samples, n_tasks), or (n_samples, n_classes)
+            Columns are named as in ``task_names_``: by the columns of ``y`` in fit, or
+            ids of tasks. Where ``y`` had shape (n_samples,) they are its classes. The
+            index is that of X, if it is a pandas DataFrame.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from mtrl_sklearn import MultiTaskReLURepresentation
+        >>> X = pd.DataFrame({"size": [0, 1, 2, 3]}, index=list("abcd"))
+        >>> y = pd.DataFrame({"heavy": [0, 0, 1, 1], "cheap": [1, None, 0, 0]})
+        >>> model = MultiTaskReLURepresentation(random_state=0).fit(X, y)
+        >>> model.predict_proba_frame(X).gt(0.5)
+           heavy  cheap
+        a  False   True
+        b  False   True
+        c   True  False
+        d   True  False
+        """
+        pandas = require("pandas", "probing", "predict_proba_frame")
+        columns = self.classes_ if self.label_form_ == "single" else self.task_names_
+        index = X.index if isinstance(X, pandas.DataFrame) else None
+        return pandas.DataFrame(self.predict_proba(X), index, columns)
+
     def _probabilities(self, scores: np.ndarray) -> np.ndarray:
         if self.label_form_ != "single":
             return expit(scores)
@@ -197,6 +240,12 @@ class TaskPredictionsMixin:
 
     def score(self, X, y, tasks=None, sample_weight=None, rows=None):
         """Mean ROC-AUC over source tasks, each on its observed labels.
+
+        It is no accuracy, which `score` of a classifier of scikit-learn is: for one,
+        `mtrl_sklearn.metrics.multitask_accuracy_score` compares labels that `predict`
+        gives, and searches take ``scoring=multitask_accuracy_scorer`` of that module.
+        Both leave missing labels out, as ``multitask_roc_auc_scorer`` does, and take
+        the wide form.
 
         Tasks that do not show both classes are left out, and so are rows of the long
         form whose task was not part of fit. A label that fit did not see belongs to
