@@ -65,8 +65,8 @@ class LabelEncoding:
     outputs : ndarray of shape (n_outputs,)
         Column names, or task ids.
     classes : sequence of n_outputs ndarrays
-        Sorted label values of each output. The last one is the positive class of a
-        binary output.
+        Label values of each output, sorted but for the positive one of a binary
+        output, which is the last: see `_labels.positive`.
     """
 
     form: Form
@@ -334,16 +334,16 @@ def check_same_classes(classes: Any, known: Sequence[np.ndarray]) -> None:
     ----------
     classes : array-like of shape (n_classes,) or None
     known : sequence of ndarrays
-        Sorted classes of the outputs.
+        Classes of the outputs, in any order.
     """
     if classes is None:
         return
     given = find_classes(read_class_labels(classes, "classes"), "classes").tolist()
     for values in known:
-        if values.tolist() != given:
+        if np.sort(values).tolist() != given:
             raise ValueError(
                 f"classes={given} differ from those of the first call of partial_fit, "
-                f"which were {values.tolist()}. Pass the same ones, or None."
+                f"which were {np.sort(values).tolist()}. Pass the same ones, or None."
             )
 
 

@@ -173,6 +173,13 @@ class MultiTaskReLURepresentation(
         Weight of a task's mean loss in the objective: its share of all observed labels,
         so that every label counts once, or the same for all tasks.
 
+    pos_label : str, number, bool or dict, default=None
+        The label that counts as positive, whose probability `predict_proba` returns: of
+        all tasks with two classes, or by name of the task (column of ``y`` or task id).
+        None, and tasks that a dict leaves out, take the last label in sorted order: 1
+        of 0 and 1, but "inactive" of "active" and "inactive". A column with more
+        classes has a task for each of them, and no use for it.
+
     warm_start : bool, default=False
         Continue from the previous fit: weights, optimiser and random stream. The tasks
         must be the same.
@@ -244,7 +251,8 @@ class MultiTaskReLURepresentation(
     output_names_ : ndarray of shape (n_outputs,)
         The same before such columns are taken apart.
     classes_ : ndarray of shape (n_classes,) or list of n_outputs such arrays
-        Labels in the caller's encoding; a list where ``y`` had columns or ``tasks``.
+        Labels in the caller's encoding, sorted, but for the positive one of two, which
+        is the last; a list where ``y`` had columns or ``tasks``.
     label_form_ : {"single", "wide", "long"}
         Form of ``y`` in fit.
     n_positive_, n_negative_ : ndarray of shape (n_tasks,)
@@ -336,6 +344,7 @@ class MultiTaskReLURepresentation(
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "output": [StrOptions({"hidden", "projection", "scores"})],
         "task_weight": [StrOptions({"observed", "equal"})],
+        "pos_label": [Real, str, "boolean", dict, None],
         "warm_start": ["boolean"],
         "callbacks": [list, tuple, None],
         "checkpoint": [str, os.PathLike, None],
@@ -363,6 +372,7 @@ class MultiTaskReLURepresentation(
         n_iter_no_change=10,
         output="hidden",
         task_weight="observed",
+        pos_label=None,
         warm_start=False,
         callbacks=None,
         checkpoint=None,
@@ -386,6 +396,7 @@ class MultiTaskReLURepresentation(
         self.n_iter_no_change = n_iter_no_change
         self.output = output
         self.task_weight = task_weight
+        self.pos_label = pos_label
         self.warm_start = warm_start
         self.callbacks = callbacks
         self.checkpoint = checkpoint
@@ -437,9 +448,9 @@ class MultiTaskReLURepresentation(
         ------
         ValueError
             If no task has observed labels of both classes, labels cannot be read, X is
-            not finite, rows are none of X, weights are negative or all 0, or the loss
-            becomes infinite or NaN. An estimator that was fitted before stays as it
-            was.
+            not finite, rows are none of X, ``pos_label`` is no label of a task, weights
+            are negative or all 0, or the loss becomes infinite or NaN. An estimator
+            that was fitted before stays as it was.
 
         Warns
         -----

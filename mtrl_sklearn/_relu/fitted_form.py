@@ -62,8 +62,14 @@ MOMENTS = {  # of features that are not negative
 N_DIRECTIONS = 4
 
 
-def check_relu(fitted: dict[str, Any]) -> None:
+def check_relu(fitted: dict[str, Any], has_pos_label: bool = False) -> None:
     """Check the fitted attributes of a MultiTaskReLURepresentation.
+
+    Parameters
+    ----------
+    fitted : dict
+    has_pos_label : bool, default=False
+        Whether two classes may have another order than the sorted one.
 
     Raises
     ------
@@ -87,7 +93,7 @@ def check_relu(fitted: dict[str, Any]) -> None:
     most = min(sizes["hidden"], sizes["features"])
     demand_same("singular_values_", "length", most, sizes["values"])
     demand_most("components_", "rows", most, sizes["components"])
-    _check_labels(rest["label_form_"], rest["classes_"], fitted)
+    _check_labels(rest["label_form_"], rest["classes_"], fitted, has_pos_label)
 
     state = rest["_state_"]
     scaling = {"input_mean": "float features", "input_scale": "scale"}
@@ -104,7 +110,9 @@ def check_relu(fitted: dict[str, Any]) -> None:
     _check_relations(fitted, state)
 
 
-def _check_labels(form: Any, classes: Any, fitted: dict[str, Any]) -> None:
+def _check_labels(
+    form: Any, classes: Any, fitted: dict[str, Any], has_pos_label: bool
+) -> None:
     """Check form, classes and names of the tasks that labels are split into."""
     demand(form in ("single", "wide", "long"), "label_form_", form)
     outputs, names = fitted["output_names_"], fitted["task_names_"]
@@ -112,7 +120,9 @@ def _check_labels(form: Any, classes: Any, fitted: dict[str, Any]) -> None:
     demand(isinstance(classes, list), "classes_", classes)
     demand_same("classes_", "outputs", len(outputs), len(classes))
     for found in {id(found): found for found in classes}.values():  # many share theirs
-        check_kind("classes_", found, "class", 1)
+        is_pair = isinstance(found, np.ndarray) and found.shape == (2,)
+        is_free = is_pair and found.dtype.kind in "biufUT" and has_pos_label
+        check_kind("classes_", np.sort(found) if is_free else found, "class", 1)
     if form == "long":
         check_kind("output_names_", outputs, "class", 1)
     encoding = LabelEncoding(form, outputs, classes)

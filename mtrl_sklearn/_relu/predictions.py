@@ -24,9 +24,11 @@ from mtrl_sklearn._labels.encoding import (
     read_task_ids,
     warn_of_missing_codes,
 )
+from mtrl_sklearn._labels.positive import check_same_positive, put_positive_last
 from mtrl_sklearn._labels.roc_auc import mean_roc_auc
 from mtrl_sklearn._labels.shared import share_labels
 from mtrl_sklearn._labels.signs import Signs
+from mtrl_sklearn._optional import require
 
 
 def _has_probabilities(estimator: Any) -> bool:
@@ -75,8 +77,11 @@ class TaskPredictionsMixin:
 
     A subclass provides ``_task_scores(X)``, which validates X and returns scores of
     shape (n_samples, n_tasks), or with CSR ``signs`` those of their labels, or what
-    ``finish`` makes of the scores of some rows at a time; and the parameter ``loss``.
+    ``finish`` makes of the scores of some rows at a time; and the parameters ``loss``
+    and ``pos_label``.
     """
+
+    pos_label: Any
 
     classes_ = _FittedClasses()
 
@@ -91,6 +96,7 @@ class TaskPredictionsMixin:
     def _learn_labels(self, labels: Labels, classes: Any, group: Group) -> None:
         """Set the fitted attributes that describe the labels of all ranks."""
         encoding = find_encoding(share_labels(labels, group), classes)
+        encoding = put_positive_last(encoding, self.pos_label)
         if classes is None:
             warn_of_missing_codes(encoding)
         single = encoding.form == "single"
@@ -101,8 +107,9 @@ class TaskPredictionsMixin:
         self.n_tasks_ = encoding.n_tasks
 
     def _check_classes(self, classes: Any) -> None:
-        """Refuse other classes than those of the first `partial_fit`."""
+        """Refuse other classes than those of the fit that goes on."""
         check_same_classes(classes, self._label_encoding().classes)
+        check_same_positive(self._label_encoding(), self.pos_label)
 
     def _label_encoding(self) -> LabelEncoding:
         """The encoding that the fitted attributes describe."""
@@ -112,7 +119,10 @@ class TaskPredictionsMixin:
         return LabelEncoding(self.label_form_, self.output_names_, classes)
 
     def decision_function(self, X):
-        """Scores of the source tasks; positive means the last of a task's classes.
+        """Scores of the source tasks; positive means the positive label of a task.
+
+        That is the last of its ``classes_``: the one of ``pos_label``, else the last in
+        sorted order; of a task "name=class" that class.
 
         Parameters
         ----------
@@ -139,12 +149,56 @@ class TaskPredictionsMixin:
         Returns
         -------
         ndarray of shape (n_samples, n_tasks), or (n_samples, n_classes)
-            Probability of each task's positive class, as scikit-learn's multi-label
-            classifiers return it. Where ``y`` had shape (n_samples,): probabilities
+            Probability of each task's positive label, as scikit-learn's multi-label
+            classifiers return it: that of ``pos_label``, else the last in sorted order
+            (1 of 0 and 1, "inactive" of "active" and "inactive"); of a task
+            "name=class" that class. Where ``y`` had shape (n_samples,): probabilities
             of its classes, in the order of ``classes_``, summing to 1.
         """
         check_is_fitted(self)
         return self._task_scores(X, finish=self._probabilities)
+
+    @available_if(_has_probabilities)
+    def predict_proba_frame(self, X):
+        """What `predict_proba` returns, with the names of tasks.
+
+        `set_output` is for `transform`, with which methods that predict have no part.
+        It needs pandas, extra ``probing``.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        pandas.DataFrame of shape (n_samples, n_tasks), or (n_samples, n_classes)
+            Columns are named as in ``task_names_``: by the columns of ``y`` in fit, or
+            ids of tasks. Where ``y`` had shape (n_samples,) they are its classes. The
+            index is that of X, if it is a pandas DataFrame.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from mtrl_sklearn import MultiTaskReLURepresentation
+        >>> X = pd.DataFrame({"size": [0, 1, 2, 3]}, index=list("abcd"))
+        >>> y = pd.DataFrame({"heavy": [0, 0, 1, 1], "cheap": [1, None, 0, 0]})
+        >>> model = MultiTaskReLURepresentation(random_state=0).fit(X, y)
+        >>> model.predict_proba_frame(X).gt(0.5)
+           heavy  cheap
+        a  False   True
+        b  False   True
+        c   True  False
+        d   True  False
+        """
+        pandas = require("pandas", "probing", "predict_proba_frame")
+        columns = self.classes_ if self.label_form_ == "single" else self.task_names_
+        index = X.index if isinstance(X, pandas.DataFrame) else None
+        return pandas.DataFrame(self.predict_proba(X), index, columns)
 
     def _probabilities(self, scores: np.ndarray) -> np.ndarray:
         if self.label_form_ != "single":
@@ -186,6 +240,12 @@ class TaskPredictionsMixin:
 
     def score(self, X, y, tasks=None, sample_weight=None, rows=None):
         """Mean ROC-AUC over source tasks, each on its observed labels.
+
+        It is no accuracy, which `score` of a classifier of scikit-learn is: for one,
+        `mtrl_sklearn.metrics.multitask_accuracy_score` compares labels that `predict`
+        gives, and searches take ``scoring=multitask_accuracy_scorer`` of that module.
+        Both leave missing labels out, as ``multitask_roc_auc_scorer`` does, and take
+        the wide form.
 
         Tasks that do not show both classes are left out, and so are rows of the long
         form whose task was not part of fit. A label that fit did not see belongs to
