@@ -6,7 +6,6 @@ import os
 import platform
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from importlib import metadata
@@ -17,11 +16,9 @@ from unittest import mock
 import torch
 import torch._dynamo  # the first optimiser imports it, which takes a second and 85 MB
 from _contenders import start_libraries
-from _memory import read_status, reset_peak
+from _memory import CLOCK, clock, read_status, reset_peak
 
 LIBRARIES = ("OMP", "MKL", "OPENBLAS")
-CLOCK = "MTRL_BENCH_CLOCK"  # where workers read which clock to use
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 PACKAGES = ("mtrl-sklearn", "torch", "scikit-learn", "skorch", "numpy", "scipy")
 
 
@@ -135,7 +132,6 @@ def serve(pipe, contender):
     if "OMP_NUM_THREADS" in os.environ:
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     start_libraries()
-    clock = CLOCKS[os.environ.get(CLOCK, "wall")]
     run = contender.build(**contender.settings)
     reset_peak()
     pipe.send(read_status("VmRSS"))
@@ -146,13 +142,13 @@ def serve(pipe, contender):
 
 
 @contextlib.contextmanager
-def fresh_process(threads, clock="wall"):
+def fresh_process(threads, kind_of_clock="wall"):
     """Run work in a process that imports torch with so many threads; None sets nothing.
 
     The libraries read these variables once, when they are loaded. Workers are forks of
     such a process: what takes seconds to import is imported once.
     """
-    variables = {"PYTHONWARNINGS": "ignore", CLOCK: clock}
+    variables = {"PYTHONWARNINGS": "ignore", CLOCK: kind_of_clock}
     if threads is not None:
         variables |= {f"{name}_NUM_THREADS": str(threads) for name in LIBRARIES}
     context = multiprocessing.get_context("spawn")

@@ -25,9 +25,9 @@ from _large_work import (
     work_one_step,
     work_sparse_text,
 )
+from _memory import CLOCKS
 from _task_work import work_digits, work_probes, work_tasks
 from _timing import (
-    CLOCKS,
     COMPARISON_HEAD,
     Options,
     describe_machine,
