@@ -17,10 +17,12 @@ import argparse
 import json
 import statistics
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
 
 from mtrl_sklearn import MultiTaskReLURepresentation
 
@@ -161,6 +163,7 @@ def main():
         "--device", default="cuda", help="cpu: small sizes, to try the script itself"
     )
     options = parser.parse_args()
+    warnings.simplefilter("ignore", ConvergenceWarning)  # few epochs will do
     on_gpu = torch.device(options.device).type == "cuda"
     if on_gpu and not torch.cuda.is_available():
         print("There is no GPU here: nothing was measured.")
