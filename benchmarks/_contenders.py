@@ -4,11 +4,11 @@ A builder draws its data and returns the function that is timed. Those for train
 take the number of epochs; all do the same work on the same rows.
 """
 
-import time
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from _memory import clock
 from scipy import sparse
 from sklearn.neural_network import MLPClassifier
 from skorch import NeuralNet
@@ -133,6 +133,7 @@ class MaskedLoss(torch.nn.Module):
 
 
 def build_skorch(problem, dropout=0.0):
+    """skorch's loop with AdamW; no rows are kept from training."""
     X, Y = draw(problem)
     criterion = MaskedLoss if problem.missing else torch.nn.BCEWithLogitsLoss
 
@@ -141,8 +142,6 @@ def build_skorch(problem, dropout=0.0):
             make_network(problem, dropout),
             criterion=criterion,
             optimizer=torch.optim.AdamW,
-            optimizer__weight_decay=1.0,
-            optimizer__fused=True,
             lr=1e-3,
             batch_size=problem.batch_size,
             max_epochs=n_epochs,
@@ -150,6 +149,36 @@ def build_skorch(problem, dropout=0.0):
             train_split=None,
             verbose=0,
         ).fit(X, Y)
+
+    return run
+
+
+def build_deepchem(problem):
+    """Training as DeepChem shapes it.
+
+    Dense labels beside dense weights of 0 and 1, numpy batches, two outputs for each
+    task, a softmax and its cross entropy of one-hot labels, Adam.
+    """
+    X, Y = draw(problem)
+    weights = (~np.isnan(Y)).astype(np.float32)
+    labels = np.nan_to_num(Y).astype(np.int64)
+
+    def run(n_epochs):
+        model = make_network(problem._replace(n_tasks=2 * problem.n_tasks), 0.0)
+        optimizer = torch.optim.Adam(model.parameters())
+        rng = np.random.default_rng(0)
+        for _ in range(n_epochs):
+            order = rng.permutation(len(X))
+            for start in range(0, len(X), problem.batch_size):
+                rows = order[start : start + problem.batch_size]
+                one_hot = np.eye(2, dtype=np.float32)[labels[rows]]
+                batch = map(torch.from_numpy, (X[rows], one_hot, weights[rows]))
+                inputs, target, weight = batch
+                outputs = model(inputs).view(len(rows), problem.n_tasks, 2)
+                losses = -(target * functional.log_softmax(outputs, dim=2)).sum(dim=2)
+                optimizer.zero_grad()
+                (losses * weight).mean().backward()
+                optimizer.step()
 
     return run
 
@@ -216,12 +245,12 @@ def random_product(n_rows, n_inner, n_columns, dtype):
 def measure_rate(pairs, at_least):
     """Gflop/s of products, repeated for so many seconds."""
     operations = sum(2 * len(left) * right.numel() for left, right in pairs)
-    n_times, elapsed, start = 0, 0.0, time.perf_counter()
+    n_times, elapsed, start = 0, 0.0, clock()
     while elapsed < at_least:
         for left, right in pairs:
             torch.mm(left, right)
         n_times += 1
-        elapsed = time.perf_counter() - start
+        elapsed = clock() - start
     return n_times * operations / elapsed / 1e9
 
 

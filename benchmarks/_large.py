@@ -1,6 +1,6 @@
 """Work that is large in one respect: builders for `_timing.Contender`.
 
-Features, tasks, rows on disk, candidates of a grid, or any size in turn.
+Features, tasks, rows on disk, or candidates of a grid.
 """
 
 from multiprocessing.util import Finalize
@@ -14,8 +14,9 @@ from scipy import sparse
 from sklearn.model_selection import GridSearchCV
 from threadpoolctl import threadpool_limits
 
-from mtrl_sklearn import MultiTaskReLURepresentation
-from mtrl_sklearn.datasets import make_subspace_tasks
+from mtrl_sklearn._arrays.rows import RowDataset, Rows
+from mtrl_sklearn._relu.network import normalize_rows
+from mtrl_sklearn._relu.one_step import add_rows, start_step
 
 BLOCK_ROWS = 4096  # of the one-step algorithm
 
@@ -82,6 +83,21 @@ def build_one_step(problem):
     return run
 
 
+def build_one_step_passes(problem):
+    """The two passes of one step over rows that are read, centred and scaled."""
+    X, Y = draw(problem)
+    signs = (2 * Y - 1).astype(np.int8)
+    rows = RowDataset(Rows(X, torch.float32), Rows(signs, torch.float32))
+    sums = start_step(torch.randn(problem.n_hidden, problem.n_features), len(Y.T))
+    of_tasks = torch.zeros(len(Y.T)), torch.ones(len(Y.T))
+    centre = torch.zeros(problem.n_features), torch.ones(())
+
+    def run():
+        add_rows(sums, rows, *of_tasks, lambda block: normalize_rows(block, *centre))
+
+    return run
+
+
 def build_one_step_products(problem):
     """The four products of one step, over blocks of rows."""
     X, residuals = map(torch.from_numpy, draw(problem))
@@ -138,25 +154,6 @@ def fit_blocks(model, X, Y, n_blocks):
         model.partial_fit(X[block], Y[block])
 
 
-def build_quality(n_samples, n_passes, n_blocks, **settings):
-    """Mean ROC-AUC on new rows after a fit, or after as many passes over blocks."""
-
-    def run(seed):
-        X, Y, _, problem = make_subspace_tasks(n_samples, random_state=seed)
-        model = MultiTaskReLURepresentation(
-            batch_size=128, random_state=seed, **settings
-        )
-        if n_blocks is None:
-            model.set_params(max_iter=n_passes, tol=0).fit(X.astype(np.float32), Y)
-        else:
-            for _ in range(n_passes):
-                fit_blocks(model, X.astype(np.float32), Y, n_blocks)
-        X_new, Y_new = problem.sample(5000, random_state=seed)
-        return model.score(X_new.astype(np.float32), Y_new)
-
-    return run
-
-
 def build_grid(problem, n_epochs, n_jobs, threads=None):
     """Six candidates in three folds, without a fit of the best one.
 
@@ -178,14 +175,3 @@ def build_grid(problem, n_epochs, n_jobs, threads=None):
 def stop_idle_processes():
     """End the processes that joblib keeps for its next call."""
     get_reusable_executor(reuse=True).shutdown(kill_workers=True)
-
-
-def build_sizes(problem, field, sizes, n_epochs, **settings):
-    """Fits with one size of the problem set to a number that each call gives."""
-    problems = {size: problem._replace(**{field: size}) for size in sizes}
-    drawn = {size: draw(of_size) for size, of_size in problems.items()}
-
-    def run(size):
-        ours(problems[size], max_iter=n_epochs, **settings).fit(*drawn[size])
-
-    return run

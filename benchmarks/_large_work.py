@@ -8,12 +8,13 @@ import time
 from pathlib import Path
 
 import _large as large
-import numpy as np
 from _contenders import Problem
 from _timing import (
     EPOCH_SUMMARY,
     SUMMARY,
     Contender,
+    Result,
+    compare,
     divide,
     few_rounds,
     print_table,
@@ -51,7 +52,7 @@ def work_sparse_text(options):
     )
     columns = ["fit of 3 epochs", *EPOCH_SUMMARY, "of these MB"]
     print_table(title, columns, rows)
-    return {title: record}
+    return Result({title: record}, [])
 
 
 def work_long(options):
@@ -69,6 +70,7 @@ def work_long(options):
     rows, record = summarise_epochs(contenders, timings)
     title = f"long: n={n_samples} d=64 m=128 batch=512, one label per row"
     print_table(title, ["fit of 2 epochs", *EPOCH_SUMMARY], rows)
+    comparisons = compare("long form", record, [(f"{n_tasks} tasks", "one task")])
 
     n_samples, n_tasks = options.choose((20_000, 2000), (2000, 400))
     wide = Problem(n_samples, 64, 128, n_tasks, 512, missing=0.991)
@@ -84,22 +86,28 @@ def work_long(options):
     rows, of_wide = summarise_epochs(contenders, timings)
     wide_title = f"long: n={n_samples} d=64 m=128 T={n_tasks} wide, 99.1 % missing"
     print_table(wide_title, ["fit of 3 epochs", *EPOCH_SUMMARY], rows)
-    return {title: record, wide_title: of_wide}
+    pairs = [("ours", "dense labels")]
+    comparisons += compare("wide, 99 % missing", of_wide, pairs)
+    return Result({title: record, wide_title: of_wide}, comparisons)
 
 
 def work_one_step(options):
+    options = few_rounds(options)
     problem = Problem(options.choose(200_000, 20_000), 100, 512, 64, 512)
-    settings, base = {"problem": problem}, "its four products"
+    settings, base, passes = {"problem": problem}, "its four products", "ours, passes"
     contenders = [
         Contender(base, large.build_one_step_products, settings),
-        Contender("ours, one_step", large.build_one_step, settings, base=base),
+        Contender(passes, large.build_one_step_passes, settings, base=base),
+        Contender("ours, fit", large.build_one_step, settings, base=base),
     ]
     timings = take_turns(contenders, options.rounds)
     rows, record = summarise(contenders, timings)
     title = f"one_step: n={problem.n_samples} d=100 m=512 T=64"
     title += f", {options.threads} threads"
     print_table(title, ["", *SUMMARY], rows)
-    return {title: record}
+    work = f"one step, {options.threads} threads"
+    pairs = [(passes, base), ("ours, fit", base)]
+    return Result({title: record}, compare(work, record, pairs))
 
 
 def work_memmap(options):
@@ -133,49 +141,11 @@ def work_memmap(options):
         rows.append([name, *cells])
     title = f"memmap: a file of {n_bytes / 1e6:.0f} MB, d=1000 m=64 T=16, one pass"
     print_table(title, ["", "s", "growth of RssAnon, MB", "of the file"], rows)
-    return {title: record} | compare_passes(options)
-
-
-def compare_passes(options):
-    """Quality of `partial_fit` over blocks against that of a fit."""
-    n_samples, n_passes = options.choose((10_000, 5), (2000, 4))
-    seeds = [(seed,) for seed in range(3)]
-    contenders = [
-        Contender(
-            f"{algorithm}, {name}",
-            large.build_quality,
-            {
-                "n_samples": n_samples,
-                "n_passes": 1 if algorithm == "one_step" else n_passes,
-                "n_blocks": n_blocks,
-                "algorithm": algorithm,
-            },
-            seeds,
-            base=f"{algorithm}, fit",
-        )
-        for algorithm in ("alternating", "one_step")
-        for name, n_blocks in (("fit", None), ("partial_fit", 10))
-    ]
-    timings = take_turns(contenders, 1, warm_up=False)
-    scores = {name: np.ravel(timing.values) for name, timing in timings.items()}
-    rows, record = [], {}
-    for name, _, _, _, base, *_ in contenders:
-        difference = scores[name] - scores[base]
-        cells = [f"{scores[name].mean():.4f}", f"{difference.mean():+.4f}"]
-        rows.append([name, *cells])
-        record[name] = {
-            "scores": scores[name].tolist(),
-            "differences": difference.tolist(),
-        }
-    title = (
-        f"memmap: subspace tasks, n={n_samples} d=100 T=64, {n_passes} passes "
-        "(one_step: 1), 10 blocks, 3 seeds"
-    )
-    print_table(title, ["", "ROC-AUC of new rows", "against fit"], rows)
-    return {title: record}
+    return Result({title: record}, [])
 
 
 def work_grid(options):
+    options = few_rounds(options)
     problem = Problem(options.choose(3000, 600), 64, 512, 40, 128)
     shared = {"problem": problem, "n_epochs": options.choose(5, 2)}
     variants = {
@@ -192,7 +162,8 @@ def work_grid(options):
     title = f"grid: GridSearchCV, 18 fits of n={problem.n_samples} d=64 m=512 T=40"
     # the memory of joblib's processes was not looked at
     print_table(title, ["", *SUMMARY[:2]], [row[:3] for row in rows])
-    return {title: record}
+    pairs = [("n_jobs=2", "n_jobs=1"), ("n_jobs=2", "n_jobs=1 on one thread")]
+    return Result({title: record}, compare("grid search", record, pairs))
 
 
 def work_import(options):
@@ -208,46 +179,7 @@ def work_import(options):
         ratios = divide(of_statement[1:], seconds[statements[0]][1:])
         median, ratio = statistics.median(of_statement[1:]), statistics.median(ratios)
         rows.append([statement, f"{median:.3f}", f"{ratio:.2f}"])
-        record[statement] = {"seconds": of_statement[1:], "ratios": ratios}
+        record[statement] = {"seconds": [of_statement[1:]], "ratios": ratios}
     title = "import: a fresh process"
     print_table(title, ["", "s", "ratio"], rows)
-    return {title: record}
-
-
-def work_slopes(options):
-    problem = Problem(4000, 64, 128, 32, 128)
-    factor = options.choose(1, 10)
-    ranges = {
-        "n_samples": (500, 50_000),
-        "n_features": (32, 3200),
-        "n_hidden": (32, 3200),
-        "n_tasks": (32, 3200),
-    }
-    contenders = []
-    for field, (low, high) in ranges.items():
-        sizes = np.geomspace(low, high // factor, 5).round().astype(int).tolist()
-        settings = {"problem": problem, "field": field, "sizes": sizes, "n_epochs": 3}
-        calls = [(size,) for size in sizes]
-        contenders.append(Contender(field, large.build_sizes, settings, calls))
-    timings = take_turns(contenders, options.rounds)
-    rows, record = [], {}
-    for contender in contenders:
-        sizes = [size for (size,) in contender.calls]
-        seconds = timings[contender.name].seconds
-        times = [statistics.median(of_size) for of_size in seconds]
-        slopes = [log_slope(sizes[k:], times[k:]) for k in (0, 2)]
-        points = "  ".join(f"{n}: {s:.3g} s" for n, s in zip(sizes, times))
-        cells = [f"{slope:.2f}" for slope in slopes]
-        rows.append([contender.name, *cells, points])
-        entry = {"sizes": sizes, "seconds": seconds, "slopes": slopes}
-        record[contender.name] = entry
-    title = (
-        "slopes: log seconds over log size, of a fit of 3 epochs; else n=4000 d=64 "
-        f"m=128 T=32 batch=128, {options.threads} threads"
-    )
-    print_table(title, ["", "slope", "upper half", "times"], rows)
-    return {title: record}
-
-
-def log_slope(sizes, times):
-    return float(np.polyfit(np.log(sizes), np.log(times), 1)[0])
+    return Result({title: record}, compare("import", record, [statements[::-1]]))

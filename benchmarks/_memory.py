@@ -1,8 +1,18 @@
-"""Memory of this process, as Linux counts it."""
+"""Memory of this process, as Linux counts it, and the clock that it is timed by."""
 
 import contextlib
+import os
 import threading
+import time
 from pathlib import Path
+
+CLOCK = "MTRL_BENCH_CLOCK"  # where processes read which clock to use
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+def clock():
+    """Seconds of the clock that the environment names."""
+    return CLOCKS[os.environ.get(CLOCK, "wall")]()
 
 
 def read_status(field):

@@ -6,7 +6,6 @@ import os
 import platform
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from importlib import metadata
@@ -17,7 +16,7 @@ from unittest import mock
 import torch
 import torch._dynamo  # the first optimiser imports it, which takes a second and 85 MB
 from _contenders import start_libraries
-from _memory import read_status, reset_peak
+from _memory import CLOCK, clock, read_status, reset_peak
 
 LIBRARIES = ("OMP", "MKL", "OPENBLAS")
 PACKAGES = ("mtrl-sklearn", "torch", "scikit-learn", "skorch", "numpy", "scipy")
@@ -54,6 +53,38 @@ class Contender(NamedTuple):
     base: str = ""  # contender whose times are the unit
     operations: float = 0  # per epoch; 0 where they were not counted
     precision: str = "float32"  # of the products that they are measured by
+
+
+class Comparison(NamedTuple):
+    """A row of the last table."""
+
+    work: str
+    ours: str  # name of our contender
+    peer: str  # name of theirs
+    seconds: float  # of ours
+    peer_seconds: float
+    ratio: float  # median over rounds of ours to theirs
+    limit: float | None  # the same ratio of the matrix products alone, if counted
+
+
+COMPARISON = "  {:<22} {:<30} {:<34} {:>9} {:>9} {:>6} {:>6}"
+COMPARISON_HEAD = COMPARISON.format(
+    "work", "ours", "peer", "ours s", "peer s", "ratio", "limit"
+)
+
+
+def format_comparison(row):
+    """A line of the last table."""
+    seconds = (f"{s:.3g}" for s in (row.seconds, row.peer_seconds))
+    limit = "-" if row.limit is None else f"{row.limit:.2f}"
+    return COMPARISON.format(*row[:3], *seconds, f"{row.ratio:.2f}", limit)
+
+
+class Result(NamedTuple):
+    """What a piece of work gives: all that was measured by title, and comparisons."""
+
+    record: dict[str, Any]
+    comparisons: list[Comparison]
 
 
 class Timing(NamedTuple):
@@ -105,19 +136,19 @@ def serve(pipe, contender):
     reset_peak()
     pipe.send(read_status("VmRSS"))
     while (call := pipe.recv()) is not None:
-        start = time.perf_counter()
+        start = clock()
         value = run(*call)
-        pipe.send((time.perf_counter() - start, value, read_status("VmHWM")))
+        pipe.send((clock() - start, value, read_status("VmHWM")))
 
 
 @contextlib.contextmanager
-def fresh_process(threads):
+def fresh_process(threads, kind_of_clock="wall"):
     """Run work in a process that imports torch with so many threads; None sets nothing.
 
     The libraries read these variables once, when they are loaded. Workers are forks of
     such a process: what takes seconds to import is imported once.
     """
-    variables = {"PYTHONWARNINGS": "ignore"}
+    variables = {"PYTHONWARNINGS": "ignore", CLOCK: kind_of_clock}
     if threads is not None:
         variables |= {f"{name}_NUM_THREADS": str(threads) for name in LIBRARIES}
     context = multiprocessing.get_context("spawn")
@@ -167,6 +198,35 @@ def per_epoch(contender, timing):
     n_epochs = contender.calls[-1][0] - contender.calls[0][0]
     pairs = zip(timing.seconds[0], timing.seconds[-1])
     return [(long - short) / n_epochs for short, long in pairs]
+
+
+def compare(work, record, pairs, products=None):
+    """Rows of the last table, printed as they come.
+
+    Parameters
+    ----------
+    work : str
+    record : dict
+        Of `summarise` or `summarise_epochs`; the latter's times per epoch count.
+    pairs : list of (str, str)
+        Ours and theirs.
+    products : dict of str to float, default=None
+        Seconds of the matrix products alone, for some of ours.
+    """
+    rows = []
+    for pair in pairs:
+        ours, theirs = (
+            record[name].get("seconds_per_epoch", record[name]["seconds"][-1])
+            for name in pair
+        )
+        ratio = statistics.median(divide(ours, theirs))
+        limit = (products or {}).get(pair[0])
+        seconds, of_peer = statistics.median(ours), statistics.median(theirs)
+        if limit is not None:
+            limit /= of_peer
+        rows.append(Comparison(work, *pair, seconds, of_peer, ratio, limit))
+        print(format_comparison(rows[-1]), flush=True)
+    return rows
 
 
 def megabytes(n_bytes):

@@ -1,4 +1,4 @@
-"""Work a to f: training and prediction against other libraries and the machine."""
+"""Work a, b, c, e and f: training and prediction against other libraries."""
 
 import statistics
 
@@ -9,6 +9,8 @@ from _timing import (
     RATE_SUMMARY,
     SUMMARY,
     Contender,
+    Result,
+    compare,
     few_rounds,
     print_table,
     summarise,
@@ -18,10 +20,14 @@ from _timing import (
 
 LOOP = "plain torch loop"
 LOOP_DROPOUT = f"{LOOP}, dropout"
+SKORCH = "skorch's NeuralNet"
+SCIKIT = "MLPClassifier"
+DEEPCHEM = "loop in DeepChem's shape"
+JOINT = "ours, joint"
 
 
 def list_training(problem, calls):
-    """Contenders of one training problem; of the largest one, without dropout."""
+    """Contenders of one training problem; of many missing labels, without dropout."""
 
     def reference(name, build, base=LOOP, **settings):
         operations = training.count_operations(problem, "joint")
@@ -43,10 +49,12 @@ def list_training(problem, calls):
 
     contenders = [
         reference(LOOP, training.build_plain),
-        reference("skorch", training.build_skorch),
+        reference(SKORCH, training.build_skorch),
     ]
-    if not problem.missing:
-        contenders.append(reference("scikit-learn", training.build_scikit))
+    if problem.missing:
+        contenders.append(reference(DEEPCHEM, training.build_deepchem))
+    else:
+        contenders.append(reference(SCIKIT, training.build_scikit))
     variants = [("", algorithm, {}) for algorithm in ("joint", "alternating")]
     if problem.ones:
         variants.append((", CSR", "joint", {"as_csr": True}))
@@ -56,13 +64,30 @@ def list_training(problem, calls):
             contenders.append(
                 ours(variant + suffix, algorithm, precision=precision, **settings)
             )
-    if problem.n_samples > 100_000:
+    if problem.missing:
         return contenders
     dropout = {"base": LOOP_DROPOUT, "dropout": 0.5}
     contenders.append(reference(LOOP_DROPOUT, training.build_plain, **dropout))
     for algorithm in ("joint", "alternating"):
         contenders.append(ours(", dropout", algorithm, **dropout))
     return contenders
+
+
+def list_pairs(contenders):
+    """Ours and theirs, for the last table: what was trained in the same way."""
+    names = {contender.name for contender in contenders}
+    pairs = [
+        (JOINT, LOOP),
+        (JOINT, SKORCH),
+        (JOINT, SCIKIT),
+        (JOINT, DEEPCHEM),
+        ("ours, alternating", LOOP),
+        ("ours, joint, CSR", JOINT),
+        ("ours, joint, bfloat16", JOINT),
+        ("ours, joint, dropout", LOOP_DROPOUT),
+        ("ours, joint, dropout", JOINT),
+    ]
+    return [pair for pair in pairs if names.issuperset(pair)]
 
 
 def train(name, problem, n_epochs, options):
@@ -89,7 +114,15 @@ def train(name, problem, n_epochs, options):
     print_table(title, [f"fit of {n_epochs[-1]} epochs", *RATE_SUMMARY], rows)
     medians = {kind: statistics.median(rate) for kind, rate in rates.items()}
     print("  Gflop/s of", ", ".join(f"{k}: {v:.0f}" for k, v in medians.items()))
-    return {title: {"rates": rates, "contenders": record}}
+    work = f"{name}, {options.threads} threads, {problem.batch_size} rows"
+    products = {
+        contender.name: contender.operations / medians[f"{contender.precision} batch"]
+        for contender in contenders
+        if contender.operations
+    }
+    products = {name: seconds / 1e9 for name, seconds in products.items()}
+    rows = compare(work, record, list_pairs(contenders), products)
+    return Result({title: {"rates": rates, "contenders": record}}, rows)
 
 
 def work_a(options):
@@ -99,24 +132,19 @@ def work_a(options):
 
 
 def work_b(options):
-    record, options = {}, few_rounds(options)
+    record, rows, options = {}, [], few_rounds(options)
     for batch_size in (128, 512):
         problem = Problem(8192, 1024, 512, 494, batch_size, missing=0.7, ones=0.03)
         small = problem._replace(n_samples=1024, n_features=256, n_hidden=64)
-        record |= train("b", options.choose(problem, small), (1, 2), options)
-    return record
+        result = train("b", options.choose(problem, small), (1, 2), options)
+        record |= result.record
+        rows += result.comparisons
+    return Result(record, rows)
 
 
 def work_c(options):
     problem = Problem(1500, 64, 512, 40, 128)
     return train("c", problem, options.choose((5, 20), (2, 6)), options)
-
-
-def work_d(options):
-    options = few_rounds(options)
-    problem = Problem(200000, 100, 512, 64, 512)
-    small = problem._replace(n_samples=5000, n_hidden=128)
-    return train("d", options.choose(problem, small), (1, 2), options)
 
 
 def work_e(options):
@@ -144,7 +172,9 @@ def work_e(options):
     rows, record = summarise(contenders, timings)
     title = f"e: {shared['n_samples']} rows d=256 m=512 T=64, {options.threads} threads"
     print_table(title, ["", *SUMMARY], rows)
-    return {title: record}
+    pairs = [(f"ours, {m}", f"plain torch, {m}") for m in ("transform", "predict")]
+    pairs.append(("ours, predict", "scikit-learn, predict"))
+    return Result({title: record}, compare("e, prediction", record, pairs))
 
 
 def work_f(options):
@@ -171,4 +201,6 @@ def work_f(options):
     rows, of_theory = summarise(theory, timings)
     theory_title = f"f: 16 tasks of the theory, {options.threads} threads"
     print_table(theory_title, ["default fit", *SUMMARY], rows)
-    return {title: record, theory_title: of_theory}
+    pairs = [(f"ours, {head} head", base) for head in ("shared", "per_task")]
+    comparisons = compare("f, images", record, pairs)
+    return Result({title: record, theory_title: of_theory}, comparisons)

@@ -7,7 +7,8 @@ numbers of epochs: times are those of the longer one, times per epoch are the sl
 "Of square" and "of batch" are shares of the rates that products of large square
 matrices and those of one batch reach in the same rounds, on as many threads and in the
 same precision. "Growth" is peak memory above what was resident once the data were at
-hand. Writes ``speed.json``.
+hand. The last table has all comparisons: "limit" is the ratio that the matrix products
+of the work alone would have. Writes ``speed.json``.
 """
 
 import argparse
@@ -22,42 +23,46 @@ from _large_work import (
     work_long,
     work_memmap,
     work_one_step,
-    work_slopes,
     work_sparse_text,
 )
-from _timing import Options, describe_machine, fresh_process
-from _training_work import work_a, work_b, work_c, work_d, work_e, work_f
+from _memory import CLOCKS
+from _task_work import work_digits, work_probes, work_tasks
+from _timing import (
+    COMPARISON_HEAD,
+    Options,
+    describe_machine,
+    format_comparison,
+    fresh_process,
+)
+from _training_work import work_a, work_b, work_c, work_e, work_f
 
-ON_EACH_NUMBER_OF_THREADS = {
-    "a": work_a,
+ON_EACH_NUMBER_OF_THREADS = {"a": work_a, "c": work_c, "one_step": work_one_step}
+ON_ONE = {
     "b": work_b,
-    "c": work_c,
-    "d": work_d,
     "e": work_e,
     "f": work_f,
-    "one_step": work_one_step,
-}
-ON_THE_LAST = {
+    "digits": work_digits,
+    "tasks": work_tasks,
+    "probes": work_probes,
     "sparse-text": work_sparse_text,
     "long": work_long,
     "memmap": work_memmap,
     "import": work_import,
-    "slopes": work_slopes,
 }
 # joblib shares the threads out among its processes, unless their number is set
 ON_DEFAULT_THREADS = {"grid": work_grid}
-WORK = ON_EACH_NUMBER_OF_THREADS | ON_THE_LAST | ON_DEFAULT_THREADS
+WORK = ON_EACH_NUMBER_OF_THREADS | ON_ONE | ON_DEFAULT_THREADS
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--threads",
         type=int,
         nargs="+",
         default=[1, 2],
-        help="some work takes the last",
+        help=f"most work takes the first; all: {', '.join(ON_EACH_NUMBER_OF_THREADS)}",
     )
     parser.add_argument(
         "--work",
@@ -68,6 +73,12 @@ def main():
         help=f"of {', '.join(WORK)}",
     )
     parser.add_argument("--fast", action="store_true", help="small sizes, a quick look")
+    parser.add_argument(
+        "--clock",
+        choices=CLOCKS,
+        default="wall",
+        help="cpu: seconds of the processor, where others use the machine, too",
+    )
     parser.add_argument("--output", type=Path, default=Path("speed.json"))
     arguments = parser.parse_args()
     machine = describe_machine()
@@ -76,16 +87,25 @@ def main():
     if "bfloat16" not in PRECISIONS:
         print("bfloat16 is left out: this processor has no products of it")
     results = {"machine": machine, "arguments": vars(arguments), "work": {}}
-    stages = [(threads, ON_EACH_NUMBER_OF_THREADS) for threads in arguments.threads]
-    stages += [(arguments.threads[-1], ON_THE_LAST), (None, ON_DEFAULT_THREADS)]
+    stages = [(arguments.threads[0], ON_EACH_NUMBER_OF_THREADS | ON_ONE)]
+    stages += [(n, ON_EACH_NUMBER_OF_THREADS) for n in arguments.threads[1:]]
+    stages += [(None, ON_DEFAULT_THREADS)]
+    begin, comparisons = time.perf_counter(), []
     for threads, work in stages:
         options = Options(arguments.rounds, threads, arguments.fast)
-        with fresh_process(threads) as run:
+        with fresh_process(threads, arguments.clock) as run:
             for name in filter(work.get, arguments.work):
                 start = time.perf_counter()
-                results["work"] |= run(WORK[name], options)
+                record, rows = run(WORK[name], options)
+                results["work"] |= record
+                comparisons += rows
                 print(f"  {name} took {time.perf_counter() - start:.0f} s", flush=True)
                 arguments.output.write_text(json.dumps(results, indent=1, default=str))
+    results["comparisons"] = [row._asdict() for row in comparisons]
+    arguments.output.write_text(json.dumps(results, indent=1, default=str))
+    print(f"\nall, in {time.perf_counter() - begin:.0f} s")
+    print(COMPARISON_HEAD)
+    print("\n".join(map(format_comparison, comparisons)))
 
 
 if __name__ == "__main__":

@@ -744,12 +744,12 @@ class MultiTaskReLURepresentation(
         return hidden_features(self._validate_rows(X), self._network())
 
     @fork_safe()
-    def _task_scores(self, X, signs=None, finish=None):
+    def _task_scores(self, X, signs=None, finish=None, squash=False):
         """Scores of all tasks; with CSR signs, of the labels that these store."""
         X = self._validate_rows(X)
         if issparse(signs):
             return score_labels(X, self._network(), signs)
-        return score_all(X, self._network(), finish)
+        return score_all(X, self._network(), finish, squash)
 
     def _validate_rows(self, X):
         return validate_rows(self, X, reset=False, sparse=True, empty=True)

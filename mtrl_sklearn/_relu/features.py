@@ -57,6 +57,7 @@ def score_all(
     X: Any,
     network: ReLUNetwork,
     finish: Callable[[np.ndarray], np.ndarray] | None = None,
+    squash: bool = False,
 ) -> np.ndarray:
     """Scores of all tasks, of shape (n_samples, n_tasks), or what is made of them.
 
@@ -67,29 +68,28 @@ def score_all(
     network : ReLUNetwork
     finish : callable, default=None
         Called with the scores of some rows at a time; returns a row for each.
+    squash : bool, default=False
+        Whether scores become probabilities, ``1 / (1 + exp(-score))``.
     """
     rows = Rows(X, torch_dtype(working_dtype(X.dtype)))
     weights, biases, coef, intercept = _tensors(network, rows)
     size = block_size(rows.width + len(weights) + len(coef))
 
-    def score(block: slice) -> np.ndarray:
-        hidden = hidden_layer(rows.take(block), weights, biases)
-        return torch.addmm(intercept, hidden, coef.T).numpy()
+    def score(large: slice) -> np.ndarray:
+        scores = torch.empty(large.stop - large.start, len(coef), dtype=rows.dtype)
+        for start in range(0, len(scores), size):
+            part = scores[start : start + size]
+            block = slice(large.start + start, large.start + start + len(part))
+            hidden = hidden_layer(rows.take(block), weights, biases)
+            torch.addmm(intercept, hidden, coef.T, out=part)
+            if squash:  # while they are in the cache
+                part.sigmoid_()
+        return scores.numpy()
 
     if finish is None:
-        return map_rows(score, len(rows), size)
-
-    def score_and_finish(block: slice) -> np.ndarray:
-        n_rows, start = block.stop - block.start, block.start
-        scores = map_rows(
-            lambda part: score(slice(start + part.start, start + part.stop)),
-            n_rows,
-            size,
-        )
-        return finish(scores)
-
+        return score(slice(0, len(rows)))
     large = rows_at_once(len(coef), size)
-    return map_rows(score_and_finish, len(rows), large)
+    return map_rows(lambda block: finish(score(block)), len(rows), large)
 
 
 def score_labels(X: Any, network: ReLUNetwork, signs: csr_array) -> np.ndarray:

@@ -17,6 +17,7 @@ from mtrl_sklearn._arrays.products import (
     with_values,
 )
 from mtrl_sklearn._arrays.rows import (
+    LARGE_BLOCK_ENTRIES,
     Rows,
     block_slices,
     to_numpy,
@@ -136,7 +137,11 @@ def find_full_columns(X: Any, device: torch.device | str) -> Tensor | None:
     """
     if not issparse(X) or X.nnz < X.shape[0]:
         return None
-    is_full = np.bincount(X.indices, minlength=X.shape[1]) == X.shape[0]
+    counts = np.zeros(X.shape[1], dtype=np.int64)
+    for start in range(0, X.nnz, LARGE_BLOCK_ENTRIES):  # numpy makes int64 of indices
+        columns = X.indices[start : start + LARGE_BLOCK_ENTRIES]
+        counts += np.bincount(columns, minlength=X.shape[1])
+    is_full = counts == X.shape[0]
     return torch.from_numpy(is_full).to(device) if is_full.any() else None
 
 

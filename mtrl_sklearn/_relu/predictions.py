@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, log_expit, softmax
+from scipy.special import log_expit, softmax
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import (
     _num_samples,
@@ -12,6 +12,7 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
+from mtrl_sklearn._arrays.sigmoid import sigmoid
 from mtrl_sklearn._arrays.validation import check_scored, read_weights
 from mtrl_sklearn._group import Group
 from mtrl_sklearn._labels.columns import Labels, read_labels
@@ -77,8 +78,8 @@ class TaskPredictionsMixin:
 
     A subclass provides ``_task_scores(X)``, which validates X and returns scores of
     shape (n_samples, n_tasks), or with CSR ``signs`` those of their labels, or what
-    ``finish`` makes of the scores of some rows at a time; and the parameters ``loss``
-    and ``pos_label``.
+    ``finish`` makes of the scores of some rows at a time, or with ``squash`` their
+    probabilities; and the parameters ``loss`` and ``pos_label``.
     """
 
     pos_label: Any
@@ -90,6 +91,7 @@ class TaskPredictionsMixin:
         X: Any,
         signs: Signs | None = None,
         finish: Callable[[np.ndarray], np.ndarray] | None = None,
+        squash: bool = False,
     ) -> np.ndarray:
         raise NotImplementedError
 
@@ -156,6 +158,8 @@ class TaskPredictionsMixin:
             of its classes, in the order of ``classes_``, summing to 1.
         """
         check_is_fitted(self)
+        if self.label_form_ != "single":
+            return self._task_scores(X, squash=True)
         return self._task_scores(X, finish=self._probabilities)
 
     @available_if(_has_probabilities)
@@ -201,10 +205,9 @@ class TaskPredictionsMixin:
         return pandas.DataFrame(self.predict_proba(X), index, columns)
 
     def _probabilities(self, scores: np.ndarray) -> np.ndarray:
-        if self.label_form_ != "single":
-            return expit(scores)
+        """Of the classes of a single output."""
         if self.n_tasks_ == 1:
-            return expit(np.hstack([-scores, scores]))
+            return sigmoid(np.hstack([-scores, scores]))
         return softmax(log_expit(scores), axis=1)  # one-vs-rest, normalised
 
     def source_probabilities(self, X: Any) -> np.ndarray:
@@ -221,7 +224,7 @@ class TaskPredictionsMixin:
             with ``loss="hinge"`` squashed scores, which are no probabilities.
         """
         check_is_fitted(self)
-        return self._task_scores(X, finish=expit)
+        return self._task_scores(X, squash=True)
 
     def predict(self, X):
         """Labels of the source tasks in the encoding of ``y``.

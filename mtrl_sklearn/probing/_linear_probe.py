@@ -6,7 +6,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, softmax
+from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
 from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -18,6 +18,7 @@ from sklearn.utils.validation import (
 )
 
 from mtrl_sklearn._arrays.rows import map_rows, rows_at_once
+from mtrl_sklearn._arrays.sigmoid import sigmoid
 from mtrl_sklearn._arrays.threads import blas_threads, fork_safe
 from mtrl_sklearn._arrays.validation import naming_numbers, read_weights, validate_rows
 from mtrl_sklearn._labels.encoding import LabelEncoding
@@ -547,9 +548,9 @@ class LinearProbe(
         """
         scores = self._scores(X)
         if self._is_wide():
-            return expit(scores)
+            return sigmoid(scores)
         if scores.shape[1] == 1:
-            return expit(np.hstack([-scores, scores]))
+            return sigmoid(np.hstack([-scores, scores]))
         return softmax(scores, axis=1)
 
     def predict(self, X):

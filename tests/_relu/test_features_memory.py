@@ -1,11 +1,15 @@
 """Predictions and scores of many rows take the memory of their result, not of X."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from bad_input_cases import QUIET, conv, relu
 from memory import growth_of_memory, needs_status
+from scipy.sparse import random_array
 
 from mtrl_sklearn._arrays.rows import map_rows
+from mtrl_sklearn._relu import network
 from mtrl_sklearn.metrics import masked_roc_auc
 from mtrl_sklearn.probing import LinearProbe
 
@@ -114,3 +118,16 @@ def test_blocks_give_what_all_rows_give_at_once(models, rows, dtype, monkeypatch
 def test_rows_are_mapped_in_order(n_rows):
     doubled = map_rows(lambda part: 2 * np.arange(n_rows)[part, None], n_rows, 4)
     np.testing.assert_array_equal(doubled, 2 * np.arange(n_rows)[:, None])
+
+
+def test_full_columns_are_counted_without_a_copy_of_the_indices(monkeypatch):
+    monkeypatch.setattr(network, "LARGE_BLOCK_ENTRIES", 1000)
+    X = random_array((5000, 40), density=0.3, format="csr", rng=0).tolil()
+    X[:, [3, 17]] = 1.0
+    X = X.tocsr()
+    tracemalloc.start()
+    found = network.find_full_columns(X, "cpu")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.nonzero().ravel().tolist() == [3, 17]
+    assert peak < X.indices.nbytes / 4
