@@ -36,6 +36,8 @@ from mtrl_sklearn import ConvMultiTaskClassifier
 from mtrl_sklearn.datasets import make_corrupted_digits
 from mtrl_sklearn.preprocessing import ContrastNormalizer
 
+plt.style.use("mtrl_sklearn.plotting.style")
+
 FAST = "--fast" in sys.argv  # fewer draws and numbers of labels, for a test
 
 NETWORK = "network"
@@ -254,6 +256,7 @@ def read_photographs(path):
     return Images(X, y, tasks, np.tile(np.arange(n_images), n_tasks), n_train)
 
 
+results = None
 if folder := os.environ.get("MTRL_DATA"):
     photographs = read_photographs(Path(folder) / "corrupted_images.npz")
     counts = [photographs.n_train]
@@ -360,18 +363,19 @@ else:
 # Points are means over draws of the images, bars reach from the worst draw to the best.
 # Heads of one network are left out: their curve lies on that of a network for each.
 
-STYLES = {  # colours that differ without colour vision as well, and markers
-    NETWORK: {"color": "#0072B2", "marker": "o", "linewidth": 2.5},
-    RANDOM: {"color": "#009E73", "marker": "^"},
-    PIXELS: {"color": "#000000", "marker": "D"},
-    LEARNED: {"color": "#AA4499", "marker": "s"},
-    CONTROL: {"color": "#3D9BD6", "marker": "v", "linestyle": "--"},
+STYLES = {  # the widest is drawn first, so that none hides another
+    NETWORK: {"color": "#0072B2", "marker": "o", "linewidth": 5, "markersize": 9},
+    RANDOM: {"color": "#E69F00", "marker": "^", "linewidth": 2.5},
+    LEARNED: {"color": "#CC79A7", "marker": "s", "linestyle": "--", "markersize": 4},
+    PIXELS: {"color": "#000000", "marker": "D", "markersize": 5},
+    CONTROL: {"color": "#56B4E9", "marker": "v", "linestyle": "--"},
 }
 LABEL_STYLES = {
     "its own labels only": {"color": "#D55E00", "marker": "s"},
-    "labels of the others only": {"color": "#AA4499", "marker": "^"},
+    "labels of the others only": {"color": "#CC79A7", "marker": "^"},
     "labels of all": {"color": "#0072B2", "marker": "o"},
 }
+POINTS = f"points: mean of {N_DRAWS} draws, bars: from the worst to the best"
 
 
 def summarise(scores):
@@ -381,24 +385,15 @@ def summarise(scores):
 
 
 def draw_curves(ax, title, curves):
-    for k, (name, scores) in enumerate(curves.items()):
-        x = N_LABELS * 1.02 ** (k - 1)  # so that bars do not cover each other
-        ax.errorbar(x, *summarise(scores.mean(axis=2)), elinewidth=1.2, **STYLES[name])
+    for name, scores in curves.items():
+        values = summarise(scores.mean(axis=2))
+        ax.errorbar(N_LABELS, *values, elinewidth=1.2, label=name, **STYLES[name])
     ax.set_xscale("log", base=2)
     ax.set_xticks(N_LABELS, N_LABELS)
-    ax.set_xlabel("labels of each corruption")
-    ax.set_title(title, loc="left", size=10)
-    ax.grid(axis="y", alpha=0.3)
-
-
-def label_curves(ax, curves, gap=0.035):
-    """Names at the last points, moved down where they would touch."""
-    lasts = {name: scores[:, -1].mean() for name, scores in curves.items()}
-    y = np.inf
-    for name in sorted(lasts, key=lasts.get, reverse=True):
-        y = min(y - gap, lasts[name] + 0.01)
-        x = 1.18 * N_LABELS[-1]
-        ax.text(x, y, name, color=STYLES[name]["color"], size=9, va="center")
+    ax.minorticks_off()
+    ax.set_xlabel(f"labels of each corruption\n{POINTS}")
+    ax.set_ylabel("accuracy, mean over five corruptions")
+    ax.set_title(title)
 
 
 def draw_gallery(ax, images, names):
@@ -416,31 +411,56 @@ def draw_gallery(ax, images, names):
     ax.set_yticks(range(len(names)), names)
     ax.set_xticks([])
     ax.tick_params(length=0)
-    ax.set_title("Images of each corruption", loc="left", size=10)
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    ax.set_title("Digits: images of each corruption")
 
 
-def draw_tasks(ax, per_task, order):
-    for k, (name, scores) in enumerate(per_task.items()):
-        mean, spread = summarise(scores[:, order])
-        y = np.arange(len(order)) + 0.28 * (k - 1)
-        style = LABEL_STYLES[name]
-        ax.errorbar(mean, y, xerr=spread, elinewidth=1.2, linestyle="", **style)
-        ax.text(
-            mean[-1] + spread[1, -1] + 0.015,
-            y[-1],
-            name,
-            color=style["color"],
-            size=9,
-            va="center",
+def draw_rows(ax, names, contenders):
+    """Scores of contenders, each (mean, spread) of shape (n_names,), on rows."""
+    for k, (label, (mean, spread, style)) in enumerate(contenders.items()):
+        y = np.arange(len(names)) + 0.24 * (k - (len(contenders) - 1) / 2)
+        ax.errorbar(
+            mean, y, xerr=spread, elinewidth=1.2, linestyle="", label=label, **style
         )
-    for y in range(1, len(order)):
+    for y in range(1, len(names)):
         ax.axhline(y - 0.5, color="0.9", linewidth=1)
-    ax.set_ylim(len(order) - 0.5, -0.5)
-    ax.set_yticks(range(len(order)), task_names[order])
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.set_yticks(range(len(names)), names)
     ax.tick_params(axis="y", length=0)
-    title = f"Accuracy of networks, {N_LABELS[SHOWN]} labels of each corruption"
-    ax.set_title(title, loc="left", size=10)
-    ax.grid(axis="x", alpha=0.3)
+    ax.grid(axis="x")
+    ax.grid(False, axis="y")
+
+
+def draw_corruptions(ax, order):
+    draw_rows(
+        ax,
+        task_names[order],
+        {
+            name: (*summarise(scores[:, order]), LABEL_STYLES[name])
+            for name, scores in per_task.items()
+        },
+    )
+    ax.set_xlabel(f"accuracy of networks\n{POINTS}")
+    ax.set_title(f"Digits: {N_LABELS[SHOWN]} labels of each corruption")
+
+
+def draw_photographs(ax):
+    names = [NETWORK, RANDOM, PIXELS]
+    styles = {"each": {"color": "#D55E00", "marker": "s"}}
+    styles["all"] = {"color": "#0072B2", "marker": "o"}
+    titles = {"each": "a classifier for each corruption", "all": "one for all"}
+    contenders = {}
+    for group, title in titles.items():
+        scores = [results[group, name][:, 0].mean(axis=1) for name in names]
+        contenders[title] = (*summarise(np.transpose(scores)), styles[group])
+    draw_rows(ax, names, contenders)
+    ax.set_xlim(left=0.1)
+    ax.set_xlabel(
+        "accuracy, mean over four corruptions (guessing: 0.1)\n"
+        "points: mean of 3 draws of the networks, bars: from the worst to the best"
+    )
+    ax.set_title(f"Photographs: {photographs.n_train} labels of each corruption")
 
 
 def headline(means):
@@ -452,26 +472,32 @@ def headline(means):
     return f"{N_LABELS[SHOWN]} labels of each corruption, pooled: " + ", ".join(steps)
 
 
-fig = plt.figure(figsize=(10, 7), layout="constrained")
-top, bottom = fig.subfigures(2)
-curve_axes = top.subplots(1, 2, sharey=True)
-gallery, dots = bottom.subplots(1, 2)
+n_rows = 2 if results is None else 3
+heights = [4, 4, 2.8][:n_rows]
+fig = plt.figure(figsize=(10, sum(heights)), layout="constrained")
+parts = fig.subfigures(n_rows, height_ratios=heights)
+curve_axes = parts[0].subplots(1, 2, sharey=True)
 titles = {
-    "each": "Accuracy of a classifier for each corruption",
-    "all": "Accuracy of one classifier for all",
+    "each": "Digits: a classifier for each corruption",
+    "all": "Digits: one classifier for all",
 }
 for ax, (labels, title) in zip(curve_axes, titles.items()):
     curves = {name: digits[labels, name] for name in STYLES if (labels, name) in digits}
     draw_curves(ax, title, curves)
-    label_curves(ax, {k: v for k, v in curves.items() if k != CONTROL})
-curve_axes[0].text(10, 0.84, CONTROL, color=STYLES[CONTROL]["color"], size=9)
-curve_axes[0].set_ylim(top=0.88)
+curve_axes[1].set_ylabel("")
+handles = curve_axes[0].get_legend_handles_labels()
+parts[0].legend(*handles, loc="outside lower center", ncols=3)
 order = np.argsort(-digits["all", NETWORK][:, SHOWN].mean(axis=0))
+gallery, dots = parts[1].subplots(1, 2)
 draw_gallery(gallery, draw_digits(0), task_names[order])
-draw_tasks(dots, per_task, order)
-for ax in (*curve_axes, gallery, dots):
-    ax.spines[["top", "right"]].set_visible(False)
-gallery.spines[:].set_visible(False)
-fig.suptitle(headline(means), weight="bold", x=0.01, ha="left")
+draw_corruptions(dots, order)
+handles = dots.get_legend_handles_labels()
+parts[1].legend(*handles, loc="outside lower center", ncols=3)
+if results is not None:
+    draw_photographs(ax := parts[2].subplots())
+    parts[2].legend(
+        *ax.get_legend_handles_labels(), loc="outside lower center", ncols=2
+    )
+fig.suptitle(headline(means), x=0.01, ha="left")
 fig.savefig("corrupted_images.png", dpi=100)
 print("\nCurves: corrupted_images.png")
