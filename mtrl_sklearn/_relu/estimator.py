@@ -112,11 +112,11 @@ class MultiTaskReLURepresentation(
         1.25 that, in logarithm, is 1.5 times the drop over the next ``max(r, 5)``
         values together (four times for r = 1). And the truncated network has to predict
         the source tasks as well as the whole one, up to .005 in mean ROC-AUC: on the
-        rows that ``early_stopping`` holds out, else on the training rows, or, since the
-        whole network has adapted to these more closely, on a quarter of them after
-        training another network on the others. That second training happens only where
-        there is an edge and the training rows speak against it; `partial_fit` does
-        without.
+        rows that ``early_stopping`` holds out, else on a quarter of the training rows,
+        with heads of the cut that were found on the others; or, since the whole network
+        has adapted to all of them, after training another network on the others. That
+        second training happens only where there is an edge and this quarter speaks
+        against it; `partial_fit` does without.
 
     algorithm : {"alternating", "joint", "one_step"}, default="alternating"
         "alternating" updates the heads first, then the first

@@ -3,9 +3,9 @@
 An edge in the spectrum of the first layer says where it could be cut. Whether it should
 be is asked of what the cut is for: source tasks have to be predicted as well as by the
 whole layer, on rows that were not trained on. Where rows were held out, these decide.
-Where none were, the training rows decide if the cut layer is as good even there, since
-the whole one has adapted to them more closely; if not, another network is trained on
-three quarters of the rows, and judged on the last one.
+Where none were, a quarter of the training rows decides if the cut layer, with heads
+found on the others, is as good even there, where the whole network has seen the labels;
+if not, another network is trained on the others, and judged on that quarter.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ TOLERANCE = 0.005
 # Share of the rows that a second network is judged on.
 SHARE_ASIDE = 0.25
 
-# Training rows with dense labels that are looked at: enough for the tolerance.
+# Rows with dense labels that are looked at: enough for the tolerance.
 MAX_ROWS = 10_000
 
 
@@ -55,47 +55,43 @@ def choose_rank(
         Of an earlier call, whose moments count.
     retrain : callable or None
         Trains a network anew on other rows; it returns None if that was interrupted.
-        None leaves the decision to the training rows.
+        None leaves the decision to this one.
     """
     if not isinstance(n_components, str):
         return finish(trained, data, n_components, state)
     whole = finish(trained, data, None, state)
-    aside: tuple[Trained, TaskData] | None = None
+    part, again = data, None
     for rank in candidate_ranks(whole.first_layer.singular_values):
-        cut = finish(trained, data, rank, state)
-        if _loss_of_cut(whole, cut, data) <= TOLERANCE:
-            return cut
+        if part.held_out is None:
+            part = data.hold_aside(SHARE_ASIDE, seed=data.n_inputs)
+        cut = finish(trained._replace(rows=None), part, rank, state)
+        if _loss_of_cut(whole, cut, part) <= TOLERANCE:
+            return finish(trained, data, rank, state)
         if data.held_out is not None or retrain is None:
             continue
-        if aside is None:
-            part = data.hold_aside(SHARE_ASIDE, seed=data.n_inputs)
-            again = retrain(part)
-            if again is None:
-                return whole
-            aside = again, part
-        pair = (finish(*aside, None), finish(*aside, rank))
-        if _loss_of_cut(*pair, aside[1]) <= TOLERANCE:
-            return cut
+        again = again or retrain(part)
+        if again is None:
+            return whole
+        pair = (finish(again, part, None), finish(again, part, rank))
+        if _loss_of_cut(*pair, part) <= TOLERANCE:
+            return finish(trained, data, rank, state)
     return whole
 
 
 def _loss_of_cut(whole: Finished, cut: Finished, data: TaskData) -> float:
     """Mean ROC-AUC of the whole layer less that of the cut one; NaN without pairs."""
-    rows = data.held_out
-    if rows is None:
-        rows = _some_rows(data)
+    rows = _some_rows(data)
     before, after = (_task_roc_auc(network, data, rows) for network in (whole, cut))
     return float(np.nanmean(before - after)) if np.isfinite(before).any() else np.nan
 
 
 def _some_rows(data: TaskData) -> np.ndarray:
-    """Positions of training rows that are here, at most `MAX_ROWS` on all ranks."""
-    start, n_here, n_rows = data.shard
-    chosen = np.arange(n_rows)
-    if n_rows > MAX_ROWS and not issparse(data.signs):
-        chosen = np.linspace(0, n_rows - 1, MAX_ROWS).astype(np.intp)
-    chosen = chosen[(chosen >= start) & (chosen < start + n_here)] - start
-    return chosen if data.rows is None else data.rows[chosen]
+    """Positions of rows held out that are here, about `MAX_ROWS` on all ranks."""
+    rows = np.asarray(data.held_out)
+    if issparse(data.signs):
+        return rows
+    n_rows = sum(data.group.gather(len(rows)))
+    return rows[:: max(n_rows // MAX_ROWS, 1)]
 
 
 def _task_roc_auc(network: Finished, data: TaskData, rows: np.ndarray) -> np.ndarray:

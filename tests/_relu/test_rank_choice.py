@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from mtrl_sklearn import MultiTaskReLURepresentation
 from mtrl_sklearn._relu.rank_choice import choose_rank
 from mtrl_sklearn._relu.solution import Heads, Trained, count_labels
 from mtrl_sklearn._relu.spectral import candidate_ranks
@@ -47,6 +48,24 @@ def test_an_edge_is_a_candidate():
 @pytest.mark.parametrize(("signs", "rank"), [(ON_FIRST, 1), (ON_ALL, N_FEATURES)])
 def test_training_rows_decide_where_there_are_no_others(signs, rank):
     assert rank_of(choose_rank(network(), labelled(signs), "auto")) == rank
+
+
+def test_few_labels_that_heads_of_a_cut_know_by_heart_do_not_decide():
+    """Six factors make an edge; with noise on inputs all directions are needed."""
+    rng, n_train = np.random.default_rng(0), 300
+    factors = rng.normal(size=(1300, 6))
+    inputs = factors @ rng.normal(size=(6, 40)) + 0.5 * rng.normal(size=(1300, 40))
+    scores = factors @ rng.normal(size=(6, 12)) + 0.5 * rng.normal(size=(1300, 12))
+    Y = (scores > 0).astype(float)
+    known = np.where(rng.random(Y.shape) < 0.3, np.nan, Y)[:n_train]
+    found = {}
+    for n_components in ("auto", None, 6):
+        network = MultiTaskReLURepresentation(
+            128, n_components=n_components, random_state=0
+        ).fit(inputs[:n_train], known)
+        found[n_components] = network.score(inputs[n_train:], Y[n_train:])
+    assert found["auto"] > found[None] - 0.005
+    assert found[6] < found[None] - 0.01  # what a cut costs
 
 
 @pytest.mark.parametrize("n_components", [1, 3, None])
