@@ -21,6 +21,7 @@ from mtrl_sklearn._relu.solution import (
     TaskData,
     Trained,
     finish,
+    set_aside,
 )
 from mtrl_sklearn._relu.spectral import candidate_ranks
 from mtrl_sklearn._training.state import State
@@ -68,7 +69,7 @@ def choose_rank(
         if data.held_out is not None or retrain is None:
             continue
         if aside is None:
-            part = set_aside(data)
+            part = set_aside(data, SHARE_ASIDE, seed=data.n_inputs)
             again = retrain(part)
             if again is None:
                 return whole
@@ -77,11 +78,6 @@ def choose_rank(
         if _loss_of_cut(*pair, aside[1]) <= TOLERANCE:
             return cut
     return whole
-
-
-def set_aside(data: TaskData) -> TaskData:
-    """The same data with some training rows held out, the same ones at every call."""
-    return data.hold_aside(SHARE_ASIDE, data.n_inputs)
 
 
 def _loss_of_cut(whole: Finished, cut: Finished, data: TaskData) -> float:
