@@ -79,24 +79,6 @@ class TaskData(NamedTuple):
         part = BatchPart(n_inputs, places)
         return RowDataset(X, signs, shard=self.shard, inputs=part)
 
-    def hold_aside(self, share: float, seed: int) -> "TaskData":
-        """The same data with a share of the inputs held out, at least one."""
-        n_inputs, places = self.part
-        order = np.random.default_rng(seed).permutation(n_inputs)
-        is_aside = np.zeros(n_inputs, dtype=bool)
-        is_aside[order[: max(int(share * n_inputs), 1)]] = True
-        is_aside = is_aside[places]
-        rows = np.arange(self.shard.n_here) if self.rows is None else self.rows
-        return count_labels(
-            self.X,
-            self.signs,
-            self.task_weight,
-            rows=rows[~is_aside],
-            held_out=rows[is_aside],
-            group=self.group,
-            inputs=self.inputs,
-        )
-
 
 def count_labels(
     X: Any,
@@ -135,6 +117,25 @@ def count_labels(
         group,
         inputs,
         copies,
+    )
+
+
+def set_aside(data: TaskData, share: float, seed: int) -> TaskData:
+    """The same data with a share of the inputs to train on held out, at least one."""
+    n_inputs, places = data.part
+    order = np.random.default_rng(seed).permutation(n_inputs)
+    is_aside = np.zeros(n_inputs, dtype=bool)
+    is_aside[order[: max(int(share * n_inputs), 1)]] = True
+    is_aside = is_aside[places]
+    rows = np.arange(data.shard.n_here) if data.rows is None else data.rows
+    return count_labels(
+        data.X,
+        data.signs,
+        data.task_weight,
+        rows=rows[~is_aside],
+        held_out=rows[is_aside],
+        group=data.group,
+        inputs=data.inputs,
     )
 
 

@@ -8,6 +8,8 @@ The other two have one label space for all tasks, which are sources of rows:
 :func:`make_patch_tasks` generates rows of patches, of which one carries a feature that
 tasks share or one of its task, and :func:`make_corrupted_digits` shows digits under
 five corruptions.
+
+:func:`from_table` reads a table of inputs, tasks and labels, of any kind.
 """
 
 from mtrl_sklearn.datasets._digits import (
@@ -27,6 +29,7 @@ from mtrl_sklearn.datasets._subspace import (
     SubspaceTasks,
     make_subspace_tasks,
 )
+from mtrl_sklearn.datasets._table import TableLabels, from_table
 
 __all__ = [
     "CorruptedDigits",
@@ -36,6 +39,8 @@ __all__ = [
     "PatchTasks",
     "SubspaceProblem",
     "SubspaceTasks",
+    "TableLabels",
+    "from_table",
     "make_corrupted_digits",
     "make_digit_tasks",
     "make_patch_tasks",
