@@ -1,9 +1,9 @@
 """What a fit gains from more processes, by the rows in a step, and what predicts it.
 
-Run as ``python benchmarks/ranks.py``. One, two and four processes, each with one thread,
-take turns at the same fit; times are those of a step, from two numbers of epochs, and
-ratios are of the same round. "Sending" is the share of a step in which processes wait
-for sums of gradients, and each other. Figures are medians over rounds.
+Run as ``python benchmarks/ranks.py``. One, two and four processes, each with one
+thread, take turns at the same fit; times are those of a step, from two numbers of
+epochs, and ratios are of the same round. "Sending" is the share of a step in which
+processes wait for sums of gradients, and each other. Figures are medians over rounds.
 
 The model: a step of n rows on p processes takes ::
 
