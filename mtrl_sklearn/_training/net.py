@@ -42,6 +42,9 @@ NEED_DESCENT = (
     TrainEndCheckpoint,
 )
 
+# Methods of callbacks that are called at batches.
+OF_BATCHES = ("on_batch_begin", "on_batch_end", "on_grad_computed")
+
 
 class TrainingStopped(KeyboardInterrupt):
     """A callback ended training; the state so far is kept."""
@@ -199,7 +202,8 @@ class DescentNet(NeuralNet):
         for parameter, gradient in zip(parameters, gradients):
             if parameter.requires_grad:
                 parameter.grad = as_dtype(gradient, parameter.dtype)
-        self.show_gradients(batch)
+        if self.is_watched:
+            self.show_gradients(batch)
         self.optimizer_.step()
         for parameter in parameters:
             parameter.grad = None
@@ -213,10 +217,29 @@ class DescentNet(NeuralNet):
             training=True,
         )
 
+    def run_single_epoch(
+        self,
+        iterator: Any,
+        training: bool,
+        prefix: str,
+        step_fn: Any,
+        **fit_params: Any,
+    ) -> None:
+        """As in skorch, where small steps wait for the records of batches."""
+        if not training:
+            return
+        batches = self.history[-1]["batches"]
+        for batch in iterator:
+            self.notify("on_batch_begin", batch=batch, training=training)
+            step = step_fn(batch, **fit_params)
+            batches[-1][f"{prefix}_loss"] = step["loss"].item()
+            batches[-1][f"{prefix}_batch_size"] = batch.part.n_rows
+            self.notify("on_batch_end", batch=batch, training=training, **step)
+        self.history.record(f"{prefix}_batch_count", len(batches))
+
     def on_batch_end(
         self, net: NeuralNet, batch: Any = None, training: bool = False, **step: Any
     ) -> None:
-        self.history.record_batch("train_batch_size", batch.part.n_rows)
         if not math.isfinite(step["loss"].item()):
             epoch = len(self.history)
             raise ValueError(
@@ -277,7 +300,9 @@ class DescentNet(NeuralNet):
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """As in skorch, where callbacks may end training by KeyboardInterrupt."""
         getattr(self, method_name)(self, **cb_kwargs)
-        if method_name == "on_batch_end" and self.is_watched:
+        if method_name in OF_BATCHES and not self.is_watched:
+            return
+        if method_name == "on_batch_end":
             batch = cb_kwargs["batch"]
             cb_kwargs["batch"] = self.show_batch(batch)
             cb_kwargs["y_pred"] = self.show_scores(batch, cb_kwargs["y_pred"])
@@ -318,8 +343,7 @@ def kind_of_callback(given: Any) -> type:
 def watches_batches(callback: Any) -> bool:
     """Whether a callback is called at batches."""
     kind = kind_of_callback(callback)
-    methods = "on_batch_begin", "on_batch_end", "on_grad_computed"
-    return any(getattr(kind, m) is not getattr(Callback, m) for m in methods)
+    return any(getattr(kind, m) is not getattr(Callback, m) for m in OF_BATCHES)
 
 
 def needs_descent(callback: Any) -> bool:
