@@ -278,12 +278,12 @@ def draw_diagram(ax):
             size=9,
             bbox={"color": "#FFFFFF", "pad": 1},
         )
-    for n_tasks in (1, MANY):
+    for n_tasks, name in ((1, ALONE), (MANY, MULTI)):
         point = np.log2([n_tasks, STRENGTH])
         ax.plot(*point, "o", markersize=10, color="#FFFFFF", markeredgecolor="#000000")
-        name = "one task" if n_tasks == 1 else f"{n_tasks} tasks"
+        tasks = "one task" if n_tasks == 1 else f"{n_tasks} tasks"
         ax.annotate(
-            f"{name},\non the right",
+            f"{tasks},\nerror {means[name][1]:.2f},\non the right",
             point,
             (0, 9),
             textcoords="offset points",

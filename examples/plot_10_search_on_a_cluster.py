@@ -96,7 +96,7 @@ def draw(cluster_scores, process_scores, names, fits):
     )
     left.set_xlim(left=0)
     left.set_ylim(len(workers) - 0.4, -0.6)
-    left.set_xlabel("seconds since the search began")
+    left.set_xlabel("seconds since the search began, a box for each fit")
     left.set_title("Fits on the cluster")
     places = np.arange(len(names))
     right.plot(process_scores, places, "o", color="0.75", ms=13, label="processes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Sized
+from os.path import commonprefix
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -220,7 +221,7 @@ class TaskAffinityDisplay:
 
     def _write_names(self, ax: Axes) -> None:
         """Names beside the rows, in letters as small as need be, or none at all."""
-        names = [_shorten(self.task_names[task]) for task in self.order_]
+        names = _shorten([self.task_names[task] for task in self.order_])
         ax.set_yticks(range(len(names)), names, size=SMALLEST_FONT)
         size = min(LARGEST_FONT, _row_height(ax) / LINE_HEIGHT)
         if size >= SMALLEST_FONT:
@@ -280,9 +281,23 @@ def _row_height(ax: Axes) -> float:
     return abs(second - first) * 72 / ax.figure.dpi
 
 
-def _shorten(name: str) -> str:
-    """Names of related tasks often differ at the end, so both ends stay."""
-    if len(name) <= LONGEST_NAME:
-        return name
+def _shorten(names: list[str]) -> list[str]:
+    """Long names without their middle, or without the start that they share.
+
+    Names of related tasks often differ at the end, so both ends stay; those that would
+    then read alike begin where they differ.
+    """
     end = (LONGEST_NAME - 1) // 2
-    return name[: LONGEST_NAME - 1 - end] + "…" + name[-end:]
+    start = LONGEST_NAME - 1 - end
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        is_short = len(name) <= LONGEST_NAME
+        cut = name if is_short else f"{name[:start]}…{name[-end:]}"
+        groups.setdefault(cut, []).append(name)
+    shown = {}
+    for cut, group in groups.items():
+        shared = len(commonprefix(group))
+        for name in group:
+            rest = name[shared:][: LONGEST_NAME - 1].strip()
+            shown[name] = f"…{rest}" if rest else cut
+    return [shown[name] for name in names]

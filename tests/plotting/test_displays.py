@@ -578,6 +578,17 @@ def test_affinity_names_follow_the_order():
     assert shown == [names[task] for task in display.order_]
 
 
+def test_affinity_names_that_read_alike_when_cut_begin_where_they_differ():
+    affinity, _ = make_affinity(3)
+    start, end = "a platform with a name", "its measurement after a day"
+    names = [f"{start}, receptor {k}, {end}" for k in "xy"] + [f"other {start}, {end}"]
+    display = TaskAffinityDisplay(affinity, task_names=names).plot()
+    shown = [label.get_text() for label in display.ax_.get_yticklabels()]
+    expected = ["…x, its measurement after a", "…y, its measurement after a"]
+    expected.append("other a platfo…t after a day")
+    assert shown == [expected[task] for task in display.order_]
+
+
 def test_affinity_may_be_unknown():
     affinity, groups = make_affinity(12)
     affinity[2, 5] = affinity[5, 2] = np.nan
