@@ -208,6 +208,9 @@ def main():
     )
     parser.add_argument("--jobs", type=int, default=2, help="processes of that table")
     parser.add_argument(
+        "--tasks", type=int, help="of a kind that are measured there, 30 by default"
+    )
+    parser.add_argument(
         "--algorithm",
         choices=("alternating", "joint", "one_step"),
         default="alternating",
@@ -233,7 +236,7 @@ def main():
     results["sources"] = report_sources(
         kinds,
         range(arguments.seeds or 1),
-        5 if arguments.quick else 30,
+        arguments.tasks or (5 if arguments.quick else 30),
         arguments.jobs,
     )
     if arguments.only_sources:
