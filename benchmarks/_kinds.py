@@ -23,6 +23,14 @@ from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from mtrl_sklearn.datasets import make_subspace_tasks
 
 
+def columns_of(Y):
+    """Labels of 0, 1 and NaN, a column for each task."""
+    if Y.ndim > 1:
+        return Y.astype(float)
+    classes = np.unique(Y)[-1:] if len(np.unique(Y)) == 2 else np.unique(Y)
+    return (Y[:, None] == classes).astype(float)
+
+
 def _above(scores, quantile):
     return (scores > np.quantile(scores, quantile, axis=0)).astype(float)
 

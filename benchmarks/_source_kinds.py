@@ -4,7 +4,7 @@ import os
 from typing import Any, NamedTuple
 
 import numpy as np
-from _kinds import KINDS
+from _kinds import KINDS, columns_of
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.model_selection import train_test_split
 
@@ -115,14 +115,6 @@ if "MTRL_DATA" in os.environ:
         "bioassays": (KINDS["bioassays"], False),
     }
 QUICK_KINDS = ("digits", "wine", "subspace, few rows", "scales of e^2")
-
-
-def columns_of(Y):
-    """Labels of 0, 1 and NaN, a column for each task."""
-    if Y.ndim > 1:
-        return Y.astype(float)
-    classes = np.unique(Y)[-1:] if len(np.unique(Y)) == 2 else np.unique(Y)
-    return (Y[:, None] == classes).astype(float)
 
 
 def _has_both(Y, least):

@@ -15,7 +15,7 @@ import time
 import warnings
 
 import numpy as np
-from _kinds import KINDS, subspace
+from _kinds import KINDS, columns_of, subspace
 from scipy.sparse import issparse
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
@@ -151,14 +151,6 @@ def compare_relu(choice, data, seed):
         given = given(default) if callable(given) else given
         others[name] = fit(data, given, seed)[1]
     return score, others, told
-
-
-def columns_of(Y):
-    """Labels of 0, 1 and NaN, a column for each task."""
-    if Y.ndim > 1:
-        return Y.astype(float)
-    classes = np.unique(Y)[-1:] if len(np.unique(Y)) == 2 else np.unique(Y)
-    return (Y[:, None] == classes).astype(float)
 
 
 def compare_single_tasks(data, seed):

@@ -2,7 +2,7 @@
 
 Run as ``python benchmarks/relu_quality.py``. Prints one table per problem and writes
 ``relu_quality.json``. With ``--only-sources`` it is the table of source tasks alone:
-ours against what users come from, about 15 minutes on two cores, or a minute with
+ours against what users come from, about ten minutes on two cores, or one with
 ``--quick``. The assay part reads ``toxcast.npz`` from the folder named by the
 environment variable MTRL_DATA and is skipped where that is unset.
 """
@@ -208,6 +208,9 @@ def main():
     )
     parser.add_argument("--jobs", type=int, default=2, help="processes of that table")
     parser.add_argument(
+        "--tasks", type=int, help="of a kind that are measured there, 30 by default"
+    )
+    parser.add_argument(
         "--algorithm",
         choices=("alternating", "joint", "one_step"),
         default="alternating",
@@ -233,7 +236,7 @@ def main():
     results["sources"] = report_sources(
         kinds,
         range(arguments.seeds or 1),
-        5 if arguments.quick else 30,
+        arguments.tasks or (5 if arguments.quick else 30),
         arguments.jobs,
     )
     if arguments.only_sources:
