@@ -1,0 +1,117 @@
+"""Methods of the few-shot literature, on the features and draws of the probes.
+
+- nearest class mean with shrunk Mahalanobis distance: Bateni et al., "Improved Few-Shot
+  Visual Classification", 2020;
+- quadratic probe: Formont et al., "A Strong Baseline for Molecular Few-Shot Learning",
+  2024, here with the covariances of the former and their determinants;
+- Gaussian process with Tanimoto kernel on raw bits: Griffiths et al., "GAUCHE", 2023;
+- similarity search: the largest Tanimoto similarity to a positive row.
+"""
+
+import numpy as np
+from _few_labels import with_few
+from scipy.special import expit
+from sklearn.gaussian_process import GaussianProcessClassifier
+from sklearn.gaussian_process.kernels import ConstantKernel, Kernel
+
+from mtrl_sklearn.probing._settings import DEFAULT_WEIGHTS
+
+MAHALANOBIS, QUADRATIC = "class mean", "quadratic"
+PROCESS, SEARCH = "GP Tanimoto", "similarity"
+
+
+def tanimoto(A, B):
+    """Sum of minima over sum of maxima; of bits, what both have of what one has."""
+    common = A @ B.T
+    sizes = (A * A).sum(axis=1)[:, None] + (B * B).sum(axis=1)
+    return common / np.maximum(sizes - common, 1e-12)
+
+
+class Tanimoto(Kernel):
+    """The kernel of the same name, without parameters."""
+
+    theta = np.empty(0)
+    bounds = np.empty((0, 2))
+
+    def get_params(self, deep=True):
+        return {}
+
+    def __call__(self, X, Y=None, eval_gradient=False):
+        K = tanimoto(X, X if Y is None else Y)
+        return (K, np.empty((*K.shape, 0))) if eval_gradient else K
+
+    def diag(self, X):
+        return np.ones(len(X))
+
+    def is_stationary(self):
+        return False
+
+
+def weigh_blocks(blocks, rows):
+    """The blocks of a default probe side by side, each divided by one factor."""
+    parts = []
+    for name, block in blocks.items():
+        centred = block - block[rows].mean(axis=0)
+        scale = np.sqrt((centred[rows] ** 2).sum(axis=1).mean())
+        parts.append(np.sqrt(DEFAULT_WEIGHTS[name]) * centred / (scale or np.inf))
+    return np.hstack(parts)
+
+
+def class_scores(Z, few, y, with_determinants):
+    """Log-odds of Gaussian classes: covariances are shrunk to that of the task.
+
+    With n labels of a class, its covariance has the weight n / (n + 1), that of all
+    labels 1 / (n + 1), and the identity, in units of the mean variance, is added.
+    """
+    basis = np.linalg.svd(Z[few], full_matrices=False)[2]
+    Z, few = Z @ basis.T, Z[few] @ basis.T
+    of_task, scores = np.cov(few.T), []
+    floor = np.eye(len(of_task)) * np.trace(of_task) / len(of_task)
+    for label in (0, 1):
+        members = few[y == label]
+        share = len(members) / (len(members) + 1)
+        own = np.cov(members.T) if len(members) > 1 else 0 * of_task
+        covariance = share * own + (1 - share) * of_task + floor
+        rest = Z - members.mean(axis=0)
+        distance = (rest * np.linalg.solve(covariance, rest.T).T).sum(axis=1)
+        size = np.linalg.slogdet(covariance)[1] if with_determinants else 0.0
+        scores.append(np.log(len(members)) - (distance + size) / 2)
+    return scores[1] - scores[0]
+
+
+def list_literature(representation, X, X_test):
+    """Contenders by name; without rows, only the names are of use."""
+    if X is None:
+        return dict.fromkeys((MAHALANOBIS, QUADRATIC, PROCESS, SEARCH))
+    everything = np.vstack([X, X_test]).astype(np.float64)
+    blocks = {
+        "hidden": representation.transform(everything),
+        "probabilities": representation.source_probabilities(everything),
+        "inputs": everything,
+    }
+    n = len(X)
+
+    def of_classes(with_determinants):
+        def fit(rows, y):
+            Z = weigh_blocks(blocks, rows)
+            scores = class_scores(
+                np.vstack([Z[rows], Z[n:]]), np.arange(len(rows)), y, with_determinants
+            )
+            return expit(scores[len(rows) :])
+
+        return with_few(fit, len(X_test))
+
+    def process(rows, y):
+        kernel = ConstantKernel(4.0, "fixed") * Tanimoto()
+        model = GaussianProcessClassifier(kernel, optimizer=None)
+        return model.fit(everything[rows], y).predict_proba(everything[n:])[:, 1]
+
+    def search(rows, y):
+        return tanimoto(everything[n:], everything[rows[y == 1]]).max(axis=1)
+
+    return {
+        MAHALANOBIS: of_classes(False),
+        QUADRATIC: of_classes(True),
+        PROCESS: with_few(process, len(X_test)),
+        SEARCH: with_few(search, len(X_test)),
+    }
