@@ -1,9 +1,9 @@
 """Methods of the few-shot literature, on the features and draws of the probes.
 
-- nearest class mean with shrunk Mahalanobis distance: Bateni et al., "Improved Few-Shot
-  Visual Classification", 2020;
-- quadratic probe: Formont et al., "A Strong Baseline for Molecular Few-Shot Learning",
-  2024, here with the covariances of the former and their determinants;
+- nearest class mean with shrunk Mahalanobis distance, one covariance for both classes:
+  after Bateni et al., "Improved Few-Shot Visual Classification", 2020;
+- quadratic probe: a covariance for each class, as in that paper and in Formont et al.,
+  "A Strong Baseline for Molecular Few-Shot Learning", 2024;
 - Gaussian process with Tanimoto kernel on raw bits: Griffiths et al., "GAUCHE", 2023;
 - similarity search: the largest Tanimoto similarity to a positive row.
 """
@@ -57,24 +57,31 @@ def weigh_blocks(blocks, rows):
     return np.hstack(parts)
 
 
-def class_scores(Z, few, y, with_determinants):
-    """Log-odds of Gaussian classes: covariances are shrunk to that of the task.
+def class_scores(Z, few, y, share_covariance):
+    """Log-odds of Gaussian classes, of rows Z, with shrunk covariances.
 
     With n labels of a class, its covariance has the weight n / (n + 1), that of all
-    labels 1 / (n + 1), and the identity, in units of the mean variance, is added.
+    labels 1 / (n + 1), and the identity, in units of the mean variance, is added. A
+    shared covariance, the mean over labels, makes the odds linear.
     """
-    basis = np.linalg.svd(Z[few], full_matrices=False)[2]
-    Z, few = Z @ basis.T, Z[few] @ basis.T
-    of_task, scores = np.cov(few.T), []
+    basis = np.linalg.svd(few, full_matrices=False)[2]
+    Z, few = Z @ basis.T, few @ basis.T
+    of_task = np.cov(few.T)
     floor = np.eye(len(of_task)) * np.trace(of_task) / len(of_task)
-    for label in (0, 1):
-        members = few[y == label]
+    classes = [few[y == label] for label in (0, 1)]
+    covariances = []
+    for members in classes:
         share = len(members) / (len(members) + 1)
         own = np.cov(members.T) if len(members) > 1 else 0 * of_task
-        covariance = share * own + (1 - share) * of_task + floor
+        covariances.append(share * own + (1 - share) * of_task + floor)
+    if share_covariance:
+        sizes = [len(members) for members in classes]
+        covariances = [np.average(covariances, axis=0, weights=sizes)] * 2
+    scores = []
+    for members, covariance in zip(classes, covariances):
         rest = Z - members.mean(axis=0)
         distance = (rest * np.linalg.solve(covariance, rest.T).T).sum(axis=1)
-        size = np.linalg.slogdet(covariance)[1] if with_determinants else 0.0
+        size = np.linalg.slogdet(covariance)[1]
         scores.append(np.log(len(members)) - (distance + size) / 2)
     return scores[1] - scores[0]
 
@@ -91,13 +98,10 @@ def list_literature(representation, X, X_test):
     }
     n = len(X)
 
-    def of_classes(with_determinants):
+    def of_classes(share_covariance):
         def fit(rows, y):
             Z = weigh_blocks(blocks, rows)
-            scores = class_scores(
-                np.vstack([Z[rows], Z[n:]]), np.arange(len(rows)), y, with_determinants
-            )
-            return expit(scores[len(rows) :])
+            return expit(class_scores(Z[n:], Z[rows], y, share_covariance))
 
         return with_few(fit, len(X_test))
 
@@ -110,8 +114,8 @@ def list_literature(representation, X, X_test):
         return tanimoto(everything[n:], everything[rows[y == 1]]).max(axis=1)
 
     return {
-        MAHALANOBIS: of_classes(False),
-        QUADRATIC: of_classes(True),
+        MAHALANOBIS: of_classes(True),
+        QUADRATIC: of_classes(False),
         PROCESS: with_few(process, len(X_test)),
         SEARCH: with_few(search, len(X_test)),
     }
