@@ -49,11 +49,12 @@ from mtrl_sklearn.probing._settings_search import average_settings, score_settin
 from mtrl_sklearn.probing._sources import (
     SourceTasks,
     check_inputs,
+    lighten,
     read_groups,
     read_sources,
 )
 
-MAX_TASKS = 40  # of each group
+MAX_TASKS = 30  # of each group
 MAX_TEST_ROWS = 500  # of each problem
 TEST_SIZE = 0.25
 N_SPLITS = 10  # of which the best is taken
@@ -91,7 +92,9 @@ def calibrate(
     Which blocks of features help a new task, and how strong the penalty should be,
     depends on the data and on the number of labels, and few labels cannot tell. So the
     representation is trained anew without a group of source tasks, for each group in
-    turn, on three quarters of the rows. The tasks left out tell on the other rows what
+    turn, on three quarters of the rows, and if it can as a lighter one, whose blocks
+    deserve the same weights: a `MultiTaskReLURepresentation` with a quarter of the
+    hidden units. The tasks left out tell on the other rows what
     tasks have in common before they have labels, the prior (`ProbePrior`). Few-shot
     problems are drawn from them, with labels of rows that were trained on and tests on
     those that were not; and the settings that do well are averaged, for each number of
@@ -99,7 +102,7 @@ def calibrate(
 
     .. math:: p_s \propto \exp((\mathrm{AUC}_s - \max_u \mathrm{AUC}_u) / 0.01)
 
-    over weights of the blocks in quarters and seven strengths. While it searches, one
+    over weights of the blocks in quarters and four strengths. While it searches, one
     step of Newton's method from the scores of the prior stands in for the logistic
     loss: it has a closed form, and without a prior, where it starts at 0, it is ridge
     regression.
@@ -128,7 +131,7 @@ def calibrate(
         How new tasks will get their labels: as they come, where few or none may be
         positive, or half of them of either class.
     n_draws : int, default=2
-        Few-shot problems of each task, of at most 40 tasks of a group.
+        Few-shot problems of each task, of at most 30 tasks of a group.
     n_jobs : int, default=None
         Processes, over few-shot problems. The result does not depend on it.
     random_state : int, RandomState instance or None, default=None
@@ -174,9 +177,10 @@ def calibrate(
     _check_shots(sources.signs, shots, split, sampling)
     left_out = read_groups(groups_of_tasks, n_groups, sources, seed)
     rows = np.flatnonzero(~split.is_test)
+    light = lighten(representation)
     rounds = [
         _leave_out(
-            sources.fit_without(representation, outputs, rows),
+            sources.fit_without(light, outputs, rows),
             rng.permutation(np.flatnonzero(outputs[sources.output_of_task])),
             sources,
             split,

@@ -51,7 +51,11 @@ from mtrl_sklearn.probing._map_logistic import (
 )
 from mtrl_sklearn.probing._ridge_logistic import LinearModel, fit_classes
 from mtrl_sklearn.probing._saved_probe import SavedProbeMixin
-from mtrl_sklearn.probing._settings import ProbeSettings, resolve_settings
+from mtrl_sklearn.probing._settings import (
+    ProbeSettings,
+    resolve_settings,
+    trust_labels,
+)
 
 
 @saveable
@@ -100,7 +104,8 @@ class LinearProbe(
 
     C : float or "auto", default="auto"
         Inverse strength of the penalty. "auto" is that of ``settings``, or without any
-        2.
+        2; beside a prior, ``2 (m + 1) / 17`` where ``m = 4 n_+ n_- / n``, which is the
+        number n of labels if half of them are positive, is less than 16.
 
     prior : ProbePrior, "auto" or None, default="auto"
         "auto" is that of ``settings``, or without any the one that the representation
@@ -371,9 +376,15 @@ class LinearProbe(
         """Fitted attributes that hold the model."""
         present = blocks.present
 
-        def settle(row_weights):
+        def settle(row_weights, is_positive=None):
             total = float(row_weights.sum())
-            return resolve_settings(self.weights, self.C, self.settings, present, total)
+            weights, C = resolve_settings(
+                self.weights, self.C, self.settings, present, total
+            )
+            is_default = self.C == "auto" and self.settings is None
+            if is_default and prior is not None:
+                C *= trust_labels(total, float(row_weights @ is_positive))
+            return weights, C
 
         if not labels.is_binary:
             weights, C = settle(labels.row_weights)
@@ -394,7 +405,7 @@ class LinearProbe(
                     y,
                     loss_weights,
                     labels.row_weights[rows],
-                    *settle(labels.row_weights[rows]),
+                    *settle(labels.row_weights[rows], y),
                 )
                 for rows, y, loss_weights in labels.tasks()
             ]

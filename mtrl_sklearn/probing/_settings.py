@@ -22,6 +22,9 @@ from mtrl_sklearn.probing._forecast import (
 DEFAULT_WEIGHTS = {"hidden": 0.25, "probabilities": 0.5, "inputs": 0.25}
 DEFAULT_C = 2.0
 
+# So many labels, half of them of either class, are trusted as much as more are.
+FULL_TRUST = 16
+
 # Names of blocks in files of earlier versions.
 RENAMED = {"scores": "probabilities"}
 
@@ -190,6 +193,22 @@ def resolve_settings(
     total = sum(weight / largest for weight in chosen.values())
     chosen = {name: w / largest / total for name, w in chosen.items()}
     return chosen, strength if isinstance(C, str) else float(C)
+
+
+def trust_labels(n_labels: float, n_positive: float) -> float:
+    """Share of the default strength C that few labels deserve beside a prior.
+
+    Labels of a rare class say less than their number: n of them tell as much as
+    ``m = 4 n_+ n_- / n`` of which half are positive: a difference between the
+    means of both classes has the same standard error.
+
+    Parameters
+    ----------
+    n_labels, n_positive : float
+        Or sums of their weights.
+    """
+    effective = 4 * n_positive * (n_labels - n_positive) / max(n_labels, 1e-300)
+    return min(1.0, (effective + 1) / (FULL_TRUST + 1))
 
 
 def _read_weights(weights: dict[str, Any]) -> dict[str, float]:

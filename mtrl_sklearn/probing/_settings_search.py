@@ -16,7 +16,7 @@ from mtrl_sklearn.probing._ridge_logistic import block_scales
 from mtrl_sklearn.probing._settings import ProbeSettings
 
 WEIGHT_STEPS = 4  # weights are multiples of a quarter
-STRENGTHS = np.array([0.1, 0.2, 0.4, 0.8, 2.0, 4.0, 8.0])
+STRENGTHS = np.array([0.1, 0.4, 1.6, 6.4])
 # Settings are averaged, with weights that fall by e for each such loss of ROC-AUC: the
 # best one on few noisy problems is a worse choice than the mean of the good ones.
 TEMPERATURE = 0.01
@@ -82,12 +82,12 @@ def score_settings(
         among, between = [], []
         scales = block_scales(blocks.take(largest).present)
         for name, block in blocks.present.items():
-            rows = block[np.concatenate([largest, draw.test])].astype(np.float64)
-            rows = (rows - rows[0]) / scales[name]
+            rows = block[np.concatenate([largest, draw.test])]
+            rows = (rows - rows[0]) / block.dtype.type(scales[name])
             rows -= rows[: len(largest)].mean(axis=0)
-            few = rows[: len(largest)]
-            among.append(few @ few.T)
-            between.append(rows[len(largest) :] @ few.T)
+            products = rows @ rows[: len(largest)].T
+            among.append(products[: len(largest)])
+            between.append(products[len(largest) :])
         shared = np.zeros(len(signs))
         if prior is not None:
             shared = shared_signal(blocks.present, prior)
@@ -117,7 +117,7 @@ def _rank_settings(
     Parameters
     ----------
     among : ndarray of shape (n_blocks, n_labels, n_labels)
-        Products of training rows.
+        Products of training rows; systems are solved in their precision.
     between : ndarray of shape (n_blocks, n_test, n_labels)
         Products of test rows with training rows.
     y : ndarray of shape (n_labels,)
@@ -126,15 +126,16 @@ def _rank_settings(
     """
     weights, strengths = grid(len(among))
     spread = np.trace(among, axis1=1, axis2=2) / len(y) - among.mean(axis=(1, 2))
-    weights = weights / np.where(spread > 0, spread, 1)
+    dtype = among.dtype
+    weights = (weights / np.where(spread > 0, spread, 1)).astype(dtype)
+    strengths = strengths.astype(dtype)
     systems = np.tensordot(weights, among, axes=1)
     target, curvature, slope, spread, centre, precision = shared.start(y)
     systems *= strengths[:, None, None]
     systems += spread**2 * np.multiply.outer(shared.few, shared.few)
     systems[:, range(len(y)), range(len(y))] += 1 / curvature
-    right = np.broadcast_to(
-        np.stack([target, np.ones_like(y)], axis=1), (len(systems), len(y), 2)
-    )
+    right = np.stack([target, np.ones_like(y)], axis=1).astype(dtype)
+    right = np.broadcast_to(right, (len(systems), len(y), 2))
     solved = np.linalg.solve(systems, right)
     total, per_unit = solved.sum(axis=1).T
     intercepts = (total + precision * centre) / (per_unit + precision)

@@ -153,6 +153,15 @@ def _thaw(estimator: Any) -> Any:
     return estimator
 
 
+def lighten(estimator: Any) -> Any:
+    """An estimator to fit in its place where many are: its network may be smaller."""
+    estimator = _thaw(estimator)
+    if isinstance(estimator, Pipeline):
+        name = _name_learner(estimator)
+        return estimator.set_params(**{name: lighten(estimator.named_steps[name])})
+    return estimator.lighter() if hasattr(estimator, "lighter") else estimator
+
+
 def _name_learner(pipeline: Pipeline) -> str:
     """The step that learns from source tasks, the last one if none is known to."""
     ours = [name for name, step in pipeline.steps if has_source_tasks(step)]

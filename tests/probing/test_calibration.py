@@ -393,3 +393,18 @@ def test_settings_that_do_about_equally_well_are_averaged():
     expected = 0.4 ** (1 - share) * 2.0**share
     np.testing.assert_allclose(settings.C, expected, rtol=1e-6)
     np.testing.assert_allclose(settings.weights, [[1, 0, 0]])
+
+
+@pytest.mark.parametrize("steps", [[], [StandardScaler()]])
+def test_networks_without_a_group_are_lighter(small, steps, monkeypatch):
+    widths, fit = [], MultiTaskReLURepresentation.fit
+
+    def note_width(self, X, y, tasks=None):
+        widths.append(self.n_hidden)
+        return fit(self, X, y, tasks)
+
+    monkeypatch.setattr(MultiTaskReLURepresentation, "fit", note_width)
+    estimator = quick(n_hidden=512)
+    calibrate_quickly(make_pipeline(*steps, estimator), *small)
+    assert widths == [128, 128]
+    assert estimator.n_hidden == 512

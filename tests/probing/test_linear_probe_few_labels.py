@@ -169,6 +169,24 @@ def test_integer_weights_are_repeated_rows(relu, rows, prior, kind):
     )
 
 
+@pytest.mark.parametrize(
+    ("n_positive", "expected"), [(0, 2 / 17), (1, 2 * 4.75 / 17), (8, 2), (4, 26 / 17)]
+)
+def test_few_of_a_class_count_as_fewer_labels(relu, rows, n_positive, expected):
+    X, y = rows[0][:16], np.arange(16) < n_positive
+    y = y.astype(int)
+    weights = np.where(y == 1, 1, 2)
+    probe = LinearProbe(relu)
+    assert pytest.approx(expected) == probe.fit(X, y, classes=[0, 1]).C_
+    weighted = probe.fit(X, y, weights, classes=[0, 1]).C_
+    repeated = probe.fit(np.repeat(X, weights, 0), np.repeat(y, weights), None, [0, 1])
+    assert pytest.approx(weighted) == repeated.C_
+    wide = probe.fit(X, np.column_stack([y, y > 2]), classes=[0, 1])
+    assert wide.C_[0] == pytest.approx(expected)
+    assert probe.set_params(C=3.0).fit(X, y, classes=[0, 1]).C_ == 3
+    assert probe.set_params(C="auto", prior=None).fit(X, y, classes=[0, 1]).C_ == 2
+
+
 @pytest.mark.parametrize("class_weight", ["balanced", {0: 3.0}, {0: 1, 1: 0.2}])
 def test_class_weights_are_those_of_logistic_regression(rows, class_weight):
     X, Y = rows
