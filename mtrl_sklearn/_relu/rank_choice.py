@@ -21,6 +21,7 @@ from mtrl_sklearn._relu.solution import (
     TaskData,
     Trained,
     finish,
+    set_aside,
 )
 from mtrl_sklearn._relu.spectral import candidate_ranks
 from mtrl_sklearn._training.state import State

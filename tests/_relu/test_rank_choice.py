@@ -6,7 +6,7 @@ import torch
 
 from mtrl_sklearn import MultiTaskReLURepresentation
 from mtrl_sklearn._relu.rank_choice import choose_rank
-from mtrl_sklearn._relu.solution import Heads, Trained, count_labels
+from mtrl_sklearn._relu.solution import Heads, Trained, count_labels, set_aside
 from mtrl_sklearn._relu.spectral import candidate_ranks
 
 N_FEATURES, N_HIDDEN = 12, 256
@@ -127,11 +127,11 @@ def test_another_network_decides_where_training_rows_speak_against_a_cut(
 
 def test_rows_set_aside_are_not_trained_on():
     data = labelled(ON_FIRST, rows=TRAIN)
-    part = data.hold_aside(0.25, seed=3)
+    part = set_aside(data, 0.25, seed=3)
     assert len(part.held_out) == 75
     assert part.n_inputs == 225
     np.testing.assert_array_equal(np.union1d(part.rows, part.held_out), TRAIN)
-    again, other = (data.hold_aside(0.25, seed).held_out for seed in (3, 4))
+    again, other = (set_aside(data, 0.25, seed).held_out for seed in (3, 4))
     np.testing.assert_array_equal(part.held_out, again)
     assert not np.array_equal(part.held_out, other)
-    assert len(data.hold_aside(0.001, seed=3).held_out) == 1
+    assert len(set_aside(data, 0.001, seed=3).held_out) == 1
