@@ -5,10 +5,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from torch import Tensor
 
 from mtrl_sklearn._arrays.block_scale import block_scale
-from mtrl_sklearn._arrays.conversion import as_numpy
+from mtrl_sklearn._arrays.centred import centre
+from mtrl_sklearn._arrays.products import Factor, ShiftedRows, multiply
+from mtrl_sklearn._arrays.rows import to_tensor
 from mtrl_sklearn._arrays.validation import flatten_rows, naming_numbers
 from mtrl_sklearn._labels.encoding import LabelEncoding
 from mtrl_sklearn._relu.fitted_form import check_relu
@@ -106,7 +109,7 @@ class ReLURepresentationMixin(SaveableMixin):
         -------
         ndarray of shape (n_samples, n_hidden)
         """
-        return random_features(flatten_rows(X), self.n_hidden, seed)
+        return random_features(flatten_rows(X, sparse=True), self.n_hidden, seed)
 
     def task_covariance(self, X: Any = None) -> np.ndarray:
         """Covariance of what the heads of the source tasks compute, up to a factor.
@@ -167,14 +170,19 @@ class ReLURepresentationMixin(SaveableMixin):
                 f"fine_tune=True trains hidden features, but the representation has "
                 f"output={self.output!r}. Set output='hidden'."
             )
-        rows = np.asarray(as_numpy(X, "X"), dtype=np.float64)
-        mean, scale = rows.mean(axis=0), block_scale(rows)
+        rows = flatten_rows(X, sparse=True).astype(np.float64)
+        scale = block_scale(rows)
         scale = scale if np.isfinite(scale) else 1.0
+        centred, origin, shift = centre(rows, scale)
+        mean = origin + scale * shift
         W, b = self.hidden_weights_.astype(float), self.hidden_biases_
-        inputs = torch.from_numpy((rows - mean) / scale)
+        moved = to_tensor(centred, "cpu")
+        inputs: Factor = moved
+        if issparse(rows):
+            inputs = ShiftedRows(moved, torch.from_numpy(shift))
 
         def features(weights: Tensor, biases: Tensor) -> Tensor:
-            return torch.addmm(biases, inputs, weights.T).relu()
+            return (multiply(inputs, weights.T) + biases).relu()
 
         def restore(weights: Tensor, biases: Tensor) -> dict[str, np.ndarray]:
             raw = weights.numpy() / scale

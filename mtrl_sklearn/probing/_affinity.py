@@ -6,7 +6,7 @@ from sklearn.utils.validation import _num_samples
 from mtrl_sklearn._arrays.validation import naming_numbers
 from mtrl_sklearn._labels.encoding import learn_encoding
 from mtrl_sklearn._warnings import warn_user
-from mtrl_sklearn.probing._blocks import open_representation
+from mtrl_sklearn.probing._blocks import open_representation, read_inputs
 
 # Rows with both labels from which on agreement counts more than the heads.
 TRUSTED_ROWS = 30
@@ -34,7 +34,7 @@ def task_affinity(representation, X=None, Y=None):
         A `MultiTaskReLURepresentation`, a `ConvMultiTaskClassifier` with
         ``head="per_task"``, or another one with a method ``task_covariance``. Pipelines
         and `FrozenEstimator` are looked into.
-    X : array-like, default=None
+    X : array-like or sparse matrix, default=None
         Rows that show how hidden features vary together; labels are not needed. A
         convolutional network needs them.
     Y : array-like of shape (n_samples, n_outputs), default=None
@@ -69,6 +69,7 @@ def task_affinity(representation, X=None, Y=None):
             raise ValueError(
                 f"X has {n_samples} row, in which nothing varies. Pass at least 2."
             )
+        X = read_inputs(X)
     estimator, inputs = open_representation(representation, X)
     name = type(estimator).__name__
     if not hasattr(estimator, "task_covariance"):

@@ -108,7 +108,7 @@ def calibrate(
     ----------
     representation : estimator or pipeline
         Its clones are fitted; it need not be fitted itself.
-    X : array-like of shape (n_samples, ...)
+    X : array-like or sparse matrix of shape (n_samples, ...)
         Inputs of the source tasks.
     Y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         Labels of the source tasks, as in fit of the representation. Tasks that do not
@@ -148,7 +148,8 @@ def calibrate(
         If no source task has enough labels for a few-shot problem, there is a single
         task that shows both classes, or groups leave nothing to train on.
     TypeError
-        If X is sparse, and no step of a pipeline makes arrays of it.
+        If X is sparse, but not the network, nor the steps before it in a pipeline, take
+        it.
 
     Examples
     --------

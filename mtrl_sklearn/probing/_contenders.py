@@ -20,7 +20,6 @@ from mtrl_sklearn.probing._blocks import (
     first_step,
     has_source_tasks,
     open_representation,
-    refuse_sparse,
 )
 from mtrl_sklearn.probing._draws import Draw, Split, draw_rows
 from mtrl_sklearn.probing._linear_probe import LinearProbe
@@ -179,7 +178,6 @@ def _untrained_features(estimator: Any, X: Any, seed: int) -> np.ndarray:
     X : array-like
     seed : int
     """
-    refuse_sparse(X)
     estimator = first_step(estimator)
     if hasattr(estimator, "untrained_features"):
         return estimator.untrained_features(X, seed)

@@ -85,7 +85,7 @@ def probe_new_tasks(
         behave in related tasks, and scores on them flatter. On assays the gain over
         raw inputs was .12 on such rows and .04 on new ones; ``groups`` are no
         protection.
-    X : array-like of shape (n_samples, ...)
+    X : array-like or sparse matrix of shape (n_samples, ...)
         What the representation accepts.
     Y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         Labels of the new tasks in any encoding; NaN, None and NA stand for "not
@@ -146,8 +146,6 @@ def probe_new_tasks(
         If pandas is not installed.
     ValueError
         If labels cannot be read, lengths differ, or shots or baselines are unknown.
-    TypeError
-        If X is sparse and inputs are to be compared.
     NotFittedError
         If the representation was not fitted.
 
