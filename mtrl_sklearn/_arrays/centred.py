@@ -1,7 +1,7 @@
 """Blocks of features that are centred: arrays, or sparse and centred in products."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
@@ -121,10 +121,10 @@ class SideBySide:
         """
         total = np.zeros((self.shape[0], self.shape[0] if n_first is None else n_first))
         for matrix, _, mean in self.blocks:
-            products = matrix @ matrix[:n_first].T
+            products: Any = matrix @ matrix[:n_first].T
             if issparse(products):
                 along = matrix @ mean
+                total -= along[:, None] + along[:n_first] - mean @ mean
                 products = products.toarray()
-                products -= along[:, None] + along[:n_first] - mean @ mean
             total += products
         return total
