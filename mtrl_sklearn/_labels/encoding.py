@@ -27,6 +27,7 @@ from mtrl_sklearn._labels.columns import (
 )
 from mtrl_sklearn._labels.columns import is_missing as is_missing
 from mtrl_sklearn._labels.columns import read_task_ids as read_task_ids
+from mtrl_sklearn._labels.indicator import Indicator
 from mtrl_sklearn._labels.signs import Signs, pack_signs, place_signs
 from mtrl_sklearn._labels.values import (
     choose_classes,
@@ -101,7 +102,8 @@ class LabelEncoding:
             Refuse a label that fit did not see. Otherwise it is no member of any of
             an output's k > 2 classes, and "not observed" for a binary output.
         sparse : bool, default=False
-            Return a CSR array where few labels of many tasks are observed.
+            Return a CSR array where few labels of many tasks are observed, and an
+            `Indicator` where ``y`` is sparse.
 
         Returns
         -------
@@ -128,6 +130,8 @@ class LabelEncoding:
                 "In cross-validation, tasks reach fit and score by metadata routing."
             )
         order = self._match_outputs(labels.names, labels.n_outputs)
+        if (indicator := self._match_indicator(labels, order)) is not None:
+            return indicator if sparse else indicator.toarray()
         if labels.places is None:
             signs = self._encode_wide(labels, order, strict)
             return pack_signs(signs) if sparse else signs
@@ -152,6 +156,17 @@ class LabelEncoding:
                 f"{brief(known)}. Pass the same {what}, or fit again."
             )
         return np.array([position[name] for name in got], dtype=np.intp)
+
+    def _match_indicator(self, labels: Labels, order: np.ndarray) -> Indicator | None:
+        """Signs of sparse labels that have the classes of every output."""
+        if labels.positive is None or not self._is_uniformly_binary():
+            return None
+        known = self.classes[0]
+        if is_text(known) or known.tolist() != np.asarray(labels.classes).tolist():
+            return None
+        in_place = (order == np.arange(len(order))).all()
+        positive = labels.positive
+        return Indicator(positive if in_place else positive[:, np.argsort(order)])
 
     def _encode_wide(
         self, labels: Labels, order: np.ndarray, strict: bool
@@ -281,7 +296,9 @@ def find_encoding(labels: Labels, classes: Any = None) -> LabelEncoding:
             f"The columns of y need distinct names, got {brief(names.tolist())}. "
             "Rename them or pass y as an array."
         )
-    two = None if labels.values is None else find_two_values(labels.values)
+    two = labels.classes
+    if labels.values is not None:
+        two = find_two_values(labels.values)
     if classes is None and two is not None and len(two):
         return LabelEncoding(form, names, [two] * n_outputs)
     if classes is not None:

@@ -3,8 +3,11 @@
 It is the probability that a positive scores higher than a negative, ties counted half.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
+from mtrl_sklearn._labels.indicator import Indicator, is_indicator
 from mtrl_sklearn._labels.signs import Signs, labels_per_row, row_blocks
 
 # Labels that are sorted together, where not those of one task are more.
@@ -23,7 +26,9 @@ def mean_roc_auc(
         For a CSR array those of its labels, in their order.
     sample_weight : ndarray of shape (n_samples,), default=None
     """
-    if isinstance(signs, np.ndarray):
+    if is_indicator(signs):
+        of_task = indicator_roc_auc(signs, lambda part: scores[:, part], sample_weight)
+    elif isinstance(signs, np.ndarray):
         of_task = table_roc_auc(signs, scores, sample_weight)
     else:
         weights = sample_weight
@@ -31,8 +36,43 @@ def mean_roc_auc(
             weights = np.repeat(weights, labels_per_row(signs))
         tasks, n_tasks = signs.indices, signs.shape[1]
         of_task = pair_roc_auc(tasks, signs.data, scores, n_tasks, weights)
+    return mean_of_defined(of_task)
+
+
+def mean_of_defined(of_task: np.ndarray) -> float:
+    """Mean over the tasks that have a score; NaN without any."""
     defined = ~np.isnan(of_task)
     return float(of_task[defined].mean()) if defined.any() else float("nan")
+
+
+def indicator_roc_auc(
+    signs: Indicator,
+    score: Callable[[slice], np.ndarray],
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
+    """ROC-AUC of each task; neither all labels nor all scores are ever at hand.
+
+    Parameters
+    ----------
+    signs : Indicator of shape (n_samples, n_tasks)
+    score : callable
+        Called with slices of tasks; returns their scores, (n_samples, n_of_these).
+    weights : ndarray of shape (n_samples,), default=None
+
+    Returns
+    -------
+    ndarray of shape (n_tasks,), float64
+        NaN for a task without labels, or without weight, of either class.
+    """
+    n_samples, n_tasks = signs.shape
+    of_task = np.full(n_tasks, np.nan)
+    positive = signs.positive.tocsc()
+    size = max(1, SORTED_LABELS // max(n_samples, 1))
+    for start in range(0, n_tasks if n_samples else 0, size):
+        part = slice(start, start + size)
+        block = np.where(positive[:, part].toarray(), np.int8(1), signs.others[part])
+        of_task[part] = table_roc_auc(block, score(part), weights)
+    return of_task
 
 
 def pair_roc_auc(

@@ -1,16 +1,21 @@
-"""Signs of labels: an int8 array, or a CSR array of the observed ones.
+"""Signs of labels: an int8 array, a CSR array of the observed ones, or an indicator.
 
 Both are of shape (n_samples, n_tasks) and hold +1, -1, or 0 where nothing was observed.
 The CSR array stores the observed labels only, sorted within rows, none twice. It is for
-many tasks of which few are observed per row.
+many tasks of which few are observed per row. An `Indicator` stores the positive ones.
 """
 
 from collections.abc import Iterator
 from typing import TypeAlias
 
 import numpy as np
+import torch
 from scipy.sparse import csr_array
 
+from mtrl_sklearn._arrays.rows import Rows
+from mtrl_sklearn._labels.indicator import is_indicator
+
+# Or an `Indicator`: csr_array has no types, so that a union with it takes anything.
 Signs: TypeAlias = np.ndarray | csr_array
 
 # Sparse products per observed label cost about as much as dense ones at this share.
@@ -72,6 +77,8 @@ def count_signs(signs: Signs) -> tuple[np.ndarray, np.ndarray]:
     ----------
     signs : Signs of shape (n_samples, n_tasks)
     """
+    if is_indicator(signs):
+        return signs.count()
     n_tasks = signs.shape[1]
     if not isinstance(signs, np.ndarray):
         n_observed = np.bincount(signs.indices, minlength=n_tasks)
@@ -82,6 +89,25 @@ def count_signs(signs: Signs) -> tuple[np.ndarray, np.ndarray]:
         n_positive += (signs[rows] > 0).sum(axis=0)
         n_negative += (signs[rows] < 0).sum(axis=0)
     return n_positive, n_negative
+
+
+def sign_rows(
+    signs: Signs,
+    dtype: torch.dtype,
+    device: torch.device | str = "cpu",
+    positions: np.ndarray | None = None,
+) -> Rows:
+    """Batches of signs, which are dense of an array and of an indicator.
+
+    Parameters
+    ----------
+    signs : Signs of shape (n_samples, n_tasks)
+    dtype, device, positions
+        As for `Rows`.
+    """
+    if is_indicator(signs):
+        return Rows(signs.positive, dtype, device, positions, signs.others)
+    return Rows(signs, dtype, device, positions)
 
 
 def keep_tasks(signs: Signs, usable: np.ndarray) -> Signs:
@@ -99,6 +125,8 @@ def keep_tasks(signs: Signs, usable: np.ndarray) -> Signs:
     """
     if usable.all():
         return signs
+    if is_indicator(signs):
+        return signs.keep(usable)
     if isinstance(signs, np.ndarray):
         return signs * usable
     kept = usable[signs.indices]
@@ -111,6 +139,8 @@ def keep_tasks(signs: Signs, usable: np.ndarray) -> Signs:
 
 def labels_per_row(signs: Signs) -> np.ndarray:
     """Number of observed labels of each row, of shape (n_samples,), int64."""
+    if is_indicator(signs):
+        return np.full(len(signs), np.count_nonzero(signs.others))
     if not isinstance(signs, np.ndarray):
         return np.diff(signs.indptr).astype(np.int64)
     counts = np.empty(len(signs), dtype=np.int64)

@@ -26,6 +26,7 @@ from mtrl_sklearn._arrays.validation import validate_rows
 from mtrl_sklearn._group import current_group
 from mtrl_sklearn._labels.columns import read_labels
 from mtrl_sklearn._labels.encoding import check_usable_tasks
+from mtrl_sklearn._labels.indicator import is_indicator, stack_indicators
 from mtrl_sklearn._labels.signs import Signs
 from mtrl_sklearn._relu.feature_scales import find_outsized
 from mtrl_sklearn._relu.features import (
@@ -33,6 +34,7 @@ from mtrl_sklearn._relu.features import (
     project,
     score_all,
     score_labels,
+    score_tasks,
 )
 from mtrl_sklearn._relu.network import ReLUNetwork
 from mtrl_sklearn._relu.options import resolve_options
@@ -440,7 +442,8 @@ class MultiTaskReLURepresentation(
             counts = count_all_signs(signs, group)
             check_usable_tasks(*counts, self.task_names_, shard.n_rows)
             self._warn_of_scales(X)
-            checkpoint = self._open_checkpoint(resume, group, X=X, y=signs)
+            stored = signs.positive if is_indicator(signs) else signs
+            checkpoint = self._open_checkpoint(resume, group, X=X, y=stored)
             train, held_out = self._split_rows(signs, shard, checkpoint)
             data = count_labels(
                 X, signs, self.task_weight, rows=train, held_out=held_out, group=group
@@ -585,6 +588,7 @@ class MultiTaskReLURepresentation(
         with group.together():
             signs = self._label_encoding().encode_labels(labels, sparse=True)
             check_consistent_length(X, signs)
+        group.check_same({"whether y is sparse": is_indicator(signs)})
         if any(group.gather(issparse(signs))):
             signs = csr_array(signs)
         most = min(self.n_hidden, X.shape[1])
@@ -678,6 +682,12 @@ class MultiTaskReLURepresentation(
             return score_labels(X, self._network(), signs)
         return score_all(X, self._network(), finish)
 
+    @fork_safe()
+    def _score_tasks(self, X):
+        """A function of slices of tasks to their scores."""
+        hidden = hidden_features(self._validate_rows(X), self._network())
+        return score_tasks(hidden, self._network())
+
     def _validate_rows(self, X):
         return validate_rows(self, X, reset=False, sparse=True, empty=True)
 
@@ -738,7 +748,9 @@ def _network_attributes(first_layer: FirstLayer, heads: Heads) -> dict[str, Any]
 def _validation_score(data: TaskData, signs: Signs) -> Callable[[Any], float]:
     """Function of the torch module: mean ROC-AUC on the rows held out."""
     signs = signs[data.held_out]
-    stack = vstack if issparse(signs) else np.concatenate
+    stack: Callable[[Any], Any] = vstack if issparse(signs) else np.concatenate
+    if is_indicator(signs):
+        stack = stack_indicators
     all_signs = stack(data.group.gather(signs))
 
     def score(module):

@@ -23,7 +23,12 @@ from mtrl_sklearn._labels.encoding import (
     read_task_ids,
     warn_of_missing_codes,
 )
-from mtrl_sklearn._labels.roc_auc import mean_roc_auc
+from mtrl_sklearn._labels.indicator import is_indicator
+from mtrl_sklearn._labels.roc_auc import (
+    indicator_roc_auc,
+    mean_of_defined,
+    mean_roc_auc,
+)
 from mtrl_sklearn._labels.shared import share_labels
 from mtrl_sklearn._labels.signs import Signs
 
@@ -74,7 +79,8 @@ class TaskPredictionsMixin:
 
     A subclass provides ``_task_scores(X)``, which validates X and returns scores of
     shape (n_samples, n_tasks), or with CSR ``signs`` those of their labels, or what
-    ``finish`` makes of the scores of some rows at a time; and the parameter ``loss``.
+    ``finish`` makes of the scores of some rows at a time; ``_score_tasks(X)``, a
+    function of slices of tasks to their scores; and the parameter ``loss``.
     """
 
     classes_ = _FittedClasses()
@@ -85,6 +91,9 @@ class TaskPredictionsMixin:
         signs: Signs | None = None,
         finish: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> np.ndarray:
+        raise NotImplementedError
+
+    def _score_tasks(self, X: Any) -> Callable[[slice], np.ndarray]:
         raise NotImplementedError
 
     def _learn_labels(self, labels: Labels, classes: Any, group: Group) -> None:
@@ -227,4 +236,7 @@ class TaskPredictionsMixin:
         check_consistent_length(X, signs)
         if sample_weight is not None:
             sample_weight = read_weights(sample_weight, X)
+        if is_indicator(signs):
+            score = self._score_tasks(X)
+            return mean_of_defined(indicator_roc_auc(signs, score, sample_weight))
         return mean_roc_auc(signs, self._task_scores(X, signs), sample_weight)
