@@ -81,7 +81,7 @@ def read_labels(y: Any, tasks: Any) -> Labels:
         )
     if tasks is not None:
         return _read_long(y, tasks)
-    if remedy and (labels := _read_indicator(y, remedy)) is not None:
+    if remedy and (labels := read_indicator(y)) is not None:
         return labels
     if hasattr(y, "columns"):
         of_arrow = hasattr(type(y), "column_names")  # whose columns are arrays
@@ -108,21 +108,27 @@ def read_labels(y: Any, tasks: Any) -> Labels:
     return _read_table("wide", array)
 
 
-def _read_indicator(y: Any, remedy: str) -> Labels | None:
-    """Labels of a sparse matrix or tensor; None for frames that say something else."""
+def read_indicator(y: Any, name: str = "y") -> Labels | None:
+    """Labels of a sparse matrix or tensor; None for frames that say something else.
+
+    Raises
+    ------
+    ValueError
+        If a matrix stores several values, or another one than a positive number.
+    """
     names = None
     if is_sparse_frame(y):
         names = _flat_names(y.columns)
         dtype = np.result_type(*(dtype.subtype for dtype in y.dtypes))
         if dtype.kind not in "biuf" or any(t.fill_value != 0 for t in y.dtypes):
             return None
-        matrix = read_sparse_frame(y, "y").astype(dtype)
+        matrix = read_sparse_frame(y, name).astype(dtype)
     else:
-        matrix = as_numpy(y, "y")
+        matrix = as_numpy(y, name)
         if matrix.ndim != 2 or matrix.shape[1] == 0:
             raise ValueError(
-                "y should be of shape (n_samples, n_tasks) where it is sparse, got "
-                f"shape {matrix.shape}."
+                f"{name} should be of shape (n_samples, n_tasks) where it is sparse, "
+                f"got shape {matrix.shape}."
             )
         matrix = read_sparse(matrix)
     values = stored_values(matrix)
@@ -130,10 +136,10 @@ def _read_indicator(y: Any, remedy: str) -> Labels | None:
         if names is not None:
             return None
         raise ValueError(
-            "y is sparse, and so an indicator: it stores 1 for a positive label and "
-            "nothing for a negative one, and none is missing. This one stores "
-            f"{values[:3].tolist()}. Store 1 only, or pass {remedy}, or the long form: "
-            "one label per row and tasks=."
+            f"{name} is sparse, and so an indicator: it stores 1 for a positive label "
+            "and nothing for a negative one, and none is missing. This one stores "
+            f"{values[:3].tolist()}. Store 1 only, or pass {dense_remedy(y, name)}; "
+            "where labels are missing also the long form, one label per row and tasks=."
         )
     positive = find_positive(matrix)
     classes = np.array([0, *(values if len(values) else [1])], dtype=matrix.dtype)

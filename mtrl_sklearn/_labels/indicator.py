@@ -1,6 +1,7 @@
 """Signs of a sparse multilabel indicator: few are positive, and none is missing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -60,6 +61,15 @@ class Indicator:
         starts = np.concatenate([[0], np.cumsum(kept)])[positive.indptr]
         parts = positive.data[kept], positive.indices[kept], starts
         return Indicator(csr_array(parts, shape=self.shape), self.others * usable)
+
+    def columns(self) -> Iterator[np.ndarray]:
+        """Signs of each task in turn, of shape (n_samples,), int8."""
+        by_task = self.positive.tocsc()
+        bounds = pairwise(by_task.indptr.tolist())
+        for (start, stop), other in zip(bounds, self.others):
+            signs = np.full(len(self), other)
+            signs[by_task.indices[start:stop]] = 1
+            yield signs
 
     def count(self) -> tuple[np.ndarray, np.ndarray]:
         """Number of positive and of negative labels per task, int64."""

@@ -65,6 +65,25 @@ def pack_signs(signs: np.ndarray) -> Signs:
     return signs
 
 
+def unpack_signs(signs: Signs) -> Signs:
+    """An array in place of the CSR form; anything else as it is."""
+    if isinstance(signs, np.ndarray) or is_indicator(signs):
+        return signs
+    return signs.toarray()
+
+
+def sign_columns(signs: Signs) -> Iterator[np.ndarray]:
+    """Signs of each task in turn, of shape (n_samples,), int8.
+
+    Parameters
+    ----------
+    signs : ndarray or Indicator of shape (n_samples, n_tasks)
+    """
+    if is_indicator(signs):
+        return signs.columns()
+    return iter(signs.T)
+
+
 def _is_sparse(n_observed: int, shape: tuple[int, ...]) -> bool:
     n_samples, n_tasks = shape
     return n_tasks >= MIN_TASKS and n_observed <= MAX_DENSITY * n_samples * n_tasks

@@ -14,6 +14,7 @@ from mtrl_sklearn._arrays.products import Factor, ShiftedRows, multiply
 from mtrl_sklearn._arrays.rows import to_tensor
 from mtrl_sklearn._arrays.validation import flatten_rows, naming_numbers
 from mtrl_sklearn._labels.encoding import LabelEncoding
+from mtrl_sklearn._labels.signs import Signs, unpack_signs
 from mtrl_sklearn._relu.fitted_form import check_relu
 from mtrl_sklearn._relu.onnx import embed_relu, write_relu
 from mtrl_sklearn._training.onnx_graph import Graph, NetworkValues
@@ -133,7 +134,7 @@ class ReLURepresentationMixin(SaveableMixin):
         centred = scores - scores.mean(axis=0)
         return centred.T @ centred
 
-    def label_signs(self, Y: Any) -> np.ndarray:
+    def label_signs(self, Y: Any) -> Signs:
         """Labels of the source tasks as signs.
 
         Parameters
@@ -143,10 +144,10 @@ class ReLURepresentationMixin(SaveableMixin):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_tasks)
+        ndarray or Indicator of shape (n_samples, n_tasks)
             +1, -1, or 0 where nothing was observed.
         """
-        return self._label_encoding().encode(Y)
+        return unpack_signs(self._label_encoding().encode(Y, sparse=True))
 
     def first_layer(self, X: Any) -> TrainableLayer:
         """The hidden layer, for a probe that trains it further.

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import (
 )
 
 from mtrl_sklearn._labels.encoding import learn_encoding, warn_of_missing_codes
+from mtrl_sklearn._labels.signs import Signs, count_signs, unpack_signs
 from mtrl_sklearn._warnings import warn_user
 from mtrl_sklearn.probing._blocks import read_inputs
 from mtrl_sklearn.probing._contenders import (
@@ -174,7 +175,7 @@ def probe_new_tasks(
     shots, baselines = read_shots(shots), read_baselines(baselines)
     encoding = learn_encoding(Y)
     warn_of_missing_codes(encoding)
-    signs = encoding.encode(Y)
+    signs = unpack_signs(encoding.encode(Y, sparse=True))
     X = read_inputs(X, signs)
     groups = read_groups_of_rows(groups, len(signs))
     split: Split = RandomSplit(test_size, groups)
@@ -214,7 +215,7 @@ def import_table(caller: str) -> Any:
 
 
 def warn_of_no_scores(
-    signs: np.ndarray,
+    signs: Signs,
     names: np.ndarray,
     skipped: list[dict[str, Any]],
     sampling: str,
@@ -223,13 +224,13 @@ def warn_of_no_scores(
 
     Parameters
     ----------
-    signs : ndarray of shape (n_samples, n_tasks)
+    signs : Signs of shape (n_samples, n_tasks)
     names : ndarray of shape (n_tasks,)
     skipped : list of dict
         Entries of the table, one for each task and number of labels.
     sampling : {"random", "balanced"}
     """
-    counts = (signs > 0).sum(axis=0), (signs < 0).sum(axis=0)
+    counts = count_signs(signs)
     richest = int(np.minimum(*counts).argmax())
     n_positive, n_negative = (int(count[richest]) for count in counts)
     k = min(entry["shots"] for entry in skipped)
