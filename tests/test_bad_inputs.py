@@ -280,8 +280,8 @@ BAD_LABELS = {
     ),
     "one row less": (lambda shape: np.ones(shape)[:-1], f"{SHAPES}|0 class|1 class"),
     "a sparse matrix": (
-        lambda shape: sparse.csr_array(np.ones((N, 4))),
-        "sparse|should be a dense array|1d array",
+        lambda shape: sparse.csr_array(np.arange(4 * N).reshape(N, 4)),
+        "is sparse, and so an indicator|1d array|is sparse. With tasks",
     ),
 }
 LENIENT = {

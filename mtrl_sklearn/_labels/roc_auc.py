@@ -52,6 +52,8 @@ def indicator_roc_auc(
 ) -> np.ndarray:
     """ROC-AUC of each task; neither all labels nor all scores are ever at hand.
 
+    Without weights only scores are sorted, and those of positives are looked up.
+
     Parameters
     ----------
     signs : Indicator of shape (n_samples, n_tasks)
@@ -69,10 +71,30 @@ def indicator_roc_auc(
     positive = signs.positive.tocsc()
     size = max(1, SORTED_LABELS // max(n_samples, 1))
     for start in range(0, n_tasks if n_samples else 0, size):
-        part = slice(start, start + size)
-        block = np.where(positive[:, part].toarray(), np.int8(1), signs.others[part])
-        of_task[part] = table_roc_auc(block, score(part), weights)
+        part = slice(start, min(start + size, n_tasks))
+        scores = score(part)
+        if weights is not None:
+            signs_of_part = np.where(positive[:, part].toarray(), 1, signs.others[part])
+            of_task[part] = table_roc_auc(signs_of_part, scores, weights)
+            continue
+        _check_ranked(int(np.isnan(scores[:, signs.others[part] != 0]).sum()))
+        ranked = np.sort(np.ascontiguousarray(scores.T), axis=1)
+        for k in np.flatnonzero(signs.others[part]):
+            stored = slice(*positive.indptr[start + k : start + k + 2])
+            high = scores[positive.indices[stored], k]
+            of_task[start + k] = _share_of_won_pairs(ranked[k], high)
     return of_task
+
+
+def _share_of_won_pairs(ranked: np.ndarray, high: np.ndarray) -> float:
+    """ROC-AUC of positives among all scores, which are sorted; NaN without a class."""
+    n_high, n_low = len(high), len(ranked) - len(high)
+    if not n_high or not n_low:
+        return float("nan")
+    below = np.searchsorted(ranked, high, "left").sum()
+    up_to = np.searchsorted(ranked, high, "right").sum()
+    won = (below + up_to - n_high**2) / 2  # less the pairs of two positives
+    return float(won / (n_high * n_low))
 
 
 def pair_roc_auc(
