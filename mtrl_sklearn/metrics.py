@@ -376,7 +376,8 @@ def multitask_roc_auc_score(
     ----------
     y_true : array-like of shape (n_samples,) or (n_samples, n_tasks)
         Labels, two classes per task, numbers or strings. The class that sorts last is
-        the positive one. NaN, None and pandas.NA stand for "not observed".
+        the positive one. NaN, None and pandas.NA stand for "not observed". Sparse
+        labels are a multilabel indicator: what is not stored is negative.
     y_score : array-like of shape (n_samples,) or (n_samples, n_tasks)
         Scores, larger means more likely positive. Also a list of n_tasks arrays of
         shape (n_samples, 2), as ``predict_proba`` of scikit-learn's multi-output
@@ -437,9 +438,10 @@ def multitask_accuracy_score(
     ----------
     y_true : array-like of shape (n_samples,) or (n_samples, n_tasks)
         Labels, numbers or strings, of any number of classes. NaN, None and pandas.NA
-        stand for "not observed".
+        stand for "not observed". Sparse labels are a multilabel indicator: what is
+        not stored is negative.
     y_pred : array-like of shape (n_samples,) or (n_samples, n_tasks)
-        Predicted labels. A missing prediction counts as wrong.
+        Predicted labels, which may be sparse. A missing prediction counts as wrong.
     average : {"macro"} or None, default="macro"
         Mean over the tasks with an observed label, or the score of each task.
 

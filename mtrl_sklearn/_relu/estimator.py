@@ -397,10 +397,12 @@ class MultiTaskReLURepresentation(
             Inputs. Arrays and tensors of integers, booleans or float16 count as
             float32; lists, and frames that are not float32 throughout, as float64. See
             ``precision``. Frames of sparse columns and sparse tensors are read as CSR.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        y : array-like or sparse matrix of shape (n_samples,) or (n_samples, n_outputs)
             Labels in any encoding (bool, int, float, string); NaN, None and NA stand
             for "not observed". A column with two values is one task, a column with k >
-            2 values is k one-vs-rest tasks. A DataFrame names its tasks.
+            2 values is k one-vs-rest tasks. A DataFrame names its tasks. Sparse labels
+            are a multilabel indicator: 1 is positive, and what is not stored is
+            negative.
         tasks : array-like of shape (n_samples,), default=None
             The long form: ``y`` holds one label per row, and ``tasks`` the id of the
             task it belongs to. The objective is that of the wide form, and where
@@ -468,7 +470,7 @@ class MultiTaskReLURepresentation(
         X : array-like or sparse matrix of shape (n_samples, n_features)
             Inputs. Their centre and scale are those of the rows up to the first batch
             in which some differ.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        y : array-like or sparse matrix of shape (n_samples,) or (n_samples, n_outputs)
             Labels, as in `fit`. The first batch sets the tasks.
         tasks : array-like of shape (n_samples,), default=None
             Task ids of the long form.

@@ -105,7 +105,8 @@ def label_agreement(Y):
     ----------
     Y : array-like of shape (n_samples, n_outputs)
         Labels in any encoding; NaN, None and NA stand for "not observed". A column of
-        k > 2 classes is k one-vs-rest tasks.
+        k > 2 classes is k one-vs-rest tasks. Those that sparse labels do not store are
+        negative.
 
     Returns
     -------

@@ -112,7 +112,8 @@ def calibrate(
         Inputs of the source tasks.
     Y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         Labels of the source tasks, as in fit of the representation. Tasks that do not
-        show both classes have no part in anything.
+        show both classes have no part in anything. Of sparse labels an array of a byte
+        each is made.
     groups_of_tasks : array-like of shape (n_outputs,) or list of lists, default=None
         The group of each column of ``Y``, or of each sorted id of ``tasks``; or lists
         of names or positions. None finds groups that keep tasks with similar labels

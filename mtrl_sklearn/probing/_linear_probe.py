@@ -301,7 +301,8 @@ class LinearProbe(
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels in any encoding. Of several columns each is a task of its own, where
             NaN, None and NA stand for "not observed"; one with k > 2 classes is k
-            one-vs-rest tasks, and one without labels gets what the prior says.
+            one-vs-rest tasks, and one without labels gets what the prior says. Those
+            that sparse labels do not store are negative.
         sample_weight : array-like of shape (n_samples,), default=None
             How often each row counts: integer weights are the same as repeated rows.
         classes : array-like of shape (n_classes,), default=None

@@ -91,7 +91,7 @@ def probe_new_tasks(
     Y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         Labels of the new tasks in any encoding; NaN, None and NA stand for "not
         observed". A column of k > 2 classes is k one-vs-rest tasks. A DataFrame names
-        its tasks.
+        its tasks. Those that sparse labels do not store are negative.
     shots : tuple of int, default=(16, 32, 64, 128)
         Numbers of labels to train on, which may be 0.
     sampling : {"random", "balanced"}, default="random"

@@ -67,7 +67,7 @@ def source_task_transfer(
     X : array-like or sparse matrix of shape (n_samples, ...)
         Inputs.
     Y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        Labels, as for the estimator.
+        Labels, as for the estimator. Of sparse ones an array of a byte each is made.
     groups_of_tasks : array-like of shape (n_outputs,) or list of lists, default=None
         The group of each column of ``Y``, or of each sorted id of ``tasks``; or lists
         of names or positions. None finds groups that keep tasks with similar labels
