@@ -1,8 +1,6 @@
 """Descent of the convolutional network: "gd" on all rows, "adam" on mini-batches."""
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,118 +8,23 @@ import torch
 from scipy.special import softmax
 from torch import Tensor
 
-from mtrl_sklearn._arrays.rows import (
-    RowDataset,
-    Rows,
-    map_rows,
-    to_numpy,
-    to_tensor,
-    torch_dtype,
-    working_dtype,
-)
+from mtrl_sklearn._arrays.rows import to_numpy
 from mtrl_sklearn._conv.augmentation import augment_images
+from mtrl_sklearn._conv.class_data import ClassData
 from mtrl_sklearn._conv.gradients import filter_gradients, pool_responses
 from mtrl_sklearn._conv.input_scale import conv_scale
-from mtrl_sklearn._conv.network import TwoLayerConv
+from mtrl_sklearn._conv.network import ConvNetwork, TwoLayerConv
 from mtrl_sklearn._conv.options import ConvOptions
 from mtrl_sklearn._conv.patches import PatchGrid
-from mtrl_sklearn._group import (
-    ALONE,
-    BatchPart,
-    Group,
-    Shard,
-)
+from mtrl_sklearn._group import ALONE, BatchPart, Group
 from mtrl_sklearn._training.adamw import LazyAdamW
 from mtrl_sklearn._training.callbacks import CosineSchedule, resume
 from mtrl_sklearn._training.gradients import head_gradients
 from mtrl_sklearn._training.job import FitJob
 from mtrl_sklearn._training.losses import ClassLoss
-from mtrl_sklearn._training.net import (
-    Batch,
-    DescentNet,
-    train,
-)
+from mtrl_sklearn._training.net import Batch, DescentNet, train
 from mtrl_sklearn._training.state import State, cast_state
 from mtrl_sklearn._training.step_rule import AdaptiveGradientDescent
-
-
-class ClassData(NamedTuple):
-    """Rows of inputs with their class and their task."""
-
-    X: np.ndarray  # (n_inputs, prod(input_shape)), of any numeric dtype
-    codes: np.ndarray  # (n_samples,), int64, from 0 to n_classes - 1
-    tasks: np.ndarray  # (n_samples,), int64, from 0 to n_tasks - 1
-    weights: np.ndarray  # (n_samples,), summing to 1 over all ranks
-    n_classes: int
-    n_tasks: int
-    shard: Shard  # where these rows are among those of all ranks
-    group: Group  # of the processes that have the rows
-    rows: np.ndarray | None = None  # (n_samples,), positions in X; None is all of it
-
-    @property
-    def n_rows(self) -> int:
-        """Number of rows, of all ranks."""
-        return self.shard.n_rows
-
-    def on_device(self, device: str, dtype: torch.dtype) -> RowDataset:
-        """Inputs, codes, tasks and weights of mean 1, as batches of tensors."""
-        return RowDataset(
-            Rows(self.X, dtype, device, self.rows),
-            Rows(self.codes, None, device),
-            Rows(self.tasks, None, device),
-            Rows(self.weights * self.n_rows, dtype, device),
-            shard=self.shard,
-        )
-
-    def take(self, rows: np.ndarray) -> "ClassData":
-        """Some of the rows, whose weights sum to 1 again."""
-        weights = self.weights[rows]
-        return self._replace(
-            rows=rows if self.rows is None else self.rows[rows],
-            codes=self.codes[rows],
-            tasks=self.tasks[rows],
-            weights=weights / (sum(self.group.gather(weights.sum())) or 1),
-            shard=self.group.locate_rows(len(rows)),
-        )
-
-
-def weigh_rows(
-    data: ClassData, class_weights: np.ndarray, task_weight: str
-) -> ClassData:
-    """Weights of rows, times those of classes and tasks, that sum to 1 over all ranks.
-
-    Parameters
-    ----------
-    data : ClassData
-        Its weights need not sum to 1.
-    class_weights : ndarray of shape (n_classes,)
-    task_weight : {"observed", "equal"}
-        "equal" makes the weights of all tasks that have rows sum to the same.
-    """
-    largest = max(data.group.gather(data.weights.max(initial=0)))
-    weights = data.weights / (largest or 1) * class_weights[data.codes]
-    if task_weight == "equal":
-        totals = sum(
-            data.group.gather(np.bincount(data.tasks, weights, minlength=data.n_tasks))
-        )
-        weights = weights / np.where(totals > 0, totals, 1)[data.tasks]
-    total = sum(data.group.gather(weights.sum()))
-    if not total > 0:
-        raise ValueError(
-            "All rows have a weight of 0 (sample_weight times class_weight). Give "
-            "some a positive weight."
-        )
-    return data._replace(weights=weights / total)
-
-
-class ConvNetwork(NamedTuple):
-    """A network that acts on inputs divided by ``scale``."""
-
-    filters: np.ndarray  # (n_filters, patch_dim)
-    biases: np.ndarray  # (n_filters,)
-    head_coef: np.ndarray  # (n_heads * n_columns, n_cells * n_filters)
-    head_intercept: np.ndarray  # (n_heads * n_columns,)
-    scale: float
 
 
 class ConvSolution(NamedTuple):
@@ -458,67 +361,3 @@ def finish_conv(module: TwoLayerConv) -> ConvNetwork:
             "lower learning_rate. Nothing of this fit is kept."
         )
     return network
-
-
-@torch.no_grad()
-def pool_rows(
-    rows: np.ndarray,
-    network: ConvNetwork,
-    grid: PatchGrid,
-    power: float,
-    device: str,
-    finish: Callable[[np.ndarray, slice], np.ndarray] | None = None,
-) -> np.ndarray:
-    """Pooled features of rows, of shape (n_samples, n_cells * n_filters).
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n_samples, prod(input_shape))
-    network : ConvNetwork
-    grid : PatchGrid
-    power : float
-    device : str
-    finish : callable, default=None
-        Called with features of some rows at a time, and which these are; the result is
-        what it makes of them, a row for each.
-    """
-    inputs = Rows(rows, torch_dtype(working_dtype(rows.dtype)), device)
-    arrays = (network.filters, network.biases, grid.pooling_matrix())
-    filters, biases, pool = (to_tensor(a, device).to(inputs.dtype) for a in arrays)
-    places = to_tensor(grid.places(), device)
-    is_unused = (filters == 0).all(0)
-
-    def pool_block(block: slice) -> np.ndarray:
-        patches = grid.extract(inputs.take(block) / network.scale, places)
-        if is_unused.any():  # however large they are
-            patches = patches.masked_fill(is_unused, 0)
-        pooled = pool_responses(patches, filters, biases, pool, power).pooled
-        features: np.ndarray = pooled.cpu().numpy()
-        return features if finish is None else finish(features, block)
-
-    return map_rows(pool_block, len(inputs), grid.block_rows(len(filters)))
-
-
-@torch.no_grad()
-def map_positions(
-    rows: np.ndarray,
-    network: ConvNetwork,
-    grid: PatchGrid,
-    power: float,
-    device: str,
-    finish: Callable[[np.ndarray, slice], np.ndarray],
-) -> np.ndarray:
-    """What ``finish`` makes of responses at all positions, see `pool_rows`.
-
-    It gets those of some rows, of shape (n_rows, n_positions, n_filters), with the
-    power taken, and which rows these are.
-    """
-    each = replace(grid, pooling=grid.positions)  # a cell for each position
-
-    def unpool(features: np.ndarray, block: slice) -> np.ndarray:
-        return finish(
-            features.reshape(len(features), grid.n_positions, len(network.filters)),
-            block,
-        )
-
-    return pool_rows(rows, network, each, power, device, unpool)

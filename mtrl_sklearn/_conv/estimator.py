@@ -25,14 +25,8 @@ from mtrl_sklearn._arrays.rows import Rows
 from mtrl_sklearn._arrays.threads import blas_threads, fork_safe
 from mtrl_sklearn._arrays.validation import validate_rows
 from mtrl_sklearn._conv.augmentation import NAMES, read_augment
-from mtrl_sklearn._conv.descent import (
-    SOLVERS,
-    ClassData,
-    ConvNetwork,
-    descend_conv,
-    pool_rows,
-    weigh_rows,
-)
+from mtrl_sklearn._conv.class_data import ClassData, weigh_rows
+from mtrl_sklearn._conv.descent import SOLVERS, descend_conv
 from mtrl_sklearn._conv.inputs import (
     flatten_inputs,
     read_input_shape,
@@ -40,8 +34,10 @@ from mtrl_sklearn._conv.inputs import (
 )
 from mtrl_sklearn._conv.labels import PER_TASK, read_row_labels
 from mtrl_sklearn._conv.maps import FeatureMapsMixin
+from mtrl_sklearn._conv.network import ConvNetwork
 from mtrl_sklearn._conv.options import resolve_options, resolve_power, resolve_solver
 from mtrl_sklearn._conv.patches import PatchGrid, make_patch_grid
+from mtrl_sklearn._conv.pooling import pool_rows
 from mtrl_sklearn._conv.predictions import ClassPredictionsMixin, class_scores
 from mtrl_sklearn._conv.representation import ConvRepresentationMixin
 from mtrl_sklearn._group import current_group

@@ -8,9 +8,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from mtrl_sklearn._arrays.precision import resolve_device
 from mtrl_sklearn._arrays.threads import fork_safe
-from mtrl_sklearn._conv.descent import ConvNetwork, map_positions
 from mtrl_sklearn._conv.labels import PER_TASK
+from mtrl_sklearn._conv.network import ConvNetwork
 from mtrl_sklearn._conv.patches import PatchGrid
+from mtrl_sklearn._conv.pooling import map_positions
 from mtrl_sklearn._labels.encoding import read_task_ids
 
 

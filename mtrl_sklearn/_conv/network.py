@@ -1,6 +1,7 @@
-"""The convolutional network as a torch module."""
+"""The two-layer convolutional network: as a torch module, and as arrays."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -131,3 +132,13 @@ class TwoLayerConv(nn.Module):
         if not scores:  # of no rows
             return np.empty((0, len(self.head_coef)))
         return to_numpy(torch.cat(scores))
+
+
+class ConvNetwork(NamedTuple):
+    """A network that acts on inputs divided by ``scale``."""
+
+    filters: np.ndarray  # (n_filters, patch_dim)
+    biases: np.ndarray  # (n_filters,)
+    head_coef: np.ndarray  # (n_heads * n_columns, n_cells * n_filters)
+    head_intercept: np.ndarray  # (n_heads * n_columns,)
+    scale: float

@@ -17,7 +17,7 @@ from scipy.special import expit
 from mtrl_sklearn._relu.features import score_all
 from mtrl_sklearn._relu.network import ReLUNetwork
 from mtrl_sklearn._relu.options import ReLUOptions
-from mtrl_sklearn._relu.solution import TaskData, count_all_signs, count_labels
+from mtrl_sklearn._relu.solution import TaskData, count_all_signs, set_aside
 from mtrl_sklearn._relu.solvers import solve
 from mtrl_sklearn._training.job import FitJob
 from mtrl_sklearn._training.prior import (
@@ -81,7 +81,7 @@ def learn_probe_prior(
     judge, judged = network, data
     its: Shared | None = own
     if data.held_out is None:
-        judged = _halve(data, seed)
+        judged = set_aside(data, 0.5, seed)
         if not judged.n_observed or not _count_usable(judged).sum() >= 2:
             return None
         small = options._replace(
@@ -100,24 +100,6 @@ def learn_probe_prior(
     effects = find_effects(*_labels_held_out(judge, judged, its, seed))
     prior = None if effects is None else make_prior(effects, *own)
     return data.group.from_first(prior)
-
-
-def _halve(data: TaskData, seed: int) -> TaskData:
-    """The same data with half of the training rows held out."""
-    start, n_here, n_rows = data.shard
-    order = np.random.default_rng(seed).permutation(n_rows)
-    is_aside = np.zeros(n_rows, dtype=bool)
-    is_aside[order[: n_rows // 2]] = True
-    is_aside = is_aside[start : start + n_here]
-    rows = np.arange(n_here) if data.rows is None else data.rows
-    return count_labels(
-        data.X,
-        data.signs,
-        data.task_weight,
-        rows=rows[~is_aside],
-        held_out=rows[is_aside],
-        group=data.group,
-    )
 
 
 def _count_usable(data: TaskData) -> np.ndarray:

@@ -26,8 +26,8 @@ from mtrl_sklearn._relu.solution import (
     Finished,
     TaskData,
     Trained,
-    count_labels,
     finish,
+    set_aside,
 )
 from mtrl_sklearn._relu.spectral import candidate_ranks
 from mtrl_sklearn._training.state import State
@@ -75,7 +75,7 @@ def choose_rank(
         if data.held_out is not None or retrain is None:
             continue
         if aside is None:
-            part = set_aside(data)
+            part = set_aside(data, SHARE_ASIDE, seed=data.n_rows)
             again = retrain(part)
             if again is None:
                 return whole
@@ -84,24 +84,6 @@ def choose_rank(
         if _loss_of_cut(*pair, aside[1]) <= TOLERANCE:
             return cut
     return whole
-
-
-def set_aside(data: TaskData) -> TaskData:
-    """The same data with some training rows held out, the same ones at every call."""
-    start, n_here, n_rows = data.shard
-    order = np.random.default_rng(n_rows).permutation(n_rows)
-    is_aside = np.zeros(n_rows, dtype=bool)
-    is_aside[order[: max(int(SHARE_ASIDE * n_rows), 1)]] = True
-    is_aside = is_aside[start : start + n_here]
-    rows = np.arange(n_here) if data.rows is None else data.rows
-    return count_labels(
-        data.X,
-        data.signs,
-        data.task_weight,
-        rows=rows[~is_aside],
-        held_out=rows[is_aside],
-        group=data.group,
-    )
 
 
 def _loss_of_cut(whole: Finished, cut: Finished, data: TaskData) -> float:

@@ -105,6 +105,24 @@ def count_labels(
     )
 
 
+def set_aside(data: TaskData, share: float, seed: int) -> TaskData:
+    """The same data with a share of its training rows held out, at least one."""
+    start, n_here, n_rows = data.shard
+    order = np.random.default_rng(seed).permutation(n_rows)
+    is_aside = np.zeros(n_rows, dtype=bool)
+    is_aside[order[: max(int(share * n_rows), 1)]] = True
+    is_aside = is_aside[start : start + n_here]
+    rows = np.arange(n_here) if data.rows is None else data.rows
+    return count_labels(
+        data.X,
+        data.signs,
+        data.task_weight,
+        rows=rows[~is_aside],
+        held_out=rows[is_aside],
+        group=data.group,
+    )
+
+
 def count_all_signs(
     signs: Signs, group: Group = ALONE
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -20,19 +20,18 @@ from mtrl_sklearn._arrays.precision import resolve_precision
 from mtrl_sklearn._arrays.rows import RowDataset, Rows
 from mtrl_sklearn._conv import descent as _conv_descent
 from mtrl_sklearn._conv import patches as _patches
+from mtrl_sklearn._conv.class_data import ClassData, weigh_rows
 from mtrl_sklearn._conv.descent import (
     AdamConvNet,
-    ClassData,
     ConvOptions,
     descend_conv,
     evaluate,
     finish_conv,
-    pool_rows,
-    weigh_rows,
 )
 from mtrl_sklearn._conv.input_scale import patch_statistics
 from mtrl_sklearn._conv.network import TwoLayerConv
 from mtrl_sklearn._conv.patches import make_patch_grid
+from mtrl_sklearn._conv.pooling import pool_rows
 from mtrl_sklearn._group import ALONE
 from mtrl_sklearn._training.job import FitJob
 from mtrl_sklearn._training.losses import ClassLoss

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mtrl_sklearn._relu.rank_choice import choose_rank, set_aside
-from mtrl_sklearn._relu.solution import Heads, Trained, count_labels
+from mtrl_sklearn._relu.rank_choice import choose_rank
+from mtrl_sklearn._relu.solution import Heads, Trained, count_labels, set_aside
 from mtrl_sklearn._relu.spectral import candidate_ranks
 
 N_FEATURES, N_HIDDEN = 12, 256
@@ -108,8 +108,11 @@ def test_another_network_decides_where_training_rows_speak_against_a_cut(
 
 def test_rows_set_aside_are_not_trained_on():
     data = labelled(ON_FIRST, rows=TRAIN)
-    part = set_aside(data)
+    part = set_aside(data, 0.25, seed=3)
     assert len(part.held_out) == 75
     assert part.n_rows == 225
     np.testing.assert_array_equal(np.union1d(part.rows, part.held_out), TRAIN)
-    np.testing.assert_array_equal(part.held_out, set_aside(data).held_out)
+    again, other = (set_aside(data, 0.25, seed).held_out for seed in (3, 4))
+    np.testing.assert_array_equal(part.held_out, again)
+    assert not np.array_equal(part.held_out, other)
+    assert len(set_aside(data, 0.001, seed=3).held_out) == 1

@@ -54,6 +54,12 @@ def test_forecast_between_is_linear_in_the_logarithm():
     assert (between.n_labels, between.n_tasks) == (2, 6)
 
 
+def test_tasks_are_those_at_the_number_of_labels():
+    scores = ((0.5,), (0.5, 0.6))
+    reached = Reached((0, 4), scores, scores, scores)
+    assert [reached.at(k).n_tasks for k in (0, 2, 4, 9)] == [1, 1, 2, 2]
+
+
 @pytest.mark.parametrize("n_labels", [-1, "16", None, np.nan, np.inf])
 def test_forecast_of_no_number_of_labels_is_refused(n_labels):
     with pytest.raises(ValueError, match=r"n_labels=.*should be a number of labels"):

@@ -23,7 +23,6 @@ from mtrl_sklearn import ConvMultiTaskClassifier, MultiTaskReLURepresentation
 from mtrl_sklearn.datasets import (
     make_corrupted_digits,
     make_patch_tasks,
-    make_subspace_tasks,
 )
 from mtrl_sklearn.probing import LinearProbe, ProbeSettings
 
@@ -33,16 +32,6 @@ BLOCKS = ("hidden", "probabilities", "inputs")
 @parametrize_with_checks([LinearProbe()])
 def test_estimator_passes_scikit_learns_checks(estimator, check):
     check(estimator)
-
-
-@pytest.fixture(scope="module")
-def sources():
-    return make_subspace_tasks(300, 12, n_components=2, n_tasks=8, random_state=0)
-
-
-@pytest.fixture(scope="module")
-def relu(sources):
-    return MultiTaskReLURepresentation(16, random_state=0).fit(sources.X, sources.Y)
 
 
 @pytest.fixture(scope="module")

@@ -13,22 +13,11 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mtrl_sklearn import MultiTaskReLURepresentation, load, save
-from mtrl_sklearn.datasets import make_subspace_tasks
+from mtrl_sklearn import load, save
 from mtrl_sklearn.probing import LinearProbe, ProbePrior, ProbeSettings
 from mtrl_sklearn.probing._map_logistic import TAIL, WIDE
 
 PRIOR = ProbePrior(-1.0, 0.7, 0.9, 0.3, centre=0.4, scale=0.1)
-
-
-@pytest.fixture(scope="module")
-def sources():
-    return make_subspace_tasks(300, 12, n_components=2, n_tasks=8, random_state=0)
-
-
-@pytest.fixture(scope="module")
-def relu(sources):
-    return MultiTaskReLURepresentation(16, random_state=0).fit(sources.X, sources.Y)
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +182,15 @@ def test_class_weights_are_those_of_logistic_regression(rows, class_weight):
     )
 
 
+def test_a_class_alone_is_balanced_as_it_is(relu, rows):
+    X, y = rows[0][:6], np.ones(6)
+    plain, balanced = (
+        LinearProbe(relu, prior=PRIOR, class_weight=weight).fit(X, y)
+        for weight in (None, "balanced")
+    )
+    np.testing.assert_array_equal(balanced.intercept_, plain.intercept_)
+
+
 @pytest.mark.parametrize("weights", [{2: 1.0}, {0: -1.0}, {0: 0}, {1: np.nan}])
 def test_bad_class_weights_are_refused(rows, weights):
     with pytest.raises(ValueError, match="class_weight"):
@@ -216,6 +214,9 @@ def test_each_column_is_a_probe_of_its_own(relu, rows, prior, tmp_path):
     truth = np.where(np.arange(7) < 6, np.c_[Y, Y[:, 5]], np.nan).astype(float)
     truth[:, :3] = np.nan
     assert probe.score(X, truth) == pytest.approx(np.mean(scores))
+    halves = np.repeat([1, 0], [len(X) // 2, len(X) - len(X) // 2])
+    of_half = probe.score(X[halves == 1], truth[halves == 1])
+    assert probe.score(X, truth, sample_weight=halves) == pytest.approx(of_half)
     save(probe, tmp_path / "probe.safetensors")
     again = load(tmp_path / "probe.safetensors")
     np.testing.assert_array_equal(again.predict(X), predicted)
