@@ -27,12 +27,18 @@ class Shard(NamedTuple):
     n_here: int
     n_rows: int  # of all ranks
 
+    @property
+    def part(self) -> "BatchPart":
+        """Which of the rows of all ranks are here."""
+        return BatchPart(self.n_rows, slice(self.start, self.start + self.n_here))
+
 
 class BatchPart(NamedTuple):
-    """Which rows of a batch are here."""
+    """Which rows of a batch are here, where rows that are the same may count as one."""
 
-    n_rows: int  # rows of the batch on all ranks
-    places: Tensor | slice = slice(None)  # of those that are here, within the batch
+    n_rows: int  # rows of the batch on all ranks, without copies
+    # Of those that are here, within the batch.
+    places: Tensor | np.ndarray | slice = slice(None)
 
 
 class Group:

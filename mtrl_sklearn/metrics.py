@@ -8,7 +8,7 @@ model selection: for classifiers, an integer ``cv`` stratifies, which rejects Na
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -347,7 +347,7 @@ def masked_roc_auc(signs: np.ndarray, scores: np.ndarray) -> np.ndarray:
             f"signs and scores should have one shape, got {signs.shape} and "
             f"{scores.shape}. Pass both as (n_samples, n_tasks)."
         )
-    return table_roc_auc(signs, scores)
+    return table_roc_auc(signs.astype(np.int8, copy=False), scores)
 
 
 def _macro(per_task: np.ndarray, needs: str) -> float:
@@ -363,9 +363,19 @@ def _macro(per_task: np.ndarray, needs: str) -> float:
     return float(per_task[defined].mean())
 
 
-@_check_average
+@validate_params(
+    {
+        "average": [StrOptions({"macro"}), None],
+        "pos_label": [Real, str, "boolean", dict, None],
+    },
+    prefer_skip_nested_validation=True,
+)
 def multitask_roc_auc_score(
-    y_true: ArrayLike, y_score: ArrayLike, *, average: Average = "macro"
+    y_true: ArrayLike,
+    y_score: ArrayLike,
+    *,
+    average: Average = "macro",
+    pos_label: Any = None,
 ) -> float | np.ndarray:
     """Area under the ROC curve of binary tasks with missing labels.
 
@@ -375,15 +385,19 @@ def multitask_roc_auc_score(
     Parameters
     ----------
     y_true : array-like of shape (n_samples,) or (n_samples, n_tasks)
-        Labels, two classes per task, numbers or strings. The class that sorts last is
-        the positive one. NaN, None and pandas.NA stand for "not observed". Sparse
-        labels are a multilabel indicator: what is not stored is negative.
+        Labels, two classes per task, numbers or strings. NaN, None and pandas.NA stand
+        for "not observed". Sparse labels are a multilabel indicator: what is not stored
+        is negative.
     y_score : array-like of shape (n_samples,) or (n_samples, n_tasks)
         Scores, larger means more likely positive. Also a list of n_tasks arrays of
         shape (n_samples, 2), as ``predict_proba`` of scikit-learn's multi-output
         classifiers returns it.
     average : {"macro"} or None, default="macro"
         Mean over the tasks that show both classes, or the score of each task.
+    pos_label : str, number, bool or dict, default=None
+        The label that larger scores speak for, of all tasks or by name of the column
+        of ``y_true``, as in `MultiTaskReLURepresentation`; None is the last one in
+        sorted order.
 
     Returns
     -------
@@ -394,7 +408,8 @@ def multitask_roc_auc_score(
     Raises
     ------
     ValueError
-        If shapes differ, scores are not finite, or a task has more than two classes.
+        If shapes differ, scores are not finite, a task has more than two classes, or
+        ``pos_label`` is no label of it.
 
     Examples
     --------
@@ -417,14 +432,15 @@ def multitask_roc_auc_score(
             input_name="y_score",
         )
     scores = scores[:, None] if scores.ndim == 1 else scores
-    if (stored := sparse_labels(y_true, "y_true")) is not None:
+    stored = sparse_labels(y_true, "y_true") if pos_label is None else None
+    if stored is not None:
         signs = Indicator(stored.positive)
         check_aligned(y_true, signs, y_score, scores)
         per_task = indicator_roc_auc(signs, lambda part: scores[:, part])
         return per_task if average is None else _macro(per_task, "both classes")
     labels = label_table(y_true, "y_true")
     check_aligned(y_true, labels, y_score, scores)
-    per_task = masked_roc_auc(binary_signs(y_true, labels), scores)
+    per_task = masked_roc_auc(binary_signs(y_true, labels, pos_label), scores)
     return per_task if average is None else _macro(per_task, "both classes")
 
 

@@ -119,6 +119,13 @@ def labels_on_one_rank_only():
     )
 
 
+def copies_of_few_inputs():
+    """30 inputs, of each of which all ranks have some copies with other labels."""
+    rows = np.random.default_rng(3).integers(0, 30, 300)
+    X, Y = subspace_rows()
+    return X[rows], Y
+
+
 def float32_rows():
     X, Y = subspace_rows()
     return X.astype(np.float32), Y
@@ -140,6 +147,12 @@ FITS = {
     "long form": (relu(batch_size=64), sorted_by_task),
     "strings": (relu(), labels_of_strings),
     "sparse rows": (relu(batch_size=20), sparse_rows),
+    "copies": (relu(), copies_of_few_inputs),
+    "one batch of copies": (relu(batch_size=30), copies_of_few_inputs),
+    "copies, early stopping": (
+        relu(batch_size=7, early_stopping=True, validation_fraction=0.3),
+        copies_of_few_inputs,
+    ),
     "columns in another order": (relu(), named_columns),
     "no labels on a rank": (relu(batch_size=20), labels_on_one_rank_only),
     "heads of few tasks": (relu(batch_size=20, max_iter=2), many_tasks),

@@ -463,6 +463,11 @@ def test_unknown_ids_of_tasks(models):
 
 WEIGHT_CALLS = {
     "score": lambda m, w: m["alternating"].score(X, Y, sample_weight=w),
+    "fit": lambda m, w: m["alternating"].fit(X, Y, sample_weight=w),
+    "partial_fit long": lambda m, w: m["long"].partial_fit(X, y, ids, sample_weight=w),
+    "fit relational": lambda m, w: m["long"].fit(
+        X[:5], y, ids, rows=np.arange(N) % 5, sample_weight=w
+    ),
     "fit gd": lambda m, w: m["gd"].fit(X, y, sample_weight=w),
     "fit adam": lambda m, w: m["adam"].fit(X, y, ids, w),
     "partial_fit": lambda m, w: m["gd"].partial_fit(X, y, sample_weight=w),
@@ -487,6 +492,37 @@ def test_bad_weights(models, kind):
     value, words = BAD_WEIGHTS[kind]
     for name, call in WEIGHT_CALLS.items():
         refused(lambda call=call: call(models, value), words, name)
+
+
+ROWS_OF_LABELS = {
+    "fit": lambda m, rows: m["long"].fit(X, y, ids, rows=rows),
+    "partial_fit": lambda m, rows: m["long"].partial_fit(X, y, ids, rows=rows),
+    "score": lambda m, rows: m["long"].score(X, y, ids, rows=rows),
+    "weighted": lambda m, rows: m["long"].fit(X, y, ids, rows=rows, sample_weight=ids),
+}
+BAD_ROWS_OF_LABELS = {
+    "negative": (np.arange(N) - 5, r"rows holds -\d+, but X has 40 rows"),
+    "past the end": (np.arange(N) + 5, r"rows holds 4\d, but X has 40 rows"),
+    "one less": (np.arange(N - 1), r"rows has (shape \(39,\)|39 entries).*40"),
+    "two axes": (np.zeros((N, 2), int), r"rows has shape \(\d+, 2\)"),
+    "floats": (np.arange(N) / 2, "rows holds float64, not integers"),
+    "booleans": (np.ones(N, bool), "rows holds bool, not integers"),
+    "words": (np.full(N, "a"), "rows holds <U1, not integers"),
+    "missing": ([0, None] * (N // 2), "rows holds object, not integers"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_ROWS_OF_LABELS)
+def test_bad_rows_of_labels(models, kind):
+    value, words = BAD_ROWS_OF_LABELS[kind]
+    for name, call in ROWS_OF_LABELS.items():
+        refused(lambda call=call: call(models, value), words, name)
+
+
+def test_rows_of_labels_without_tasks(models):
+    for method in ("fit", "partial_fit", "score"):
+        call = getattr(models["single"], method)
+        refused(lambda call=call: call(X, y, rows=np.arange(N)), "rows= says.*tasks=")
 
 
 CLASS_CALLS = {

@@ -204,6 +204,17 @@ def check_11(run):
     assert among_best > 0.95
 
 
+def check_12(run):
+    """Probabilities out of fold can be put right; those of training rows flatter."""
+    found = find_table(run, "Probabilities of observed labels")
+    errors = {name: values[0] for name, values in found.items()}
+    brier = {name: values[1] for name, values in found.items()}
+    assert errors["out of fold, stretched"] < 0.03
+    assert errors["out of fold"] < errors["training rows"] - 0.03
+    assert brier["training rows"] < brier["out of fold, stretched"] - 0.01
+    assert brier["out of fold"] < brier["base rate of the task"] - 0.05
+
+
 CHECKS = {
     "plot_01_new_task_from_16_labels": check_01,
     "plot_02_many_tasks_recover_the_subspace": check_02,
@@ -216,6 +227,7 @@ CHECKS = {
     "plot_09_one_fit_on_two_machines": check_09,
     "plot_10_search_on_a_cluster": check_10,
     "plot_11_large_inference": check_11,
+    "plot_12_calibration_out_of_fold": check_12,
 }
 
 
@@ -257,6 +269,7 @@ SLOW = {
     "plot_09_one_fit_on_two_machines",
     "plot_10_search_on_a_cluster",
     "plot_11_large_inference",
+    "plot_12_calibration_out_of_fold",
 }
 
 

@@ -164,12 +164,16 @@ def multiply_at(pattern: Tensor, left: Tensor, right: Tensor) -> Tensor:
     Parameters
     ----------
     pattern : CSR Tensor of shape (n, k)
-        Of the dtype of the factors; its values play no role.
+        Of the dtype of the factors; its values play no role. It may store several
+        entries at the same place.
     left : Tensor of shape (n, m)
     right : Tensor of shape (k, m)
     """
     if pattern.values().numel() == 0:  # cuSPARSE may refuse
         return pattern.values()
+    if pattern.values().numel() >= pattern.numel():
+        # torch takes such a pattern for a full one, without entries that are repeated
+        return (left @ right.T)[row_indices(pattern), pattern.col_indices()]
     return torch.sparse.sampled_addmm(pattern, left, right.T, beta=0).values()
 
 

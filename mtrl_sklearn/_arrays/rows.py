@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mtrl_sklearn._arrays.products import as_dtype, csr_tensor, is_sparse, row_indices
-from mtrl_sklearn._group import Shard
+from mtrl_sklearn._group import BatchPart, Shard
 
 # Entries of a dense block, where all rows are visited in their order: what is computed
 # from one stays in the cache.
@@ -154,11 +154,20 @@ class RowDataset(Dataset):
     columns : Rows, each of the same length
     shard : Shard, default=None
         Where these samples are among those of all ranks; None is a single rank.
+    inputs : BatchPart, default=None
+        Which of the distinct inputs of all ranks these samples are; by default each is
+        its own.
     """
 
-    def __init__(self, *columns: Rows, shard: Shard | None = None):
+    def __init__(
+        self,
+        *columns: Rows,
+        shard: Shard | None = None,
+        inputs: BatchPart | None = None,
+    ):
         self.columns = columns
         self.shard = shard or Shard(0, len(columns[0]), len(columns[0]))
+        self.inputs = inputs or self.shard.part
 
     def __len__(self) -> int:
         return len(self.columns[0])

@@ -104,13 +104,25 @@ def read_weights(sample_weight: Any, X: Any) -> np.ndarray:
     Raises
     ------
     ValueError
+        As `check_weights`.
+    """
+    weights = check_weights(sample_weight, X)
+    return weights / weights.max()
+
+
+def check_weights(sample_weight: Any, X: Any) -> np.ndarray:
+    """Weights of rows, or of what else there is one of for each, float64.
+
+    Raises
+    ------
+    ValueError
         If one is negative or not finite, all are 0, or there is not one for each row.
     """
     with naming_numbers(sample_weight, "sample_weight") as values:
         weights = _check_sample_weight(
             values, X, dtype=np.float64, ensure_non_negative=True
         )
-    return weights / weights.max()
+    return weights
 
 
 def validate_rows(

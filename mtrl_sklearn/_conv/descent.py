@@ -8,7 +8,7 @@ import torch
 from scipy.special import softmax
 from torch import Tensor
 
-from mtrl_sklearn._arrays.rows import to_numpy
+from mtrl_sklearn._arrays.rows import to_numpy, to_tensor
 from mtrl_sklearn._conv.augmentation import augment_images
 from mtrl_sklearn._conv.class_data import ClassData
 from mtrl_sklearn._conv.gradients import filter_gradients, pool_responses

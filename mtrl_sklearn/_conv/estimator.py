@@ -645,7 +645,7 @@ class ConvMultiTaskClassifier(
         """Rows to train on, and to hold out if any."""
         if not self.early_stopping:
             return data, None
-        parts = self._hold_out(data.shard, seed)
+        parts = self._hold_out(data.shard.part, seed)
         for rows, what in zip(parts, ("training", "held-out")):
             codes = data.group.gather(
                 np.unique(data.codes[rows[data.weights[rows] > 0]])

@@ -28,7 +28,8 @@ class Column(NamedTuple):
     """Labels of one output: the values that were observed, and where."""
 
     values: np.ndarray  # (n_observed,)
-    rows: np.ndarray  # (n_observed,), ascending
+    rows: np.ndarray  # (n_observed,)
+    weights: np.ndarray | None = None  # (n_observed,), of the long form
 
 
 class Columns:
@@ -62,13 +63,36 @@ class Labels(NamedTuple):
     values: np.ndarray | None = None
     # The row and the output of each label of the long form: (n_observed,) each.
     places: tuple[np.ndarray, np.ndarray] | None = None
+    # Weights, of rows or, in the long form, of observed labels; None is 1 for each.
+    weights: np.ndarray | None = None  # (n_samples,), or (n_observed,)
+    # Whether labels of the long form say their rows, of which several may be the same.
+    has_rows: bool = False
     # Of sparse labels, where all others are negative: (n_samples, n_outputs), and (2,).
     positive: csr_array | None = None
     classes: np.ndarray | None = None
 
 
-def read_labels(y: Any, tasks: Any) -> Labels:
-    """Take labels of any accepted form apart."""
+def read_labels(
+    y: Any,
+    tasks: Any,
+    rows: Any = None,
+    weights: np.ndarray | None = None,
+    n_samples: int | None = None,
+) -> Labels:
+    """Take labels of any accepted form apart.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_labels,)
+    tasks : array-like of shape (n_labels,) or None
+        The task of each label, in the long form.
+    rows : array-like of shape (n_labels,), default=None
+        The row of the inputs that each label belongs to; by default each has its own.
+    weights : ndarray of shape (n_samples,) or (n_labels,), default=None
+        One for each entry of ``y``.
+    n_samples : int, default=None
+        Rows of the inputs; needed with ``rows``.
+    """
     if y is None:
         raise ValueError(
             "This estimator requires y to be passed, but the target y is None."
@@ -80,9 +104,18 @@ def read_labels(y: Any, tasks: Any) -> Labels:
             ".ravel()."
         )
     if tasks is not None:
-        return _read_long(y, tasks)
-    if remedy and (labels := read_indicator(y)) is not None:
-        return labels
+        return _read_long(y, tasks, rows, weights, n_samples)
+    if rows is not None:
+        raise ValueError(
+            "rows= says which row of X a label belongs to, and tasks= which task: pass "
+            "both, or neither."
+        )
+    labels = read_indicator(y) if remedy else None
+    return (_read_rows(y) if labels is None else labels)._replace(weights=weights)
+
+
+def _read_rows(y: Any) -> Labels:
+    """Labels of which each row of inputs has a row."""
     if hasattr(y, "columns"):
         of_arrow = hasattr(type(y), "column_names")  # whose columns are arrays
         given = y.column_names if of_arrow else y.columns
@@ -204,15 +237,61 @@ def number_names(n_tasks: int) -> list[str]:
     return [f"task{k}" for k in range(n_tasks)]
 
 
-def _read_long(y: Any, tasks: Any) -> Labels:
+def _read_long(
+    y: Any, tasks: Any, rows: Any, weights: np.ndarray | None, n_samples: int | None
+) -> Labels:
     labels, ids = _read_vector(y, "y"), read_task_ids(tasks)
     check_consistent_length(labels, ids)
+    if rows is None or n_samples is None:
+        n_samples = len(labels)
+    else:
+        rows = read_row_numbers(rows, len(labels), n_samples)
     names, outputs = np.unique(ids, return_inverse=True)
-    values, rows = column = read_column(labels, "y")
-    outputs = outputs[rows]
+    values, observed, _ = read_column(labels, "y")
+    outputs = outputs[observed]
+    weights = None if weights is None else weights[observed]
+    places = observed if rows is None else rows[observed]
+    column = Column(values, places, weights)
     columns = Columns(lambda: _split_column(column, outputs, len(names)))
-    places = rows, outputs
-    return Labels("long", names, len(labels), len(names), columns, values, places)
+    return Labels(
+        "long",
+        names,
+        n_samples,
+        len(names),
+        columns,
+        values,
+        (places, outputs),
+        weights,
+        has_rows=rows is not None,
+    )
+
+
+def read_row_numbers(rows: Any, n_labels: int, n_samples: int) -> np.ndarray:
+    """Which row of the inputs each label belongs to, of shape (n_labels,), int64.
+
+    Raises
+    ------
+    ValueError
+        If they are no whole numbers from 0 to n_samples - 1, or not one for each label.
+    """
+    array = as_array(rows)
+    if array.ndim != 1 or len(array) != n_labels:
+        raise ValueError(
+            f"rows has shape {array.shape}, but there are {n_labels} labels in y. Pass "
+            "the row of X that each label belongs to."
+        )
+    if array.dtype.kind not in "iu":
+        raise ValueError(
+            f"rows holds {array.dtype}, not integers. Pass positions of rows of X, "
+            "from 0 on."
+        )
+    outside = (array < 0) | (array >= n_samples)
+    if outside.any():
+        raise ValueError(
+            f"rows holds {array[outside][0]}, but X has {n_samples} rows. Pass "
+            f"positions from 0 to {n_samples - 1}."
+        )
+    return array.astype(np.int64, copy=False)
 
 
 def _split_column(
@@ -221,9 +300,13 @@ def _split_column(
     """Labels of each output in turn."""
     order = np.argsort(outputs, kind="stable")
     values, rows = column.values[order], column.rows[order]
+    weights = None if column.weights is None else column.weights[order]
     stops = np.cumsum(np.bincount(outputs, minlength=n_outputs)).tolist()
     for start, stop in pairwise([0, *stops]):
-        yield Column(values[start:stop], rows[start:stop])
+        part = slice(start, stop)
+        yield Column(
+            values[part], rows[part], None if weights is None else weights[part]
+        )
 
 
 def _read_vector(values: Any, argument: str) -> np.ndarray:

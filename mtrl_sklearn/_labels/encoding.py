@@ -28,7 +28,13 @@ from mtrl_sklearn._labels.columns import (
 from mtrl_sklearn._labels.columns import is_missing as is_missing
 from mtrl_sklearn._labels.columns import read_task_ids as read_task_ids
 from mtrl_sklearn._labels.indicator import Indicator
-from mtrl_sklearn._labels.signs import Signs, pack_signs, place_signs
+from mtrl_sklearn._labels.signs import (
+    Signs,
+    collect_signs,
+    pack_signs,
+    place_signs,
+    weigh_signs,
+)
 from mtrl_sklearn._labels.values import (
     choose_classes,
     comparable,
@@ -60,8 +66,8 @@ class LabelEncoding:
     outputs : ndarray of shape (n_outputs,)
         Column names, or task ids.
     classes : sequence of n_outputs ndarrays
-        Sorted label values of each output. The last one is the positive class of a
-        binary output.
+        Label values of each output, sorted but for the positive one of a binary
+        output, which is the last: see `_labels.positive`.
     """
 
     form: Form
@@ -134,9 +140,14 @@ class LabelEncoding:
             return indicator if sparse else indicator.toarray()
         if labels.places is None:
             signs = self._encode_wide(labels, order, strict)
+            if labels.weights is not None:
+                signs = weigh_signs(signs, labels.weights)
             return pack_signs(signs) if sparse else signs
         shape = labels.n_samples, self.n_tasks
-        return place_signs(*self._encode_long(labels, order, strict), shape, sparse)
+        placed = self._encode_long(labels, order, strict)
+        if labels.has_rows:
+            return collect_signs(*placed, shape)
+        return place_signs(*placed, shape, sparse)
 
     def _match_outputs(self, names: np.ndarray | None, n_columns: int) -> np.ndarray:
         """Position among the known outputs of each column that was read."""
@@ -158,8 +169,10 @@ class LabelEncoding:
         return np.array([position[name] for name in got], dtype=np.intp)
 
     def _match_indicator(self, labels: Labels, order: np.ndarray) -> Indicator | None:
-        """Signs of sparse labels that have the classes of every output."""
-        if labels.positive is None or not self._is_uniformly_binary():
+        """Signs of sparse labels without weights, of the classes of every output."""
+        if labels.positive is None or labels.weights is not None:
+            return None
+        if not self._is_uniformly_binary():
             return None
         known = self.classes[0]
         if is_text(known) or known.tolist() != np.asarray(labels.classes).tolist():
@@ -190,13 +203,18 @@ class LabelEncoding:
         signs = self._compare_with_shared(labels.values)
         if signs is not None and labels.places is not None:
             rows, outputs = labels.places
+            if labels.weights is not None:
+                signs = weigh_signs(signs, labels.weights)
             return signs, rows, first_tasks[outputs]
         nothing = np.empty(0, dtype=np.intp)
         parts = [(nothing.astype(np.int8), nothing, nothing)]
         for column, k, start in zip(labels.columns, order, first_tasks):
             block = self._encode_column(column, k, strict)
             members, tasks = np.nonzero(block)
-            parts.append((block[members, tasks], column.rows[members], start + tasks))
+            signs = block[members, tasks]
+            if column.weights is not None:
+                signs = weigh_signs(signs, column.weights[members])
+            parts.append((signs, column.rows[members], start + tasks))
         signs, rows, tasks = map(np.concatenate, zip(*parts))
         return signs, rows, tasks
 
@@ -335,16 +353,16 @@ def check_same_classes(classes: Any, known: Sequence[np.ndarray]) -> None:
     ----------
     classes : array-like of shape (n_classes,) or None
     known : sequence of ndarrays
-        Sorted classes of the outputs.
+        Classes of the outputs, in any order.
     """
     if classes is None:
         return
     given = find_classes(read_class_labels(classes, "classes"), "classes").tolist()
     for values in known:
-        if values.tolist() != given:
+        if np.sort(values).tolist() != given:
             raise ValueError(
                 f"classes={given} differ from those of the first call of partial_fit, "
-                f"which were {values.tolist()}. Pass the same ones, or None."
+                f"which were {np.sort(values).tolist()}. Pass the same ones, or None."
             )
 
 

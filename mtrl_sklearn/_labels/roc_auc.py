@@ -22,6 +22,7 @@ def mean_roc_auc(
     Parameters
     ----------
     signs : Signs of shape (n_samples, n_tasks)
+        With weights if they are floats, as in the functions below.
     scores : ndarray of shape (n_samples, n_tasks), or (n_observed,)
         For a CSR array those of its labels, in their order.
     sample_weight : ndarray of shape (n_samples,), default=None
@@ -201,9 +202,13 @@ def _roc_auc_of_columns(
     order = scores.argsort(axis=1)
     scores = np.take_along_axis(scores, order, axis=1)
     signs = np.take_along_axis(signs, order, axis=1)
-    by_class = np.array([signs > 0, signs < 0], dtype=np.float64)
+    if signs.dtype.kind == "f":
+        by_class = np.array([signs.clip(min=0), -signs.clip(max=0)], dtype=np.float64)
+    else:
+        by_class = np.array([signs > 0, signs < 0], dtype=np.float64)
     if weights is not None:
         by_class *= weights[order]
+    if weights is not None or signs.dtype.kind == "f":
         total = by_class.sum(axis=2, keepdims=True)
         by_class /= np.where(total > 0, total, 1)
     tasks = np.repeat(np.arange(len(signs)), signs.shape[1])
@@ -219,6 +224,8 @@ def _roc_auc_of_pairs(
 ) -> np.ndarray:
     """`pair_roc_auc` of few labels."""
     positive = signs > 0
+    if signs.dtype.kind == "f":
+        weights = np.abs(signs) if weights is None else np.abs(signs) * weights
     if weights is None:
         weights = np.ones(len(signs))
     else:

@@ -8,6 +8,7 @@ from scipy.sparse import csr_array, issparse
 from mtrl_sklearn._arrays.conversion import as_numpy, dense_remedy
 from mtrl_sklearn._labels.columns import read_indicator
 from mtrl_sklearn._labels.encoding import as_array, is_missing, learn_encoding
+from mtrl_sklearn._labels.positive import put_positive_last
 from mtrl_sklearn._labels.signs import BLOCK_BYTES
 
 
@@ -125,7 +126,7 @@ def nothing_observed(labels: np.ndarray) -> bool:
     return all(map(is_missing, labels.flat))
 
 
-def binary_signs(y_true: Any, labels: np.ndarray) -> np.ndarray:
+def binary_signs(y_true: Any, labels: np.ndarray, pos_label: Any = None) -> np.ndarray:
     """Signs of labels of two classes per task.
 
     Parameters
@@ -134,6 +135,8 @@ def binary_signs(y_true: Any, labels: np.ndarray) -> np.ndarray:
         As the caller passed it.
     labels : ndarray of shape (n_samples, n_tasks)
         What was read from it.
+    pos_label : str, number, bool, dict or None, default=None
+        As for `put_positive_last`.
 
     Returns
     -------
@@ -149,4 +152,4 @@ def binary_signs(y_true: Any, labels: np.ndarray) -> np.ndarray:
                 f"{len(classes)}: {classes.tolist()}. Pass one column per class, or "
                 "use multitask_accuracy_score."
             )
-    return encoding.encode(y_true)
+    return put_positive_last(encoding, pos_label).encode(y_true)

@@ -1,8 +1,11 @@
-"""Signs of labels: an int8 array, a CSR array of the observed ones, or an indicator.
+"""Signs of labels: an array, a CSR array of the observed ones, or an indicator.
 
-Both are of shape (n_samples, n_tasks) and hold +1, -1, or 0 where nothing was observed.
-The CSR array stores the observed labels only, sorted within rows, none twice. It is for
-many tasks of which few are observed per row. An `Indicator` stores the positive ones.
+All are of shape (n_samples, n_tasks) and hold +1, -1, or 0 where nothing was observed,
+as int8. Where labels have weights they are floats: a sign times a weight. The CSR array
+stores the observed labels only, sorted within rows. It is for many tasks of which few
+are observed per row, and for several labels at one place: it stores each of them, so
+that they count as if they were in rows of their own. An `Indicator` stores the positive
+ones of labels that are all observed.
 """
 
 from collections.abc import Iterator
@@ -53,9 +56,54 @@ def place_signs(
     """
     if sparse and _is_sparse(len(signs), shape):
         return csr_array((signs, (rows, tasks)), shape=shape)
-    placed = np.zeros(shape, dtype=np.int8)
+    placed = np.zeros(shape, dtype=signs.dtype)
     placed[rows, tasks] = signs
     return placed
+
+
+def collect_signs(
+    signs: np.ndarray, rows: np.ndarray, tasks: np.ndarray, shape: tuple[int, int]
+) -> Signs:
+    """Signs of single labels, of which several may be at the same place.
+
+    Parameters
+    ----------
+    signs : ndarray of shape (n_labels,)
+    rows, tasks : ndarrays of shape (n_labels,)
+    shape : (n_samples, n_tasks)
+
+    Returns
+    -------
+    Signs of shape (n_samples, n_tasks)
+        CSR where few labels are observed, or some places have several.
+    """
+    order = _stable_order(tasks, shape[1])
+    by_row = _stable_order(rows[order], shape[0])
+    order = order[by_row]
+    rows, tasks, signs = rows[order], tasks[order], signs[order]
+    is_repeated = bool(((rows[1:] == rows[:-1]) & (tasks[1:] == tasks[:-1])).any())
+    if not (is_repeated or _is_sparse(len(signs), shape)):
+        return place_signs(signs, rows, tasks, shape, sparse=False)
+    starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=shape[0]))])
+    return csr_array((signs, tasks, starts), shape=shape)
+
+
+def _stable_order(keys: np.ndarray, n_keys: int) -> np.ndarray:
+    """As ``keys.argsort(kind="stable")``, by counting."""
+    places = np.arange(len(keys), dtype=np.min_scalar_type(-max(len(keys), 1)))
+    marks = np.ones(len(keys), dtype=np.int8)
+    return csr_array((marks, (keys, places)), shape=(n_keys, len(keys))).indices
+
+
+def weigh_signs(signs: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Signs times weights of rows, or of labels; float64.
+
+    Parameters
+    ----------
+    signs : ndarray of shape (n_samples, n_tasks), or (n_labels,)
+    weights : ndarray of shape (n_samples,), or (n_labels,)
+    """
+    return signs * (weights if signs.ndim == 1 else weights[:, None])
 
 
 def pack_signs(signs: np.ndarray) -> Signs:
@@ -92,22 +140,29 @@ def _is_sparse(n_observed: int, shape: tuple[int, ...]) -> bool:
 def count_signs(signs: Signs) -> tuple[np.ndarray, np.ndarray]:
     """Number of positive and of negative labels per task, of shape (n_tasks,), int64.
 
+    Of signs with weights the sums of these, float64.
+
     Parameters
     ----------
     signs : Signs of shape (n_samples, n_tasks)
     """
     if is_indicator(signs):
         return signs.count()
-    n_tasks = signs.shape[1]
+    n_tasks, is_weighted = signs.shape[1], signs.dtype.kind == "f"
     if not isinstance(signs, np.ndarray):
-        n_observed = np.bincount(signs.indices, minlength=n_tasks)
-        n_positive = np.bincount(signs.indices[signs.data > 0], minlength=n_tasks)
-        return n_positive, n_observed - n_positive
-    n_positive, n_negative = np.zeros((2, n_tasks), dtype=np.int64)
+        of_class = []
+        for chosen in (signs.data > 0, signs.data < 0):
+            weights = np.abs(signs.data[chosen]) if is_weighted else None
+            of_class.append(np.bincount(signs.indices[chosen], weights, n_tasks))
+        return of_class[0], of_class[1]
+    counts = np.zeros((2, n_tasks), dtype=np.float64 if is_weighted else np.int64)
     for rows in row_blocks(signs):
-        n_positive += (signs[rows] > 0).sum(axis=0)
-        n_negative += (signs[rows] < 0).sum(axis=0)
-    return n_positive, n_negative
+        block = signs[rows]
+        if is_weighted:
+            counts += block.clip(min=0).sum(axis=0), -block.clip(max=0).sum(axis=0)
+        else:
+            counts += (block > 0).sum(axis=0), (block < 0).sum(axis=0)
+    return counts[0], counts[1]
 
 
 def sign_rows(
@@ -157,12 +212,24 @@ def keep_tasks(signs: Signs, usable: np.ndarray) -> Signs:
 
 
 def labels_per_row(signs: Signs) -> np.ndarray:
-    """Number of observed labels of each row, of shape (n_samples,), int64."""
+    """Number of observed labels of each row, of shape (n_samples,), int64.
+
+    Of signs with weights the sums of these, float64.
+    """
     if is_indicator(signs):
         return np.full(len(signs), np.count_nonzero(signs.others))
+    is_weighted = signs.dtype.kind == "f"
     if not isinstance(signs, np.ndarray):
+        if is_weighted:
+            # abs of a CSR array would add up labels at the same place
+            of_label = np.repeat(np.arange(signs.shape[0]), np.diff(signs.indptr))
+            return np.bincount(of_label, np.abs(signs.data), signs.shape[0])
         return np.diff(signs.indptr).astype(np.int64)
-    counts = np.empty(len(signs), dtype=np.int64)
+    counts = np.empty(len(signs), dtype=np.float64 if is_weighted else np.int64)
     for rows in row_blocks(signs):
-        counts[rows] = np.count_nonzero(signs[rows], axis=1)
+        block = signs[rows]
+        if is_weighted:
+            counts[rows] = np.abs(block).sum(axis=1)
+        else:
+            counts[rows] = np.count_nonzero(block, axis=1)
     return counts

@@ -9,7 +9,7 @@ from scipy.special import expit
 from skorch.callbacks import Callback
 from torch import Tensor
 
-from mtrl_sklearn._arrays.products import as_dtype, cast, is_sparse, with_values
+from mtrl_sklearn._arrays.products import as_dtype, cast, is_sparse, row_indices
 from mtrl_sklearn._arrays.rows import to_numpy
 from mtrl_sklearn._group import ALONE, Group
 from mtrl_sklearn._relu.gradients import (
@@ -156,7 +156,9 @@ class MultiTaskNet(SolverNet):
         """Scores (n_samples, n_tasks), 0 for missing labels that none was found for."""
         signs = batch[1]
         if is_sparse(signs):
-            scores = with_values(signs, scores).to_dense()
+            dense = scores.new_zeros(signs.shape)
+            dense[row_indices(signs), signs.col_indices().long()] = scores
+            scores = dense
         return scores.to(signs.dtype)
 
     def predict(self, X: Any) -> np.ndarray:
@@ -219,12 +221,12 @@ class Descent:
             data.signs.shape[1],
             precision.parameters,
         ).to(device)
-        weights = torch.from_numpy(data.weights * data.n_rows)
+        weights = torch.from_numpy(data.weights * data.n_inputs)
         weights = weights.to(device, precision.parameters)
         generator = torch.Generator(device).manual_seed(job.seed)
         net = self.net_class(
             module,
-            MultiTaskLoss(options.loss, weights),
+            MultiTaskLoss(options.loss, weights, data.signs.dtype.kind == "f"),
             algorithm=options.algorithm,
             learning_rate=options.learning_rate,
             weight_decay=options.weight_decay,

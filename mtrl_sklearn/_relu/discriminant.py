@@ -43,14 +43,15 @@ def add_labels(moments: ClassMoments, hidden: Tensor, signs: Tensor) -> None:
     moments : ClassMoments
     hidden : Tensor of shape (n, n_hidden)
     signs : Tensor of shape (n, n_tasks)
-        Dense or CSR.
+        Dense or CSR, times the weights of labels if these have any.
     """
     hidden = hidden.to(moments.second.dtype)
     for sign, total, count in (
         (1, moments.positive, moments.n_positive),
         (-1, moments.negative, moments.n_negative),
     ):
-        of_class = with_values(signs, (entries(signs) == sign).to(hidden.dtype))
+        weights = (sign * entries(signs)).clamp(min=0).to(hidden.dtype)
+        of_class = with_values(signs, weights)
         add_transposed_(total, of_class, hidden)
         count += column_sums(of_class)
     n_labels = row_sums(with_values(signs, entries(signs).abs().to(hidden.dtype)))
@@ -79,11 +80,11 @@ def discriminant_heads(
     task_intercept : Tensor of shape (n_tasks,)
     """
     n_positive, n_negative = moments.n_positive, moments.n_negative
-    centre_positive = moments.positive / n_positive.clamp(min=1)[:, None]
-    centre_negative = moments.negative / n_negative.clamp(min=1)[:, None]
+    centre_positive = moments.positive / _divisor(n_positive)[:, None]
+    centre_negative = moments.negative / _divisor(n_negative)[:, None]
     between = centre_positive.T @ moments.positive
     between += centre_negative.T @ moments.negative
-    n_labels = (n_positive.sum() + n_negative.sum()).clamp(min=1)
+    n_labels = _divisor(n_positive.sum() + n_negative.sum())
     covariance = (moments.second - between) / n_labels
     floor = torch.finfo(log_odds.dtype).eps * (1 + moments.second.abs().max())
     ridge = SHRINKAGE * covariance.diagonal().mean().clamp(min=0) + floor / n_labels
@@ -96,3 +97,8 @@ def discriminant_heads(
     midpoint = (centre_positive + centre_negative) / 2
     intercept = log_odds - (midpoint * task_coef).sum(1)
     return task_coef.to(log_odds.dtype), intercept.to(log_odds.dtype)
+
+
+def _divisor(totals: Tensor) -> Tensor:
+    """Totals of weights, 1 where there are none."""
+    return torch.where(totals > 0, totals, 1)

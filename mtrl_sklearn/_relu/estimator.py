@@ -19,13 +19,14 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
+from mtrl_sklearn._arrays.copies import hash_rows, number_copies
 from mtrl_sklearn._arrays.precision import PRECISIONS, resolve_device, resolve_precision
 from mtrl_sklearn._arrays.rows import Rows
 from mtrl_sklearn._arrays.threads import fork_safe
 from mtrl_sklearn._arrays.validation import validate_rows
 from mtrl_sklearn._group import current_group
-from mtrl_sklearn._labels.columns import read_labels
 from mtrl_sklearn._labels.encoding import check_usable_tasks
+from mtrl_sklearn._labels.given import GivenLabels, read_given
 from mtrl_sklearn._labels.indicator import is_indicator, stack_indicators
 from mtrl_sklearn._labels.signs import Signs
 from mtrl_sklearn._relu.feature_scales import find_outsized
@@ -63,6 +64,11 @@ from mtrl_sklearn._training.net import (
 from mtrl_sklearn._training.saving import saveable
 from mtrl_sklearn._version import DocumentationLinkMixin
 from mtrl_sklearn._warnings import is_within_another_call, warn_user
+
+# Copies of a row are drawn as one among at most so many rows, where these are at most
+# so many different ones; or where all of them are in one batch.
+MAX_ROWS_COMPARED = 10_000
+MAX_INPUTS_COUNTED = 128
 
 
 @saveable
@@ -142,6 +148,9 @@ class MultiTaskReLURepresentation(
     batch_size : int or "auto", default="auto"
         Rows of a mini-batch, at most the number of rows. "auto" is a tenth of the rows,
         between 8 and 128, and a hundredth of them from 12800 rows on, up to 8192.
+        Copies of a row count as one, and are in the same batch and under the same
+        dropout, where all inputs that differ fit into one batch, or are at most 128 of
+        up to 10,000 rows: a row that is repeated is then a row of more weight.
 
     tol : float, default=1e-3
         Training has converged, and stops, when the loss (with ``early_stopping``: 1 -
@@ -165,6 +174,13 @@ class MultiTaskReLURepresentation(
     task_weight : {"observed", "equal"}, default="observed"
         Weight of a task's mean loss in the objective: its share of all observed labels,
         so that every label counts once, or the same for all tasks.
+
+    pos_label : str, number, bool or dict, default=None
+        The label that counts as positive, whose probability `predict_proba` returns: of
+        all tasks with two classes, or by name of the task (column of ``y`` or task id).
+        None, and tasks that a dict leaves out, take the last label in sorted order: 1
+        of 0 and 1, but "inactive" of "active" and "inactive". A column with more
+        classes has a task for each of them, and no use for it.
 
     warm_start : bool, default=False
         Continue from the previous fit: weights, optimiser and random stream. The tasks
@@ -237,11 +253,13 @@ class MultiTaskReLURepresentation(
     output_names_ : ndarray of shape (n_outputs,)
         The same before such columns are taken apart.
     classes_ : ndarray of shape (n_classes,) or list of n_outputs such arrays
-        Labels in the caller's encoding; a list where ``y`` had columns or ``tasks``.
+        Labels in the caller's encoding, sorted, but for the positive one of two, which
+        is the last; a list where ``y`` had columns or ``tasks``.
     label_form_ : {"single", "wide", "long"}
         Form of ``y`` in fit.
     n_positive_, n_negative_ : ndarray of shape (n_tasks,)
-        Labels of each class in the rows of `fit`, or of all calls of `partial_fit`.
+        Labels of each class in the rows of `fit`, or of all calls of `partial_fit`;
+        with ``sample_weight`` the sums of their weights.
     loss_curve_ : ndarray of shape (n_iter_,)
         Training loss per epoch, under dropout and, for "alternating", at the updated
         heads; for "one_step" the pseudo-contrastive loss at the start of each step.
@@ -328,6 +346,7 @@ class MultiTaskReLURepresentation(
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "output": [StrOptions({"hidden", "projection", "scores"})],
         "task_weight": [StrOptions({"observed", "equal"})],
+        "pos_label": [Real, str, "boolean", dict, None],
         "warm_start": ["boolean"],
         "callbacks": [list, tuple, None],
         "checkpoint": [str, os.PathLike, None],
@@ -355,6 +374,7 @@ class MultiTaskReLURepresentation(
         n_iter_no_change=10,
         output="hidden",
         task_weight="observed",
+        pos_label=None,
         warm_start=False,
         callbacks=None,
         checkpoint=None,
@@ -378,6 +398,7 @@ class MultiTaskReLURepresentation(
         self.n_iter_no_change = n_iter_no_change
         self.output = output
         self.task_weight = task_weight
+        self.pos_label = pos_label
         self.warm_start = warm_start
         self.callbacks = callbacks
         self.checkpoint = checkpoint
@@ -388,7 +409,7 @@ class MultiTaskReLURepresentation(
 
     @_fit_context(prefer_skip_nested_validation=True)
     @fork_safe()
-    def fit(self, X, y, tasks=None):
+    def fit(self, X, y, tasks=None, rows=None, sample_weight=None):
         """Learn the representation.
 
         Parameters
@@ -408,6 +429,20 @@ class MultiTaskReLURepresentation(
             task it belongs to. The objective is that of the wide form, and where
             nothing is drawn per row or batch ("one_step", or one batch with
             ``dropout=0``) the result is the same.
+        rows : array-like of shape (n_labels,), default=None
+            The relational form, with ``tasks``: the row of X that each label belongs
+            to, from 0 on. X then has each input once, and ``y`` and ``tasks`` an entry
+            for each label. Several labels of the same row and task each count, also
+            where they contradict each other. Memory grows with the number of labels.
+            The objective is that of the long form with repeated rows of X.
+        sample_weight : array-like of shape (n_samples,) or (n_labels,), default=None
+            One weight for each entry of ``y`` along its first axis. An integer counts
+            as so many repeated entries, an entry of weight 0 is left out, and weights
+            of 1 change nothing. Up to rounding, integers give the network of repeated
+            entries where copies of a row are drawn as one, see ``batch_size``, or
+            nothing is drawn per row ("one_step"); else a network of the same
+            distribution. ``early_stopping`` then holds out inputs with all their
+            copies. Not so ``probe_prior_``, for which all labels weigh the same.
 
         Returns
         -------
@@ -417,8 +452,9 @@ class MultiTaskReLURepresentation(
         ------
         ValueError
             If no task has observed labels of both classes, labels cannot be read, X is
-            not finite, or the loss becomes infinite or NaN. An estimator that was
-            fitted before stays as it was.
+            not finite, rows are none of X, ``pos_label`` is no label of a task, weights
+            are negative or all 0, or the loss becomes infinite or NaN. An estimator
+            that was fitted before stays as it was.
 
         Warns
         -----
@@ -439,16 +475,25 @@ class MultiTaskReLURepresentation(
         resume = self._begin(group, self.warm_start)
         ends_all = is_within_another_call()
         with last_good_state(self):
-            X, signs = self._read_training_data(X, y, tasks, group, not resume)
+            given = GivenLabels(y, tasks, rows, sample_weight)
+            X, signs = self._read_training_data(X, given, group, not resume)
             shard = group.locate_rows(signs.shape[0])
             counts = count_all_signs(signs, group)
             check_usable_tasks(*counts, self.task_names_, shard.n_rows)
             self._warn_of_scales(X)
             stored = signs.positive if is_indicator(signs) else signs
             checkpoint = self._open_checkpoint(resume, group, X=X, y=stored)
-            train, held_out = self._split_rows(signs, shard, checkpoint)
+            inputs = self._find_inputs(X, signs, given, group)
+            part = shard.part if inputs is None else number_copies(inputs, group)
+            train, held_out = self._split_rows(signs, part, checkpoint)
             data = count_labels(
-                X, signs, self.task_weight, rows=train, held_out=held_out, group=group
+                X,
+                signs,
+                self.task_weight,
+                rows=train,
+                held_out=held_out,
+                group=group,
+                inputs=inputs,
             )
             callbacks = self._list_callbacks(data, signs, checkpoint)
             interrupted = self._learn(data, resume, checkpoint, callbacks, ends_all)
@@ -459,7 +504,9 @@ class MultiTaskReLURepresentation(
 
     @_fit_context(prefer_skip_nested_validation=True)
     @fork_safe()
-    def partial_fit(self, X, y, tasks=None, classes=None):
+    def partial_fit(
+        self, X, y, tasks=None, classes=None, rows=None, sample_weight=None
+    ):
         """Train on one more batch of rows: one epoch, or more rows of the one step.
 
         For "one_step" the heads of the rows so far are used, so early rows count with
@@ -477,6 +524,10 @@ class MultiTaskReLURepresentation(
         classes : array-like of shape (n_classes,), default=None
             All label values. Needed in the first call where that batch may not show
             both classes of a task.
+        rows : array-like of shape (n_labels,), default=None
+            Rows of X of the relational form, as in `fit`.
+        sample_weight : array-like of shape (n_samples,) or (n_labels,), default=None
+            Weights of the entries of ``y``, as in `fit`.
 
         Returns
         -------
@@ -499,9 +550,13 @@ class MultiTaskReLURepresentation(
         group = current_group()
         resume = self._begin(group, True, is_partial=True)
         with last_good_state(self):
-            X, signs = self._read_training_data(X, y, tasks, group, not resume, classes)
+            given = GivenLabels(y, tasks, rows, sample_weight)
+            X, signs = self._read_training_data(X, given, group, not resume, classes)
             earlier = (self.n_positive_, self.n_negative_) if resume else None
-            data = count_labels(X, signs, self.task_weight, earlier, group=group)
+            inputs = self._find_inputs(X, signs, given, group)
+            data = count_labels(
+                X, signs, self.task_weight, earlier, group=group, inputs=inputs
+            )
             once = Checkpoint(seed=self._draw_seed(resume, group), group=group)
             callbacks = self._own_callbacks()
             self._learn(data, resume, once, callbacks, ends_all=True, max_epochs=1)
@@ -575,13 +630,14 @@ class MultiTaskReLURepresentation(
             )
         return [c for c in given if not needs_descent(c)]
 
-    def _read_training_data(self, X, y, tasks, group, reset, classes=None):
+    def _read_training_data(self, X, given, group, reset, classes=None):
         """Validated inputs and signs; sets what describes features and labels."""
         with group.together():
             X = validate_rows(self, X, reset, sparse=True)
             if not reset:
                 self._check_resumable()
-            labels = read_labels(y, tasks)
+            labels, kept = read_given(given, X.shape[0])
+            X = X if kept is None else X[kept]
         X = unite_rows(self, X, group)
         if reset:
             self._learn_labels(labels, classes, group)
@@ -615,12 +671,29 @@ class MultiTaskReLURepresentation(
                 "estimator to start anew."
             )
 
-    def _split_rows(self, signs, shard, checkpoint):
+    def _find_inputs(self, X, signs, given, group):
+        """Which input each row is, of (n_samples,), where copies count as one; or None.
+
+        That is so where few inputs are there, or all are in one batch, and some rows
+        are copies or have weights, so that weights are what copies are.
+        """
+        of_batch = self.batch_size if isinstance(self.batch_size, Integral) else 0
+        n_rows = group.locate_rows(X.shape[0]).n_rows
+        if n_rows > max(MAX_ROWS_COMPARED, of_batch):
+            return None
+        hashes = hash_rows(X)
+        n_inputs = number_copies(hashes, group).n_rows
+        has_weights = given.rows is None and signs.dtype.kind == "f"
+        counts_copies = n_inputs < n_rows or any(group.gather(has_weights))
+        is_small = n_inputs <= max(MAX_INPUTS_COUNTED, of_batch)
+        return hashes if counts_copies and is_small else None
+
+    def _split_rows(self, signs, part, checkpoint):
         """Positions of the rows to train on, None for all, and of those to hold out."""
         if not self._holds_out():
             return None, None
         group = checkpoint.group
-        parts = self._hold_out(shard, checkpoint.seed)
+        parts = self._hold_out(part, checkpoint.seed)
         for rows, what in zip(parts, ("training", "held-out")):
             n_positive, n_negative = count_all_signs(signs[rows], group)
             if not ((n_positive > 0) & (n_negative > 0)).any():
@@ -636,7 +709,7 @@ class MultiTaskReLURepresentation(
     def _resolve_options(self, data, resume):
         return resolve_options(
             self.get_params(deep=False),
-            data.n_rows,
+            data.n_inputs,
             self._resolve_precision(data, resume),
             SOLVERS[self.algorithm].auto_epochs,
         )

@@ -41,8 +41,8 @@ RELU = COMMON | {
     **{f"{name}_": form for name, form in RELU_PARAMETERS.items()},
     "components_": "weight components features",
     "singular_values_": "spectrum values",
-    "n_positive_": "count tasks",
-    "n_negative_": "count tasks",
+    "n_positive_": "total tasks",
+    "n_negative_": "total tasks",
     "task_names_": "label tasks",
     "output_names_": "label outputs",
 }
@@ -62,8 +62,14 @@ MOMENTS = {  # of features that are not negative
 N_DIRECTIONS = 4
 
 
-def check_relu(fitted: dict[str, Any]) -> None:
+def check_relu(fitted: dict[str, Any], has_pos_label: bool = False) -> None:
     """Check the fitted attributes of a MultiTaskReLURepresentation.
+
+    Parameters
+    ----------
+    fitted : dict
+    has_pos_label : bool, default=False
+        Whether two classes may have another order than the sorted one.
 
     Raises
     ------
@@ -87,7 +93,7 @@ def check_relu(fitted: dict[str, Any]) -> None:
     most = min(sizes["hidden"], sizes["features"])
     demand_same("singular_values_", "length", most, sizes["values"])
     demand_most("components_", "rows", most, sizes["components"])
-    _check_labels(rest["label_form_"], rest["classes_"], fitted)
+    _check_labels(rest["label_form_"], rest["classes_"], fitted, has_pos_label)
 
     state = rest["_state_"]
     scaling = {"input_mean": "float features", "input_scale": "scale"}
@@ -104,7 +110,9 @@ def check_relu(fitted: dict[str, Any]) -> None:
     _check_relations(fitted, state)
 
 
-def _check_labels(form: Any, classes: Any, fitted: dict[str, Any]) -> None:
+def _check_labels(
+    form: Any, classes: Any, fitted: dict[str, Any], has_pos_label: bool
+) -> None:
     """Check form, classes and names of the tasks that labels are split into."""
     demand(form in ("single", "wide", "long"), "label_form_", form)
     outputs, names = fitted["output_names_"], fitted["task_names_"]
@@ -112,7 +120,9 @@ def _check_labels(form: Any, classes: Any, fitted: dict[str, Any]) -> None:
     demand(isinstance(classes, list), "classes_", classes)
     demand_same("classes_", "outputs", len(outputs), len(classes))
     for found in {id(found): found for found in classes}.values():  # many share theirs
-        check_kind("classes_", found, "class", 1)
+        is_pair = isinstance(found, np.ndarray) and found.shape == (2,)
+        is_free = is_pair and found.dtype.kind in "biufUT" and has_pos_label
+        check_kind("classes_", np.sort(found) if is_free else found, "class", 1)
     if form == "long":
         check_kind("output_names_", outputs, "class", 1)
     encoding = LabelEncoding(form, outputs, classes)
@@ -181,10 +191,10 @@ def _check_heads(fitted: Arrays, state: Arrays) -> None:
         return
     second = state["moments.second"]
     agree("_state_.moments.second", second, second.T, second.max())
-    centres = [
-        state[f"moments.{sign}"] / np.maximum(state[f"moments.n_{sign}"], 1)[:, None]
-        for sign in ("positive", "negative")
-    ]
+    centres = []
+    for sign in ("positive", "negative"):
+        totals = state[f"moments.n_{sign}"][:, None]
+        centres.append(state[f"moments.{sign}"] / np.where(totals > 0, totals, 1))
     terms = (centres[0] + centres[1]) / 2 * coef
     size = 1 + np.abs(odds) + np.abs(terms).sum(axis=1)
     agree("task_intercept_", intercept, odds - terms.sum(axis=1), size)

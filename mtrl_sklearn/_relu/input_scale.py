@@ -41,7 +41,7 @@ def relu_scale(state: State | None, data: TaskData) -> InputScale:
         data.X, data.signs, data.rows, data.group
     )
     found = settle(
-        state, mean, scale, data.n_observed or data.n_rows, 1 / INPUT_SQUARED_NORM
+        state, mean, scale, data.n_observed or data.n_inputs, 1 / INPUT_SQUARED_NORM
     )
     if not found.waiting:
         is_heavy = is_constant & (np.abs(mean) / HEAVY > found.scale)

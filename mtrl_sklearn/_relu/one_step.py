@@ -81,7 +81,10 @@ def next_step(sums: StepSums) -> StepSums:
 
 
 def centred_labels(signs: Tensor, mean: Tensor, weights: Tensor) -> Tensor:
-    """``weights (signs - mean)`` where observed, else 0; (n_samples, n_tasks)."""
+    """``weights (signs - mean)`` where observed, else 0; (n_samples, n_tasks).
+
+    Times the weights of labels, where signs come times these.
+    """
     values = entries(signs).to(weights.dtype)
     if is_sparse(signs):
         tasks = signs.col_indices()
@@ -156,7 +159,7 @@ class StepNet(SolverNet):
         Of the step to begin with.
     centre : Centring
     labels : LabelledRows
-    n_labels : int
+    n_labels : float
         Of all tasks so far, by whose square the loss is divided.
     max_epochs : int
     callbacks : list of skorch callbacks
@@ -173,7 +176,7 @@ class StepNet(SolverNet):
         centre: "Centring",
         labels: "LabelledRows",
         *,
-        n_labels: int,
+        n_labels: float,
         max_epochs: int,
         callbacks: list[Callback],
         device: str,
@@ -271,7 +274,7 @@ class OneStep:
                 find_full_columns(data.X, device),
             ),
             labels,
-            n_labels=max((data.n_positive + data.n_negative).sum(), 1),
+            n_labels=(data.n_positive + data.n_negative).sum() or 1,
             max_epochs=options.max_epochs,
             callbacks=job.callbacks,
             device=device,
@@ -309,7 +312,8 @@ class LabelledRows(NamedTuple):
 def read_labelled_rows(data: TaskData, device: str, dtype: torch.dtype) -> LabelledRows:
     """Rows on a device, with the mean and the weight of labels of each task."""
     n_observed = data.n_positive + data.n_negative
-    mean_sign = (data.n_positive - data.n_negative) / np.maximum(n_observed, 1)
+    divisor = np.where(n_observed > 0, n_observed, 1)
+    mean_sign = (data.n_positive - data.n_negative) / divisor
     arrays = (mean_sign, data.weights * data.n_observed)
     of_tasks = (torch.as_tensor(a, dtype=dtype, device=device) for a in arrays)
     return LabelledRows(data.on_device(device, dtype), *of_tasks)

@@ -45,29 +45,29 @@ AS_GIVEN = (
 
 def resolve_options(
     parameters: Mapping[str, Any],
-    n_rows: int,
+    n_inputs: int,
     precision: Precision,
     auto_epochs: int | None = None,
 ) -> ReLUOptions:
-    """Settings of a fit to a number of rows.
+    """Settings of a fit to a number of rows, in which copies may count as one.
 
     Parameters
     ----------
     parameters : mapping
         Parameters of the estimator.
-    n_rows : int
+    n_inputs : int
     precision : Precision
     auto_epochs : int or None, default=None
         What ``max_iter="auto"`` is for the solver; None lets batches decide.
     """
     batch_size = parameters["batch_size"]
     if batch_size == "auto":
-        small = int(np.clip(n_rows // 10, *AUTO_BATCH_SIZE))
-        batch_size = max(small, min(n_rows // 100, LARGEST_AUTO_BATCH))
-    batch_size = min(batch_size, n_rows)
+        small = int(np.clip(n_inputs // 10, *AUTO_BATCH_SIZE))
+        batch_size = max(small, min(n_inputs // 100, LARGEST_AUTO_BATCH))
+    batch_size = min(batch_size, n_inputs)
     max_epochs = parameters["max_iter"]
     if max_epochs == "auto":
-        updates = -(-n_rows // batch_size)
+        updates = -(-n_inputs // batch_size)
         epochs = int(np.clip(-(-AUTO_UPDATES // updates), *AUTO_EPOCHS))
         max_epochs = auto_epochs or epochs
     given = {name: parameters[name] for name in AS_GIVEN}

@@ -7,13 +7,14 @@ import numpy as np
 from scipy.special import expit, log_expit, softmax
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import (
+    _num_samples,
     check_consistent_length,
     check_is_fitted,
 )
 
 from mtrl_sklearn._arrays.validation import check_scored, read_weights
 from mtrl_sklearn._group import Group
-from mtrl_sklearn._labels.columns import Labels
+from mtrl_sklearn._labels.columns import Labels, read_labels
 from mtrl_sklearn._labels.encoding import (
     LabelEncoding,
     as_array,
@@ -24,6 +25,7 @@ from mtrl_sklearn._labels.encoding import (
     warn_of_missing_codes,
 )
 from mtrl_sklearn._labels.indicator import is_indicator
+from mtrl_sklearn._labels.positive import check_same_positive, put_positive_last
 from mtrl_sklearn._labels.roc_auc import (
     indicator_roc_auc,
     mean_of_defined,
@@ -31,6 +33,7 @@ from mtrl_sklearn._labels.roc_auc import (
 )
 from mtrl_sklearn._labels.shared import share_labels
 from mtrl_sklearn._labels.signs import Signs
+from mtrl_sklearn._optional import require
 
 
 def _has_probabilities(estimator: Any) -> bool:
@@ -80,8 +83,11 @@ class TaskPredictionsMixin:
     A subclass provides ``_task_scores(X)``, which validates X and returns scores of
     shape (n_samples, n_tasks), or with CSR ``signs`` those of their labels, or what
     ``finish`` makes of the scores of some rows at a time; ``_score_tasks(X)``, a
-    function of slices of tasks to their scores; and the parameter ``loss``.
+    function of slices of tasks to their scores; and the parameters ``loss`` and
+    ``pos_label``.
     """
+
+    pos_label: Any
 
     classes_ = _FittedClasses()
 
@@ -99,6 +105,7 @@ class TaskPredictionsMixin:
     def _learn_labels(self, labels: Labels, classes: Any, group: Group) -> None:
         """Set the fitted attributes that describe the labels of all ranks."""
         encoding = find_encoding(share_labels(labels, group), classes)
+        encoding = put_positive_last(encoding, self.pos_label)
         if classes is None:
             warn_of_missing_codes(encoding)
         single = encoding.form == "single"
@@ -109,8 +116,9 @@ class TaskPredictionsMixin:
         self.n_tasks_ = encoding.n_tasks
 
     def _check_classes(self, classes: Any) -> None:
-        """Refuse other classes than those of the first `partial_fit`."""
+        """Refuse other classes than those of the fit that goes on."""
         check_same_classes(classes, self._label_encoding().classes)
+        check_same_positive(self._label_encoding(), self.pos_label)
 
     def _label_encoding(self) -> LabelEncoding:
         """The encoding that the fitted attributes describe."""
@@ -120,7 +128,10 @@ class TaskPredictionsMixin:
         return LabelEncoding(self.label_form_, self.output_names_, classes)
 
     def decision_function(self, X):
-        """Scores of the source tasks; positive means the last of a task's classes.
+        """Scores of the source tasks; positive means the positive label of a task.
+
+        That is the last of its ``classes_``: the one of ``pos_label``, else the last in
+        sorted order; of a task "name=class" that class.
 
         Parameters
         ----------
@@ -147,12 +158,56 @@ class TaskPredictionsMixin:
         Returns
         -------
         ndarray of shape (n_samples, n_tasks), or (n_samples, n_classes)
-            Probability of each task's positive class, as scikit-learn's multi-label
-            classifiers return it. Where ``y`` had shape (n_samples,): probabilities
+            Probability of each task's positive label, as scikit-learn's multi-label
+            classifiers return it: that of ``pos_label``, else the last in sorted order
+            (1 of 0 and 1, "inactive" of "active" and "inactive"); of a task
+            "name=class" that class. Where ``y`` had shape (n_samples,): probabilities
             of its classes, in the order of ``classes_``, summing to 1.
         """
         check_is_fitted(self)
         return self._task_scores(X, finish=self._probabilities)
+
+    @available_if(_has_probabilities)
+    def predict_proba_frame(self, X):
+        """What `predict_proba` returns, with the names of tasks.
+
+        `set_output` is for `transform`, with which methods that predict have no part.
+        It needs pandas, extra ``probing``.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        pandas.DataFrame of shape (n_samples, n_tasks), or (n_samples, n_classes)
+            Columns are named as in ``task_names_``: by the columns of ``y`` in fit, or
+            ids of tasks. Where ``y`` had shape (n_samples,) they are its classes. The
+            index is that of X, if it is a pandas DataFrame.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from mtrl_sklearn import MultiTaskReLURepresentation
+        >>> X = pd.DataFrame({"size": [0, 1, 2, 3]}, index=list("abcd"))
+        >>> y = pd.DataFrame({"heavy": [0, 0, 1, 1], "cheap": [1, None, 0, 0]})
+        >>> model = MultiTaskReLURepresentation(random_state=0).fit(X, y)
+        >>> model.predict_proba_frame(X).gt(0.5)
+           heavy  cheap
+        a  False   True
+        b  False   True
+        c   True  False
+        d   True  False
+        """
+        pandas = require("pandas", "probing", "predict_proba_frame")
+        columns = self.classes_ if self.label_form_ == "single" else self.task_names_
+        index = X.index if isinstance(X, pandas.DataFrame) else None
+        return pandas.DataFrame(self.predict_proba(X), index, columns)
 
     def _probabilities(self, scores: np.ndarray) -> np.ndarray:
         if self.label_form_ != "single":
@@ -192,8 +247,14 @@ class TaskPredictionsMixin:
         check_is_fitted(self)
         return self._task_scores(X, finish=self._label_encoding().decode)
 
-    def score(self, X, y, tasks=None, sample_weight=None):
+    def score(self, X, y, tasks=None, sample_weight=None, rows=None):
         """Mean ROC-AUC over source tasks, each on its observed labels.
+
+        It is no accuracy, which `score` of a classifier of scikit-learn is: for one,
+        `mtrl_sklearn.metrics.multitask_accuracy_score` compares labels that `predict`
+        gives, and searches take ``scoring=multitask_accuracy_scorer`` of that module.
+        Both leave missing labels out, as ``multitask_roc_auc_scorer`` does, and take
+        the wide form.
 
         Tasks that do not show both classes are left out, and so are rows of the long
         form whose task was not part of fit. A label that fit did not see belongs to
@@ -206,8 +267,10 @@ class TaskPredictionsMixin:
             In the form and encoding of fit.
         tasks : array-like of shape (n_samples,), default=None
             Task ids of the long form.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of rows in the ROC-AUC.
+        sample_weight : array-like of shape (n_samples,) or (n_labels,), default=None
+            Weights of the entries of ``y`` in the ROC-AUC.
+        rows : array-like of shape (n_labels,), default=None
+            The row of X of each label, for the relational form of `fit`.
 
         Returns
         -------
@@ -223,7 +286,7 @@ class TaskPredictionsMixin:
         check_scored(X)
         if tasks is not None and self.label_form_ == "long":
             y, tasks = as_array(y), read_task_ids(tasks)
-            check_consistent_length(X, y, tasks)
+            check_consistent_length(y, tasks, *([] if rows is not None else [X]))
             known = find_codes(tasks, self.output_names_) >= 0
             if not known.any():
                 return float("nan")
@@ -232,10 +295,14 @@ class TaskPredictionsMixin:
                     np.where(known, y, None),
                     np.where(known, tasks, tasks[known][0]),
                 )
-        signs = self._label_encoding().encode(y, tasks, strict=False, sparse=True)
-        check_consistent_length(X, signs)
         if sample_weight is not None:
-            sample_weight = read_weights(sample_weight, X)
+            sample_weight = read_weights(sample_weight, y)
+        of_labels = None if rows is None else sample_weight
+        labels = read_labels(y, tasks, rows, of_labels, _num_samples(X))
+        signs = self._label_encoding().encode_labels(labels, strict=False, sparse=True)
+        check_consistent_length(X, signs)
+        if rows is not None:
+            return mean_roc_auc(signs, self._task_scores(X, signs))
         if is_indicator(signs):
             score = self._score_tasks(X)
             return mean_of_defined(indicator_roc_auc(signs, score, sample_weight))

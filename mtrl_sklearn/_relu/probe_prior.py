@@ -17,7 +17,7 @@ from scipy.special import expit
 from mtrl_sklearn._relu.features import score_all
 from mtrl_sklearn._relu.network import ReLUNetwork
 from mtrl_sklearn._relu.options import ReLUOptions
-from mtrl_sklearn._relu.solution import TaskData, count_all_signs, set_aside
+from mtrl_sklearn._relu.solution import TaskData, count_all_signs
 from mtrl_sklearn._relu.solvers import solve
 from mtrl_sklearn._training.job import FitJob
 from mtrl_sklearn._training.prior import (
@@ -81,14 +81,14 @@ def learn_probe_prior(
     judge, judged = network, data
     its: Shared | None = own
     if data.held_out is None:
-        judged = set_aside(data, 0.5, seed)
+        judged = data.hold_aside(0.5, seed)
         if not judged.n_observed or not _count_usable(judged).sum() >= 2:
             return None
         small = options._replace(
             n_hidden=min(options.n_hidden, MOST_UNITS),
             n_components=None,
             max_epochs=max(1, round(SHARE_OF_EPOCHS * options.max_epochs)),
-            batch_size=min(options.batch_size, judged.n_rows),
+            batch_size=min(options.batch_size, judged.n_inputs),
         )
         found = solve(FitJob(judged, None, (seed + 1) % 2**31, device, []), small)
         if found.interrupted:

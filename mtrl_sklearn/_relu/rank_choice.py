@@ -27,7 +27,6 @@ from mtrl_sklearn._relu.solution import (
     TaskData,
     Trained,
     finish,
-    set_aside,
 )
 from mtrl_sklearn._relu.spectral import candidate_ranks
 from mtrl_sklearn._training.state import State
@@ -75,7 +74,7 @@ def choose_rank(
         if data.held_out is not None or retrain is None:
             continue
         if aside is None:
-            part = set_aside(data, SHARE_ASIDE, seed=data.n_rows)
+            part = data.hold_aside(SHARE_ASIDE, data.n_inputs)
             again = retrain(part)
             if again is None:
                 return whole

@@ -37,6 +37,7 @@ class ReLURepresentationMixin(SaveableMixin):
     n_hidden: int
     output: str
     algorithm: str
+    pos_label: Any
 
     hidden_weights_: np.ndarray
     hidden_biases_: np.ndarray
@@ -50,7 +51,7 @@ class ReLURepresentationMixin(SaveableMixin):
     def read_older(
         parameters: dict[str, Any], values: dict[str, Any]
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Parameters and fitted values of a file, without parameters that are gone.
+        """Parameters and fitted values of a file, under the names of today.
 
         Parameters
         ----------
@@ -70,6 +71,8 @@ class ReLURepresentationMixin(SaveableMixin):
                 "are updated once for each update of the first layer."
             )
         known = {k: v for k, v in parameters.items() if k != "head_steps"}
+        if "head_steps" in parameters:  # a file of before
+            known.setdefault("pos_label", None)
         return known, values
 
     @property
@@ -201,7 +204,7 @@ class ReLURepresentationMixin(SaveableMixin):
         values : dict
             Those of `fitted_form`.
         """
-        check_relu(values)
+        check_relu(values, self.pos_label is not None)
 
     def write_onnx(self, graph: Graph) -> None:
         """Add the estimator to an ONNX graph; see `mtrl_sklearn.to_onnx`.

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mtrl_sklearn._arrays.copies import number_copies
 from mtrl_sklearn._arrays.products import by_feature
 from mtrl_sklearn._arrays.rows import (
     RowDataset,
@@ -19,11 +20,7 @@ from mtrl_sklearn._arrays.rows import (
     to_tensor,
     torch_dtype,
 )
-from mtrl_sklearn._group import (
-    ALONE,
-    Group,
-    Shard,
-)
+from mtrl_sklearn._group import ALONE, BatchPart, Group, Shard
 from mtrl_sklearn._labels.signs import Signs, count_signs, keep_tasks, sign_rows
 from mtrl_sklearn._relu.discriminant import (
     ClassMoments,
@@ -48,27 +45,57 @@ class TaskData(NamedTuple):
     """
 
     X: Any  # (n_samples, n_features), ndarray of any numeric dtype or CSR array
-    signs: Signs  # (n_samples, n_tasks): +1, -1, 0 = not observed
+    signs: Signs  # (n_samples, n_tasks): +1, -1, times a weight; 0 = not observed
     rows: np.ndarray | None  # positions of the rows to train on; None is all of them
-    n_positive: np.ndarray  # (n_tasks,), observed labels, earlier batches included
+    n_positive: np.ndarray  # (n_tasks,), weight of labels, earlier batches included
     n_negative: np.ndarray  # (n_tasks,)
     weights: np.ndarray  # (n_tasks,), weight of one label of these rows
-    n_observed: int  # labels of usable tasks in these rows
+    n_observed: float  # weight of labels of usable tasks in these rows
     shard: Shard  # where the rows to train on are among those of all ranks
     task_weight: str  # what `weights` were made by
     held_out: np.ndarray | None  # positions of rows that nothing is trained on
     group: Group  # of the processes that have the rows
+    # Which inputs the rows of X are, (n_samples,), if copies count as one in draws.
+    inputs: np.ndarray | None = None
+    copies: BatchPart | None = None  # the same of the rows to train on, of all ranks
 
     @property
-    def n_rows(self) -> int:
-        """Number of rows to train on, of all ranks."""
-        return self.shard.n_rows
+    def part(self) -> BatchPart:
+        """Which of the inputs to train on are here."""
+        return self.copies or self.shard.part
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of inputs to train on, of all ranks."""
+        return self.part.n_rows
 
     def on_device(self, device: str, dtype: torch.dtype) -> RowDataset:
         """Inputs and signs of the rows to train on, as batches of tensors."""
         X = Rows(self.X, dtype, device, self.rows)
         signs = sign_rows(self.signs, dtype, device, self.rows)
-        return RowDataset(X, signs, shard=self.shard)
+        n_inputs, places = self.part
+        if not isinstance(places, slice):
+            places = to_tensor(places, device)
+        part = BatchPart(n_inputs, places)
+        return RowDataset(X, signs, shard=self.shard, inputs=part)
+
+    def hold_aside(self, share: float, seed: int) -> "TaskData":
+        """The same data with a share of the inputs to train on held out."""
+        n_inputs, places = self.part
+        order = np.random.default_rng(seed).permutation(n_inputs)
+        is_aside = np.zeros(n_inputs, dtype=bool)
+        is_aside[order[: max(int(share * n_inputs), 1)]] = True
+        is_aside = is_aside[places]
+        rows = np.arange(self.shard.n_here) if self.rows is None else self.rows
+        return count_labels(
+            self.X,
+            self.signs,
+            self.task_weight,
+            rows=rows[~is_aside],
+            held_out=rows[is_aside],
+            group=self.group,
+            inputs=self.inputs,
+        )
 
 
 def count_labels(
@@ -79,6 +106,7 @@ def count_labels(
     rows: np.ndarray | None = None,
     held_out: np.ndarray | None = None,
     group: Group = ALONE,
+    inputs: np.ndarray | None = None,
 ) -> TaskData:
     """Count labels, on top of those of earlier batches, and weigh tasks."""
     counts = count_all_signs(signs if rows is None else signs[rows], group)
@@ -86,10 +114,13 @@ def count_labels(
     if earlier is not None:
         n_positive, n_negative = n_positive + earlier[0], n_negative + earlier[1]
     usable = (n_positive > 0) & (n_negative > 0)
-    n_observed = int(np.add(*n_here)[usable].sum())
+    n_observed = np.add(*n_here)[usable].sum().item()
     # they sum to 1 over all labels so far: make it the labels of these rows
     weights = task_weights(n_positive, n_negative, task_weight)
-    weights = weights * (n_positive + n_negative)[usable].sum() / max(n_observed, 1)
+    weights = weights * (n_positive + n_negative)[usable].sum() / (n_observed or 1)
+    copies = None
+    if inputs is not None:
+        copies = number_copies(inputs if rows is None else inputs[rows], group)
     return TaskData(
         X,
         keep_tasks(signs, usable),
@@ -102,24 +133,8 @@ def count_labels(
         task_weight,
         held_out,
         group,
-    )
-
-
-def set_aside(data: TaskData, share: float, seed: int) -> TaskData:
-    """The same data with a share of its training rows held out, at least one."""
-    start, n_here, n_rows = data.shard
-    order = np.random.default_rng(seed).permutation(n_rows)
-    is_aside = np.zeros(n_rows, dtype=bool)
-    is_aside[order[: max(int(share * n_rows), 1)]] = True
-    is_aside = is_aside[start : start + n_here]
-    rows = np.arange(n_here) if data.rows is None else data.rows
-    return count_labels(
-        data.X,
-        data.signs,
-        data.task_weight,
-        rows=rows[~is_aside],
-        held_out=rows[is_aside],
-        group=data.group,
+        inputs,
+        copies,
     )
 
 

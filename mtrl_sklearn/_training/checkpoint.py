@@ -38,6 +38,9 @@ KIND = "checkpoint"
 # Parameters that are gone, with the value by which fits go on.
 FORMER_PARAMETERS = {"head_steps": "1"}
 
+# Parameters that earlier files do not have, with the value by which fits go on.
+LATER_PARAMETERS = {"pos_label": "None"}
+
 # Writing takes at most one part in so many of the time of a fit.
 SHARE_OF_WRITING = 10
 
@@ -144,6 +147,7 @@ class Checkpoint:
         for name, value in FORMER_PARAMETERS.items():
             if known.get(name) == value:
                 known = {k: v for k, v in known.items() if k != name}
+        known = {k: v for k, v in LATER_PARAMETERS.items() if k in self.call} | known
         differing = [
             k for k in self.call.keys() | known if self.call.get(k) != known.get(k)
         ]

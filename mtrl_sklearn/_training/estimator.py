@@ -17,11 +17,7 @@ from skorch.callbacks import Callback, LRScheduler
 
 from mtrl_sklearn._arrays.precision import resolve_device
 from mtrl_sklearn._arrays.rows import working_dtype
-from mtrl_sklearn._group import (
-    Group,
-    Shard,
-    show,
-)
+from mtrl_sklearn._group import BatchPart, Group, show
 from mtrl_sklearn._training.callbacks import (
     EpochProgress,
     SaveProgress,
@@ -242,16 +238,14 @@ class TrainedEstimator(BaseEstimator, ABC):
             return {"random_state": f"seed {seed}"}
         return {}
 
-    def _hold_out(self, shard: Shard, seed: int) -> list[np.ndarray]:
+    def _hold_out(self, inputs: BatchPart, seed: int) -> list[np.ndarray]:
         """Positions of the rows that are here to train on, and of those to hold out."""
+        everything = np.arange(inputs.n_rows)
         parts = train_test_split(
-            np.arange(shard.n_rows),
-            test_size=self.validation_fraction,
-            random_state=seed,
+            everything, test_size=self.validation_fraction, random_state=seed
         )
-        stop = shard.start + shard.n_here
-        here = (part[(part >= shard.start) & (part < stop)] for part in parts)
-        return [np.sort(part) - shard.start for part in here]
+        here = everything[inputs.places]
+        return [np.flatnonzero(np.isin(here, part)) for part in parts]
 
     def _own_callbacks(self) -> list[Callback]:
         """Callbacks of the caller."""

@@ -70,6 +70,7 @@ KINDS = {
     "score": Kind(FLOATS, _is_score, "scores of at most 1, or NaN"),
     "spectrum": Kind(FLOATS, _falls, "descending floats of at least 0"),
     "count": Kind(("i4", "i8"), _is_whole, "integers of at least 0"),
+    "total": Kind(("i4", "i8", "f8"), _is_non_negative, "numbers of at least 0"),
     "byte": Kind(("u1",), _is_anything, "bytes"),
     "name": Kind(("O",), _is_new_text, "distinct names"),
     "label": Kind((*NUMBERS_OR_TEXT, "O"), _is_new, "distinct labels"),

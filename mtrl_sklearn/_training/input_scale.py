@@ -37,7 +37,7 @@ def settled(state: State, n_features: int) -> InputScale:
 
 
 def settle(
-    state: State | None, mean: Any, scale: float, n_here: int, weight: float
+    state: State | None, mean: Any, scale: float, n_here: float, weight: float
 ) -> InputScale:
     """Centre and scale of the rows so far, which wait if all of them are equal.
 
@@ -47,8 +47,8 @@ def settle(
         Of calls in which all rows were equal to their mean.
     mean, scale
         Those of the rows at hand; a scale of 0 if they are all equal.
-    n_here : int
-        Their number.
+    n_here : float
+        Their number, or the weight of their labels.
     weight : float
         Of a squared distance from the mean in the square of the scale.
     """

@@ -67,13 +67,16 @@ class MultiTaskLoss(nn.Module):
     ----------
     loss : {"logistic", "hinge"}
     weights : Tensor of shape (n_tasks,)
+    has_label_weights : bool, default=False
+        Whether signs come times the weights of labels.
     """
 
     weights: Tensor
 
-    def __init__(self, loss: str, weights: Tensor):
+    def __init__(self, loss: str, weights: Tensor, has_label_weights: bool = False):
         super().__init__()
         self.loss = loss
+        self.has_label_weights = has_label_weights
         self.register_buffer("weights", weights)
 
     def read(
@@ -94,7 +97,10 @@ class MultiTaskLoss(nn.Module):
         if is_sparse(signs):
             weights = weights[signs.col_indices()]
         opposite = -as_dtype(entries(signs), weights.dtype)
-        return BatchLabels(signs, opposite, opposite * weights)
+        weighted = opposite * weights
+        if self.has_label_weights:
+            opposite = opposite.sign_()
+        return BatchLabels(signs, opposite, weighted)
 
     def value(self, scores: Tensor, labels: BatchLabels) -> Tensor:
         """Loss at scores (n_samples, n_tasks) or (n_labels,)."""
@@ -180,7 +186,7 @@ def task_weights(
     Parameters
     ----------
     n_positive, n_negative : ndarray of shape (n_tasks,)
-        Observed labels of each class.
+        Observed labels of each class, or the sums of their weights.
     task_weight : {"observed", "equal"}
 
     Returns
@@ -191,8 +197,8 @@ def task_weights(
     usable = (n_positive > 0) & (n_negative > 0)
     n_observed = np.where(usable, n_positive + n_negative, 0)
     if task_weight == "observed":
-        return usable / max(n_observed.sum(), 1)
-    return usable / (max(usable.sum(), 1) * np.maximum(n_observed, 1))
+        return usable / (n_observed.sum() or 1)
+    return usable / (max(usable.sum(), 1) * np.where(usable, n_observed, 1))
 
 
 def log_odds(n_positive: np.ndarray, n_negative: np.ndarray) -> np.ndarray:

@@ -71,13 +71,14 @@ class BatchIterator:
 
     All batches of an epoch have the same size up to one row. A single batch is the
     data itself, in its own order. With several ranks these are batches of the rows of
-    all: each yields what it has of them, and which these are.
+    all: each yields what it has of them, and which these are. Where the dataset says
+    that rows are copies, they are in a batch together, and count as one.
 
     Parameters
     ----------
     dataset : RowDataset
     batch_size : int
-        Upper bound of the rows in a batch, of all ranks.
+        Upper bound of the distinct rows in a batch, of all ranks.
     generator : torch.Generator
         Draws the order of the rows, anew in each epoch; the same on all ranks.
     """
@@ -90,18 +91,25 @@ class BatchIterator:
         self.generator = generator
 
     def __len__(self) -> int:
-        return -(-self.dataset.shard.n_rows // self.batch_size)
+        return -(-self.dataset.inputs.n_rows // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        start, n_here, n_rows = self.dataset.shard
+        start, n_here, _ = self.dataset.shard
+        n_rows, inputs = self.dataset.inputs
         if len(self) == 1:
-            part = BatchPart(n_rows, slice(start, start + n_here))
-            yield Batch(self.dataset.take(slice(None)), part)
+            yield Batch(self.dataset.take(slice(None)), self.dataset.inputs)
             return
         generator = self.generator
         order = torch.randperm(n_rows, generator=generator, device=generator.device)
         for rows in order.tensor_split(len(self)):
             part = BatchPart(len(rows))
+            if isinstance(inputs, Tensor):
+                places = torch.full_like(order, -1)
+                places[rows] = torch.arange(len(rows), device=order.device)
+                places = places[inputs]
+                rows = (places >= 0).nonzero()[:, 0]
+                yield Batch(self.dataset.take(rows), part._replace(places=places[rows]))
+                continue
             if n_here < n_rows:
                 is_here = (rows >= start) & (rows < start + n_here)
                 part = BatchPart(len(rows), is_here.nonzero()[:, 0])

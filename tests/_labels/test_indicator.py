@@ -321,3 +321,18 @@ def test_roc_auc_by_blocks_of_tasks(monkeypatch):
 def test_clones_have_no_labels():
     model = clone(relu().fit(X, sparse.csr_array(Y)))
     assert "classes_" not in vars(model)
+
+
+def test_weights_and_positive_labels_are_those_of_the_array():
+    weights = np.arange(120) % 3
+    for given in ({"sample_weight": weights}, {}):
+        pos_label = None if given else 0
+        dense = relu(pos_label=pos_label).fit(X, Y, **given)
+        found = relu(pos_label=pos_label).fit(X, sparse.coo_array(Y), **given)
+        np.testing.assert_array_equal(found.hidden_weights_, dense.hidden_weights_)
+        scores = (
+            model.score(X, sparse.csc_array(Y), **given) for model in (found, dense)
+        )
+        np.testing.assert_allclose([*scores], dense.score(X, Y, **given), rtol=1e-12)
+    one = multitask_roc_auc_score(sparse.csr_array(Y), -SCORES, pos_label=0)
+    assert one == pytest.approx(multitask_roc_auc_score(Y, SCORES))

@@ -110,7 +110,7 @@ def test_rows_set_aside_are_not_trained_on():
     data = labelled(ON_FIRST, rows=TRAIN)
     part = set_aside(data, 0.25, seed=3)
     assert len(part.held_out) == 75
-    assert part.n_rows == 225
+    assert part.n_inputs == 225
     np.testing.assert_array_equal(np.union1d(part.rows, part.held_out), TRAIN)
     again, other = (set_aside(data, 0.25, seed).held_out for seed in (3, 4))
     np.testing.assert_array_equal(part.held_out, again)

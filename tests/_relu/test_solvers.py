@@ -169,7 +169,7 @@ def test_all_train_a_network_from_the_same_job(algorithm):
     data = count_labels(X, np.nan_to_num(2 * Y - 1), "observed")
     parameters = make(algorithm=algorithm, n_components=2).get_params()
     precision = resolve_precision("auto", X.dtype, "cpu")
-    options = resolve_options(parameters, data.n_rows, precision)
+    options = resolve_options(parameters, data.n_inputs, precision)
     job = FitJob(data, None, 0, "cpu", [])
     solution, again = solve(job, options), solve(job, options)
     assert solution.first_layer.hidden_weights.shape == (16, 12)

@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from mtrl_sklearn._arrays.rows import RowDataset, Rows
+from mtrl_sklearn._group import BatchPart
 from mtrl_sklearn._relu import descent as _relu_descent
 from mtrl_sklearn._relu.descent import MultiTaskNet
+from mtrl_sklearn._relu.gradients import dropout_
 from mtrl_sklearn._relu.network import TwoLayerReLU
 from mtrl_sklearn._training.callbacks import StopOnPlateau, ValidationScore
 from mtrl_sklearn._training.losses import MultiTaskLoss
@@ -124,6 +126,37 @@ def test_one_batch_is_the_data_in_its_own_order():
     ((batch,),) = slices
     assert batch.data_ptr() == rows.data_ptr()
     assert torch.equal(batch, rows)
+
+
+def test_copies_of_a_row_are_in_one_batch_and_count_as_one():
+    inputs = torch.tensor([2, 0, 5, 2, 1, 1, 3, 4, 2, 6, 0])
+    dataset = RowDataset(Rows(torch.arange(11)), inputs=BatchPart(7, inputs))
+    slices = BatchIterator(dataset, 3, torch.Generator().manual_seed(0))
+    for _ in range(2):
+        batches = list(slices)
+        assert len(batches) == len(slices) == 3
+        assert sorted(batch.part.n_rows for batch in batches) == [2, 2, 3]
+        assert sorted(torch.cat([rows for (rows,) in batches]).tolist()) == [*range(11)]
+        for batch in batches:
+            (rows,) = batch
+            pairs = {*zip(inputs[rows].tolist(), batch.part.places.tolist())}
+            assert sorted(place for _, place in pairs) == [*range(batch.part.n_rows)]
+            assert len({number for number, _ in pairs}) == batch.part.n_rows
+    (whole,) = BatchIterator(dataset, 7, torch.Generator())
+    assert whole.part.n_rows == 7
+    assert torch.equal(whole.part.places, inputs)
+
+
+def test_copies_of_a_row_are_dropped_alike():
+    generator = torch.Generator().manual_seed(0)
+    part = BatchPart(3, torch.tensor([2, 0, 2, 1, 0]))
+    dropped = dropout_(torch.ones(5, 200), 0.5, generator, part)
+    assert torch.equal(dropped[0], dropped[2])
+    assert torch.equal(dropped[1], dropped[4])
+    generator.manual_seed(0)
+    alone = dropout_(torch.ones(3, 200), 0.5, generator)
+    assert torch.equal(dropped, alone[part.places])
+    assert not torch.equal(alone[0], alone[1])
 
 
 def test_dropout_takes_part_in_training(data):

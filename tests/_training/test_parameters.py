@@ -98,6 +98,7 @@ PARAMETERS = {
         "loss": CHOICE,
         "dropout": [1.0, -0.5, NAN, "half", None],
         "output": CHOICE,
+        "pos_label": [*("no", 7, NAN, [1], (0, 1), 1j), {"y": 7}, {"z": 1}, {1: 1}],
     },
     ConvMultiTaskClassifier: SHARED
     | {

@@ -131,6 +131,11 @@ def test_outputs_and_losses(output, loss, labels):
     assert_same(fit_relu(X, LABELS[labels], **parameters), X)
 
 
+def test_a_positive_label_that_sorts_first():
+    for labels in (words(SIGNS), words(SIGNS[:, 0])):
+        assert_same(fit_relu(X, labels, pos_label="no", n_components=None), X)
+
+
 def test_one_step_on_booleans():
     """What is no float trains in float32, and so does its graph."""
     model = fit_relu(X > 0, LABELS["wide, bools"], algorithm="one_step")

@@ -89,6 +89,7 @@ REPRESENTATIONS = {
     "words": lambda: relu(X, WORDS),
     "classes": lambda: relu(X, np.column_stack([WORDS, np.where(NEW, "x", "a name")])),
     "one task": lambda: relu(X, NEW, output="scores"),
+    "positive": lambda: relu(X, Y, pos_label={"task1": 0, "task0": 1.0}),
     "stream": lambda: relu(X, Y, random_state=stream()),
     "partial": lambda: make_relu().partial_fit(X, Y).partial_fit(X, Y),
     "frames out": lambda: make_relu().set_output(transform="pandas").fit(X, Y),

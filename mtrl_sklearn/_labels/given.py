@@ -1,0 +1,79 @@
+"""Labels as a call got them: with tasks, rows and weights, of which some may be 0."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _num_samples
+
+from mtrl_sklearn._arrays.conversion import as_numpy, read_sparse
+from mtrl_sklearn._arrays.validation import check_weights
+from mtrl_sklearn._labels.columns import Labels, read_labels
+
+
+class GivenLabels(NamedTuple):
+    """What a caller says of labels, each of any kind that can be read."""
+
+    y: Any  # (n_samples,), (n_samples, n_outputs) or (n_labels,)
+    tasks: Any = None  # (n_samples,) or (n_labels,)
+    rows: Any = None  # (n_labels,), of the inputs
+    sample_weight: Any = None  # one for each entry of y
+
+    def take(self, places: np.ndarray) -> "GivenLabels":
+        """Some of the entries."""
+        y = as_numpy(self.y, "y")
+        y = read_sparse(y) if issparse(y) else y
+        y, tasks, rows, weights = (
+            None if part is None else _safe_indexing(part, places)
+            for part in (y, *self[1:])
+        )
+        return GivenLabels(y, tasks, rows, weights)
+
+
+def read_given(given: GivenLabels, n_samples: int) -> tuple[Labels, np.ndarray | None]:
+    """Take labels apart, but for those of weight 0, which are left out.
+
+    Parameters
+    ----------
+    given : GivenLabels
+    n_samples : int
+        Rows of the inputs.
+
+    Returns
+    -------
+    labels : Labels
+    kept : ndarray of shape (n_kept,) or None
+        Positions of the rows of inputs that these labels belong to; None is all.
+
+    Raises
+    ------
+    ValueError
+        If labels, ids or rows cannot be read, weights are negative, not finite or all
+        0, or lengths differ.
+    """
+    if given.sample_weight is None or given.y is None:
+        return read_labels(given.y, given.tasks, given.rows, None, n_samples), None
+    weights = check_weights(given.sample_weight, given.y)
+    if weights.all():
+        of_labels = _unless_one(weights)
+        return read_labels(given.y, given.tasks, given.rows, of_labels, n_samples), None
+    for name, values in zip(given._fields[1:3], given[1:3]):
+        if values is not None and _num_samples(values) != len(weights):
+            raise ValueError(
+                f"{name} has {_num_samples(values)} entries, but y has {len(weights)}. "
+                "Pass one for each label."
+            )
+    if given.rows is None and len(weights) != n_samples:
+        raise ValueError(
+            f"y has {len(weights)} entries, but X has {n_samples} rows. Pass as many."
+        )
+    kept = np.flatnonzero(weights)
+    y, tasks, rows, weights = given._replace(sample_weight=weights).take(kept)
+    labels = read_labels(y, tasks, rows, _unless_one(weights), n_samples)
+    return labels, kept if given.rows is None else None
+
+
+def _unless_one(weights: np.ndarray) -> np.ndarray | None:
+    """Weights, or None where all are 1, which changes nothing."""
+    return None if (weights == 1).all() else weights

@@ -1,0 +1,56 @@
+"""Equal rows have the same number, in whatever form and order they come."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from mtrl_sklearn._arrays import rows as _rows
+from mtrl_sklearn._arrays.copies import hash_rows, number_copies
+from mtrl_sklearn._group import ALONE
+
+
+@pytest.fixture
+def X():
+    return np.random.default_rng(0).integers(-1, 2, (2000, 9)).astype(float)
+
+
+def test_rows_have_the_same_number_exactly_if_they_are_equal(X):
+    _, expected = np.unique(X, axis=0, return_inverse=True)
+    _, found = np.unique(hash_rows(X), return_inverse=True)
+    n_pairs = len(np.unique(np.stack([expected, found]), axis=1).T)
+    assert n_pairs == expected.max() + 1 == found.max() + 1
+
+
+@pytest.mark.parametrize("digits", [0, 3, 20, 46, 51])
+def test_rows_that_differ_in_one_bit_of_many_have_other_numbers(digits):
+    """All sums of few bits: what a plain sum of products would take for equal."""
+    bits = np.random.default_rng(1).integers(0, 2, (3000, 40))
+    X = 1 + bits * 2.0 ** (digits - 52)
+    assert len(np.unique(hash_rows(X))) == len(np.unique(X, axis=0))
+
+
+def test_forms_of_a_row_have_its_number(X, monkeypatch):
+    expected = hash_rows(X)
+    assert expected.dtype == np.uint64
+    signed = np.where(X == 0, -0.0, X)
+    stored = sparse.csr_array(X)
+    stored.data[::5] = 0  # stored, and 0 all the same
+    for form in (X.astype(np.float32), X.astype(np.int8), np.asfortranarray(X), signed):
+        np.testing.assert_array_equal(hash_rows(form), expected)
+    np.testing.assert_array_equal(hash_rows(sparse.csr_array(X)), expected)
+    np.testing.assert_array_equal(hash_rows(stored), hash_rows(stored.toarray()))
+    monkeypatch.setattr(_rows, "BLOCK_ENTRIES", 100)
+    np.testing.assert_array_equal(hash_rows(X), expected)
+
+
+def test_numbers_do_not_depend_on_the_order_of_rows(X):
+    order = np.random.default_rng(2).permutation(len(X))
+    n_rows, places = number_copies(hash_rows(X), ALONE)
+    again, shuffled = number_copies(hash_rows(X[order]), ALONE)
+    assert n_rows == again == len(np.unique(X, axis=0)) == places.max() + 1
+    np.testing.assert_array_equal(places[order], shuffled)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+def test_no_rows_have_no_numbers(form):
+    assert hash_rows(form(np.zeros((0, 4)))).shape == (0,)
