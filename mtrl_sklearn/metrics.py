@@ -20,12 +20,15 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 
 from mtrl_sklearn._arrays.validation import naming_numbers
 from mtrl_sklearn._labels.encoding import learn_encoding
-from mtrl_sklearn._labels.roc_auc import table_roc_auc
+from mtrl_sklearn._labels.indicator import Indicator
+from mtrl_sklearn._labels.roc_auc import indicator_roc_auc, table_roc_auc
 from mtrl_sklearn._labels.scored import (
     binary_signs,
     check_aligned,
+    count_right,
     label_table,
     nothing_observed,
+    sparse_labels,
 )
 from mtrl_sklearn._labels.signs import row_blocks
 from mtrl_sklearn._labels.values import comparable
@@ -383,7 +386,8 @@ def multitask_roc_auc_score(
     ----------
     y_true : array-like of shape (n_samples,) or (n_samples, n_tasks)
         Labels, two classes per task, numbers or strings. NaN, None and pandas.NA stand
-        for "not observed".
+        for "not observed". Sparse labels are a multilabel indicator: what is not stored
+        is negative.
     y_score : array-like of shape (n_samples,) or (n_samples, n_tasks)
         Scores, larger means more likely positive. Also a list of n_tasks arrays of
         shape (n_samples, 2), as ``predict_proba`` of scikit-learn's multi-output
@@ -428,6 +432,12 @@ def multitask_roc_auc_score(
             input_name="y_score",
         )
     scores = scores[:, None] if scores.ndim == 1 else scores
+    stored = sparse_labels(y_true, "y_true") if pos_label is None else None
+    if stored is not None:
+        signs = Indicator(stored.positive)
+        check_aligned(y_true, signs, y_score, scores)
+        per_task = indicator_roc_auc(signs, lambda part: scores[:, part])
+        return per_task if average is None else _macro(per_task, "both classes")
     labels = label_table(y_true, "y_true")
     check_aligned(y_true, labels, y_score, scores)
     per_task = masked_roc_auc(binary_signs(y_true, labels, pos_label), scores)
@@ -444,9 +454,10 @@ def multitask_accuracy_score(
     ----------
     y_true : array-like of shape (n_samples,) or (n_samples, n_tasks)
         Labels, numbers or strings, of any number of classes. NaN, None and pandas.NA
-        stand for "not observed".
+        stand for "not observed". Sparse labels are a multilabel indicator: what is
+        not stored is negative.
     y_pred : array-like of shape (n_samples,) or (n_samples, n_tasks)
-        Predicted labels. A missing prediction counts as wrong.
+        Predicted labels, which may be sparse. A missing prediction counts as wrong.
     average : {"macro"} or None, default="macro"
         Mean over the tasks with an observed label, or the score of each task.
 
@@ -470,6 +481,11 @@ def multitask_accuracy_score(
     >>> multitask_accuracy_score(y_true, y_pred, average=None).round(3)
     array([0.667, 0.5  ])
     """
+    if (stored := sparse_labels(y_true, "y_true")) is not None:
+        table = sparse_labels(y_pred, "y_pred") or label_table(y_pred, "y_pred")
+        check_aligned(y_true, stored, y_pred, table)
+        per_task = count_right(stored, table) / max(stored.shape[0], 1)
+        return per_task if average is None else _macro(per_task, "any class")
     true, pred = label_table(y_true, "y_true"), label_table(y_pred, "y_pred")
     check_aligned(y_true, true, y_pred, pred)
     per_task = _accuracy(true, pred)

@@ -59,6 +59,7 @@ def cross_val_predict(
     X : array-like or sparse matrix of shape (n_samples, n_features)
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         Labels, as in fit of the estimator; NaN, None and NA stand for "not observed".
+        Those that sparse labels do not store are negative.
     tasks : array-like of shape (n_samples,), default=None
         The long form: ``y`` holds one label per row, of this task.
     groups : array-like of shape (n_samples,), default=None

@@ -46,6 +46,7 @@ def fitted():
         "gd": conv(solver="gd").fit(X, y, ids),
         "adam": conv(solver="adam").fit(X, y, ids),
         "per_task": conv(head="per_task").fit(X, y, ids),
+        "columns": conv(head="per_task").fit(X, Y),
         "raw probe": LinearProbe().fit(X, y),
     }
     models["probe"] = LinearProbe(models["alternating"]).fit(X, y)

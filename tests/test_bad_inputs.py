@@ -172,10 +172,10 @@ def test_another_number_of_features(models):
 def test_sparse_rows_where_arrays_are_wanted(models, form):
     value = sparse.csr_array(X).asformat(form)
     for name, call in ROWS_CALLS.items():
-        if name in PROBE_CALLS or name.endswith(("gd", "adam")):
-            words = r"[Ss]parse.*X.*Use|X is a sparse matrix.*X\.toarray\(\)"
-            if name != "task_affinity":
-                refused(lambda call=call: call(models, value), words, name)
+        is_conv = name in ("predict_proba probe", "calibrate")  # a network of images
+        if is_conv or (name not in PROBE_CALLS and name.endswith(("gd", "adam"))):
+            words = r"[Ss]parse.*(Use|Pass) X\.toarray\(\)"
+            refused(lambda call=call: call(models, value), words, name)
 
 
 # ------------------------------------------------------------------ names of columns
@@ -280,8 +280,8 @@ BAD_LABELS = {
     ),
     "one row less": (lambda shape: np.ones(shape)[:-1], f"{SHAPES}|0 class|1 class"),
     "a sparse matrix": (
-        lambda shape: sparse.csr_array(np.ones((N, 4))),
-        "sparse|should be a dense array|1d array",
+        lambda shape: sparse.csr_array(np.arange(4 * N).reshape(N, 4)),
+        "is sparse, and so an indicator|1d array|is sparse. With tasks",
     ),
 }
 LENIENT = {
@@ -348,6 +348,54 @@ def test_bad_labels_of_rows(models, kind):
 )
 def test_labels_that_do_not_fit(models, call, words):
     refused(lambda: call(models), words)
+
+
+FIVE_LABELS = np.column_stack([Y, y])
+CONV_COLUMNS = [
+    (lambda m: m["columns"].fit(X, Y, ids), r"With tasks=, y should be a 1d array"),
+    (lambda m: m["gd"].fit(X, Y), r"y should be a 1d array.*head='shared'.*per_task"),
+    (lambda m: m["adam"].fit(X, Y), r"y should be a 1d array.*Set head='per_task'"),
+    (lambda m: m["columns"].fit(X, Y * NAN), "y holds no observed label"),
+    (lambda m: m["columns"].fit(X[1:], Y), "inconsistent numbers of samples"),
+    (lambda m: m["columns"].partial_fit(X, Y[:, :3]), "columns of y differ.*got 3"),
+    (lambda m: m["columns"].partial_fit(X, FIVE_LABELS), "differ.*LinearProbe"),
+    (lambda m: m["columns"].partial_fit(X, Y + 3), "label 3.0"),
+    (lambda m: m["columns"].score(X, Y[:, :3]), "columns of y differ"),
+    (lambda m: m["columns"].score(X, y), "one label for each row, but fit had 4"),
+    (lambda m: m["per_task"].partial_fit(X, Y), "y has 4 columns, but fit had one"),
+    (
+        lambda m: m["columns"].fit(X, pd.DataFrame(Y, columns=list("aabc"))),
+        "columns of y need distinct names.*Rename",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "words"), CONV_COLUMNS)
+def test_columns_of_labels_of_images_that_do_not_fit(models, call, words):
+    refused(lambda: call(models), words)
+
+
+IMAGES = np.zeros((N, 8, 8, 3))
+AUGMENT = "augment=.*([Pp]ass|Set|set)|The 'augment' parameter"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "images", "words"),
+    [
+        ({"augment": "turn"}, np.zeros((N, 1, 8, 8)), AUGMENT),
+        ({"augment": ("flip", "turn")}, np.zeros((N, 1, 8, 8)), AUGMENT),
+        ({"augment": 1}, np.zeros((N, 1, 8, 8)), AUGMENT),
+        ({"augment": "flip", "solver": "gd"}, np.zeros((N, 1, 8, 8)), AUGMENT),
+        ({"augment": "flip", "solver": "adam"}, X, AUGMENT),
+        ({}, IMAGES, r"channels come last.*np\.moveaxis\(X, -1, 1\)"),
+        ({}, np.zeros((N, 2, 2, 2, 2)), r"\(2, 2, 2, 2\)|shape \(40, 2, 2, 2, 2\)"),
+    ],
+)
+def test_images_and_augmentation(parameters, images, words):
+    model = conv(solver="adam").fit(X, y).set_params(**parameters)
+    before = content(model)
+    refused(lambda: model.fit(images, y), words)
+    assert_untouched(model, before)
 
 
 # ------------------------------------------------------ ids of tasks, weights, classes

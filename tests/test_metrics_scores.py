@@ -389,5 +389,5 @@ def test_what_scores_cannot_take_comes_with_the_remedy(data):
     for score in (multitask_roc_auc_score, multitask_accuracy_score):
         with pytest.raises(ValueError, match=r"long form .*score\(X, y, tasks=tasks\)"):
             score(Y[:, 0], np.round(scores))
-        with pytest.raises(TypeError, match=r"y_true is a sparse.*y_true\.toarray\(\)"):
-            score(csr_array(np.nan_to_num(Y)), scores)
+        with pytest.raises(ValueError, match=r"y_true is sparse.*y_true\.toarray\(\)"):
+            score(csr_array(np.where(Y == 1, np.nan, 1)), scores)

@@ -1,5 +1,6 @@
 """Rows of a matrix, read a batch at a time from wherever it lies."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -9,7 +10,7 @@ from scipy.sparse import issparse
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mtrl_sklearn._arrays.products import as_dtype, csr_tensor, is_sparse
+from mtrl_sklearn._arrays.products import as_dtype, csr_tensor, is_sparse, row_indices
 from mtrl_sklearn._group import BatchPart, Shard
 
 # Entries of a dense block, where all rows are visited in their order: what is computed
@@ -57,6 +58,8 @@ class Rows:
     device : torch.device or str, default="cpu"
     positions : ndarray of shape (n_rows,), default=None
         The rows that count; all by default.
+    others : ndarray of shape (k,), default=None
+        What a CSR matrix (n, k) has where it stores nothing: batches are then dense.
     """
 
     def __init__(
@@ -65,10 +68,12 @@ class Rows:
         dtype: torch.dtype | None = None,
         device: torch.device | str = "cpu",
         positions: np.ndarray | None = None,
+        others: np.ndarray | None = None,
     ):
         self.matrix = to_tensor(matrix, device)
         self.dtype = dtype or self.matrix.dtype
         self.positions = None if positions is None else to_tensor(positions, device)
+        self.others = None if others is None else to_tensor(others, device)
 
     def __len__(self) -> int:
         return len(self.matrix if self.positions is None else self.positions)
@@ -76,16 +81,17 @@ class Rows:
     @property
     def width(self) -> float:
         """Numbers that are stored for a row, on average."""
-        if is_sparse(self.matrix):
+        if is_sparse(self.matrix) and self.others is None:
             return self.matrix.values().numel() / max(len(self.matrix), 1)
-        return self.matrix[:1].numel()
+        return math.prod(self.matrix.shape[1:])
 
     def take(self, index: Index) -> Tensor:
         """The rows at these places, dense or CSR as the matrix is."""
         if self.positions is not None:
             index = self.positions[index]
         if is_sparse(self.matrix):
-            return _take_csr(self.matrix, index, self.dtype)
+            batch = _take_csr(self.matrix, index, self.dtype)
+            return batch if self.others is None else _fill(batch, self.others)
         if isinstance(index, Tensor):
             return as_dtype(self.matrix.index_select(0, index), self.dtype)
         return as_dtype(self.matrix[index], self.dtype)
@@ -190,6 +196,13 @@ def _take_csr(matrix: Tensor, index: Index, dtype: torch.dtype) -> Tensor:
         values = matrix.values().index_select(0, entries)
     shape = (len(starts) - 1, matrix.shape[1])
     return csr_tensor(starts, columns, values.to(dtype), shape)
+
+
+def _fill(batch: Tensor, others: Tensor) -> Tensor:
+    """A dense matrix of a CSR one, with other entries where that stores nothing."""
+    dense = others.to(batch.dtype).repeat(len(batch), 1)
+    dense[row_indices(batch), batch.col_indices()] = batch.values()
+    return dense
 
 
 class _WriteableView:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 from sklearn.utils.validation import _check_sample_weight, _num_samples, validate_data
@@ -169,13 +169,10 @@ def validate_rows(
                 options["order"] = None
             options["dtype"] = _accepted_dtypes(rows)
             rows = validate_data(estimator, rows, reset=reset, **options)
-    if issparse(rows) and not rows.has_canonical_format:
-        rows = rows.copy()  # it may be the caller's
-        rows.sum_duplicates()
-    return rows
+    return _without_duplicates(rows) if issparse(rows) else rows
 
 
-def flatten_rows(X: Any, empty: bool = False) -> np.ndarray:
+def flatten_rows(X: Any, empty: bool = False, sparse: bool = False) -> Any:
     """Inputs of any shape as finite floats of shape (n_samples, n_features).
 
     Parameters
@@ -183,16 +180,32 @@ def flatten_rows(X: Any, empty: bool = False) -> np.ndarray:
     X : array-like of shape (n_samples, ...)
     empty : bool, default=False
         Whether X may have no rows.
+    sparse : bool, default=False
+        Whether sparse X is welcome; it comes back as CSR, without duplicates.
+
+    Returns
+    -------
+    ndarray or CSR array of shape (n_samples, n_features)
     """
     with naming_numbers(X, "X") as rows:
-        X = check_array(
-            rows,
-            dtype=[np.float64, np.float32],
-            allow_nd=True,
-            ensure_min_samples=0 if empty else 1,
-            input_name="X",
-        )
-    return X.reshape(len(X), math.prod(X.shape[1:]))
+        options: dict[str, Any] = {"dtype": [np.float64, np.float32]}
+        options["ensure_min_samples"] = 0 if empty else 1
+        options["input_name"] = "X"
+        if sparse and is_sparse_frame(rows):
+            rows = read_sparse_frame(rows, "X")
+        if sparse and issparse(rows):
+            rows = check_array(read_sparse(rows), accept_sparse="csr", **options)
+            return _without_duplicates(rows)
+        rows = check_array(rows, allow_nd=True, **options)
+    return rows.reshape(len(rows), math.prod(rows.shape[1:]))
+
+
+def _without_duplicates(rows: csr_array) -> csr_array:
+    """CSR rows that store each entry once, sorted."""
+    if not rows.has_canonical_format:
+        rows = rows.copy()  # it may be the caller's
+        rows.sum_duplicates()
+    return rows
 
 
 def _accepted_dtypes(X: Any) -> Any:

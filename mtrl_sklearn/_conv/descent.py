@@ -8,7 +8,7 @@ import torch
 from scipy.special import softmax
 from torch import Tensor
 
-from mtrl_sklearn._arrays.rows import to_numpy
+from mtrl_sklearn._arrays.rows import to_numpy, to_tensor
 from mtrl_sklearn._conv.augmentation import augment_images
 from mtrl_sklearn._conv.class_data import ClassData
 from mtrl_sklearn._conv.gradients import filter_gradients, pool_responses
@@ -57,6 +57,7 @@ def evaluate(
     dtype: torch.dtype | None = None,
     part: BatchPart | None = None,
     group: Group = ALONE,
+    images: Tensor | None = None,
 ) -> Evaluation:
     """Loss and closed-form gradients, summed over the rows of all ranks.
 
@@ -64,13 +65,15 @@ def evaluate(
     ----------
     module : TwoLayerConv
     criterion : ClassLoss
-    patches : Tensor of shape (n_samples, n_positions, patch_dim)
+    patches : Tensor of shape (n_images, n_positions, patch_dim)
     labels : tuple of Tensors of shape (n_samples,)
         Codes, tasks and weights of mean 1.
     dtype : torch.dtype, default=None
         What products are computed in; None is that of the parameters.
     part : BatchPart, default=None
         Which rows of the batch these are; None is all.
+    images : int64 Tensor of shape (n_samples,), default=None
+        The image that each label belongs to; None is one label for each.
     """
     dtype = dtype or module.filters.dtype
     patches, pool = patches.to(dtype), module.pool.to(dtype)
@@ -78,15 +81,19 @@ def evaluate(
         getattr(module, name).to(dtype) for name in PARAMETERS
     )
     responses, pooled = pool_responses(patches, filters, biases, pool, module.power)
-    scores = torch.addmm(head_intercept, pooled, head_coef.T)
+    features = pooled if images is None else pooled.index_select(0, images)
+    scores = torch.addmm(head_intercept, features, head_coef.T)
     n_rows = None if part is None else part.n_rows
     loss = criterion.with_gradient(scores.to(module.filters.dtype), *labels, n_rows)
     gradient = loss.gradient.to(dtype)
+    of_features = gradient @ head_coef
+    if images is not None:
+        of_features = torch.zeros_like(pooled).index_add_(0, images, of_features)
     gradients: dict[str, Tensor] = filter_gradients(
-        patches, responses, gradient @ head_coef, pool, module.power
+        patches, responses, of_features, pool, module.power
     )._asdict()
     if module.head_coef.requires_grad or module.head_intercept.requires_grad:
-        coef, intercept = head_gradients(pooled, gradient)
+        coef, intercept = head_gradients(features, gradient)
         gradients |= {"head_coef": coef, "head_intercept": intercept}
     trained = {k: g for k, g in gradients.items() if getattr(module, k).requires_grad}
     value, *summed = group.sum(loss.value, *trained.values())
@@ -101,6 +108,7 @@ class ConvNet(DescentNet):
     default_learning_rate = 3e-3
     default_weight_decay = 1.0
     augment: tuple[str, ...] = ()  # names of changes of images
+    images: np.ndarray | None = None  # (n_samples,), the image of each label
 
     def show_scores(self, batch: Batch, scores: Tensor) -> Tensor:
         """Scores of each row's own head, (n_samples, n_columns)."""
@@ -190,8 +198,21 @@ class FullBatchConvNet(ConvNet):
         trained = [p for p in self.module_.parameters() if p.requires_grad]
         self.optimizer_ = AdaptiveGradientDescent(trained, self.learning_rate)
         self.patches_: Tensor | None = None
+        self.places_: Tensor | None = None
         self.scores_ = torch.empty(0)
         return self
+
+    def _extract(self, X: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Patches of each image once, and the image of each label; None is its own."""
+        if self.images is None:
+            return self.module_.patches(X), None
+        _, first, places = np.unique(
+            self.images, return_index=True, return_inverse=True
+        )
+        if len(first) == len(places):
+            return self.module_.patches(X), None
+        chosen, of_label = (to_tensor(array, X.device) for array in (first, places))
+        return self.module_.patches(X.index_select(0, chosen)), of_label
 
     @torch.no_grad()
     def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
@@ -199,8 +220,8 @@ class FullBatchConvNet(ConvNet):
         X, *labels = batch
         module = self.module_
         if self.patches_ is None:
-            self.patches_ = module.patches(X)
-        patches = self.patches_
+            self.patches_, self.places_ = self._extract(X)
+        patches, places = self.patches_, self.places_
         seen: list[tuple[float, Tensor]] = []
 
         def closure() -> float:
@@ -212,6 +233,7 @@ class FullBatchConvNet(ConvNet):
                 None,
                 batch.part,
                 self.group,
+                places,
             )
             for name, gradient in gradients.items():
                 parameter = getattr(module, name)
@@ -266,7 +288,7 @@ def descend_conv(job: FitJob, grid: PatchGrid, options: ConvOptions) -> ConvSolu
         group=data.group,
         product_dtype=options.precision.products,
     ).initialize()
-    net.augment = options.augment
+    net.augment, net.images = options.augment, data.rows
     if state is not None:
         net.restore(state)
     centre = module.biases.requires_grad  # they take up what is subtracted

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from mtrl_sklearn._labels.encoding import LabelEncoding, find_codes
 from mtrl_sklearn._training.onnx_graph import (
     AXIS,
     KEPT,
@@ -12,7 +13,9 @@ from mtrl_sklearn._training.onnx_graph import (
     NetworkValues,
     affine,
     check_finite,
+    join_classes,
     write_class_predictions,
+    write_predictions,
 )
 
 WEIGHTS = ("filters_", "biases_", "head_coef_", "head_intercept_", "scale_")
@@ -24,12 +27,43 @@ def write_conv(graph: Graph, estimator: Any) -> None:
     dtype = network.dtype
     graph.add_output("transform", network.features, dtype, [estimator._n_features_out])
     scores, (*n_heads, n_columns, _) = network.scores, estimator.head_coef_.shape
+    if hasattr(estimator, "columns_"):
+        write_columns(graph, estimator, network)
+        return
     if math.prod(n_heads) > 1:
         shape = np.array([KEPT, *n_heads, n_columns])
         by_head = graph.apply("Reshape", [scores, shape])
         heads = graph.apply("Unsqueeze", [_find_heads(graph, estimator.tasks_), AXIS])
         scores = graph.apply("GatherND", [by_head, heads], {"batch_dims": 1})
     write_class_predictions(graph, scores, estimator.classes_, dtype)
+
+
+def write_columns(graph: Graph, estimator: Any, network: NetworkValues) -> None:
+    """Outputs for all columns of y, of which each has a head."""
+    dtype, classes = network.dtype, estimator.classes_
+    n_tasks, n_columns = len(estimator.columns_), estimator.head_coef_.shape[-2]
+    heads = find_codes(estimator.columns_, estimator.tasks_)
+    scores, probabilities = (
+        graph.apply(
+            "Gather",
+            [graph.apply("Reshape", [found, np.array([KEPT, -1, n_columns])]), heads],
+            {"axis": 1},
+        )
+        for found in (network.scores, network.probabilities)
+    )
+    if n_columns == 1:
+        flat = np.array([KEPT, n_tasks])
+        scores = graph.apply("Reshape", [scores, flat])
+        probabilities = graph.apply("Reshape", [probabilities, flat])
+        encoding = LabelEncoding("wide", estimator.columns_, [classes] * n_tasks)
+        write_predictions(graph, scores, probabilities, encoding, dtype)
+        return
+    graph.add_output("decision_function", scores, dtype, [n_tasks, n_columns])
+    graph.add_output("predict_proba", probabilities, dtype, [n_tasks, n_columns])
+    labels = join_classes([classes])
+    places = graph.apply("ArgMax", [scores], {"axis": 2, "keepdims": 0})
+    chosen = graph.apply("Gather", [labels, places])
+    graph.add_output("predict", chosen, labels.dtype, [n_tasks])
 
 
 def embed_conv(graph: Graph, estimator: Any, X: str | None = None) -> NetworkValues:

@@ -5,10 +5,18 @@ from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from scipy.sparse import csr_array
 from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils.validation import check_consistent_length
 
-from mtrl_sklearn._arrays.conversion import as_numpy, dense_remedy, is_sparse_frame
+from mtrl_sklearn._arrays.conversion import (
+    as_numpy,
+    dense_remedy,
+    is_sparse_frame,
+    read_sparse,
+    read_sparse_frame,
+)
+from mtrl_sklearn._labels.indicator import find_positive, stored_values
 
 Form = Literal["single", "wide", "long"]
 
@@ -59,6 +67,9 @@ class Labels(NamedTuple):
     weights: np.ndarray | None = None  # (n_samples,), or (n_observed,)
     # Whether labels of the long form say their rows, of which several may be the same.
     has_rows: bool = False
+    # Of sparse labels, where all others are negative: (n_samples, n_outputs), and (2,).
+    positive: csr_array | None = None
+    classes: np.ndarray | None = None
 
 
 def read_labels(
@@ -86,10 +97,11 @@ def read_labels(
         raise ValueError(
             "This estimator requires y to be passed, but the target y is None."
         )
-    if not is_sparse_frame(y) and (remedy := dense_remedy(y, "y")):
+    remedy = dense_remedy(y, "y")
+    if remedy and tasks is not None:
         raise TypeError(
-            "y is a sparse matrix, in which a missing label cannot be told from class "
-            f"0. Pass {remedy}, or the long form: one label per row and tasks=."
+            f"y is sparse. With tasks, it should be one label per row: pass {remedy}"
+            ".ravel()."
         )
     if tasks is not None:
         return _read_long(y, tasks, rows, weights, n_samples)
@@ -98,7 +110,8 @@ def read_labels(
             "rows= says which row of X a label belongs to, and tasks= which task: pass "
             "both, or neither."
         )
-    return _read_rows(y)._replace(weights=weights)
+    labels = read_indicator(y) if remedy else None
+    return (_read_rows(y) if labels is None else labels)._replace(weights=weights)
 
 
 def _read_rows(y: Any) -> Labels:
@@ -106,12 +119,13 @@ def _read_rows(y: Any) -> Labels:
     if hasattr(y, "columns"):
         of_arrow = hasattr(type(y), "column_names")  # whose columns are arrays
         given = y.column_names if of_arrow else y.columns
-        flat = ["_".join(map(str, n)) if isinstance(n, tuple) else n for n in given]
-        names = np.asarray(flat)
+        names = _flat_names(given)
         if not _is_one_table(y):
             distinct = dict.fromkeys(given)
             columns = Columns(
-                lambda: _read_columns((as_array(y[name]) for name in distinct), flat)
+                lambda: _read_columns(
+                    (as_array(y[name]) for name in distinct), names.tolist()
+                )
             )
             return Labels("wide", names, len(y), len(distinct), columns)
         return _read_table("wide", as_array(y), names)
@@ -125,6 +139,69 @@ def _read_rows(y: Any) -> Labels:
             f"of shape {array.shape}."
         )
     return _read_table("wide", array)
+
+
+def read_indicator(y: Any, name: str = "y") -> Labels | None:
+    """Labels of a sparse matrix or tensor; None for frames that say something else.
+
+    Raises
+    ------
+    ValueError
+        If a matrix stores several values, or another one than a positive number.
+    """
+    names = None
+    if is_sparse_frame(y):
+        names = _flat_names(y.columns)
+        dtype = np.result_type(*(dtype.subtype for dtype in y.dtypes))
+        if dtype.kind not in "biuf" or any(t.fill_value != 0 for t in y.dtypes):
+            return None
+        matrix = read_sparse_frame(y, name).astype(dtype)
+    else:
+        matrix = as_numpy(y, name)
+        if matrix.ndim != 2 or matrix.shape[1] == 0:
+            raise ValueError(
+                f"{name} should be of shape (n_samples, n_tasks) where it is sparse, "
+                f"got shape {matrix.shape}."
+            )
+        matrix = read_sparse(matrix)
+    values = stored_values(matrix)
+    if len(values) > 1 or not ((values > 0) & (values < np.inf)).all():
+        if names is not None:
+            return None
+        raise ValueError(
+            f"{name} is sparse, and so an indicator: it stores 1 for a positive label "
+            "and nothing for a negative one, and none is missing. This one stores "
+            f"{values[:3].tolist()}. Store 1 only, or pass {dense_remedy(y, name)}; "
+            "where labels are missing also the long form, one label per row and tasks=."
+        )
+    positive = find_positive(matrix)
+    classes = np.array([0, *(values if len(values) else [1])], dtype=matrix.dtype)
+    n_samples, n_outputs = positive.shape
+    return Labels(
+        "wide",
+        names,
+        n_samples,
+        n_outputs,
+        Columns(lambda: _read_stored_columns(positive, classes)),
+        positive=positive,
+        classes=classes,
+    )
+
+
+def _read_stored_columns(positive: csr_array, classes: np.ndarray) -> Iterator[Column]:
+    by_column = positive.tocsc()
+    rows = np.arange(positive.shape[0])
+    for start, stop in pairwise(by_column.indptr.tolist()):
+        values = np.full(len(rows), classes[0])
+        values[by_column.indices[start:stop]] = classes[1]
+        yield Column(values, rows)
+
+
+def _flat_names(columns: Any) -> np.ndarray:
+    """Names of columns, of which several levels are joined."""
+    return np.asarray(
+        ["_".join(map(str, n)) if isinstance(n, tuple) else n for n in columns]
+    )
 
 
 def _is_one_table(y: Any) -> bool:

@@ -27,6 +27,7 @@ from mtrl_sklearn._labels.columns import (
 )
 from mtrl_sklearn._labels.columns import is_missing as is_missing
 from mtrl_sklearn._labels.columns import read_task_ids as read_task_ids
+from mtrl_sklearn._labels.indicator import Indicator
 from mtrl_sklearn._labels.signs import (
     Signs,
     collect_signs,
@@ -107,7 +108,8 @@ class LabelEncoding:
             Refuse a label that fit did not see. Otherwise it is no member of any of
             an output's k > 2 classes, and "not observed" for a binary output.
         sparse : bool, default=False
-            Return a CSR array where few labels of many tasks are observed.
+            Return a CSR array where few labels of many tasks are observed, and an
+            `Indicator` where ``y`` is sparse.
 
         Returns
         -------
@@ -134,6 +136,8 @@ class LabelEncoding:
                 "In cross-validation, tasks reach fit and score by metadata routing."
             )
         order = self._match_outputs(labels.names, labels.n_outputs)
+        if (indicator := self._match_indicator(labels, order)) is not None:
+            return indicator if sparse else indicator.toarray()
         if labels.places is None:
             signs = self._encode_wide(labels, order, strict)
             if labels.weights is not None:
@@ -163,6 +167,19 @@ class LabelEncoding:
                 f"{brief(known)}. Pass the same {what}, or fit again."
             )
         return np.array([position[name] for name in got], dtype=np.intp)
+
+    def _match_indicator(self, labels: Labels, order: np.ndarray) -> Indicator | None:
+        """Signs of sparse labels without weights, of the classes of every output."""
+        if labels.positive is None or labels.weights is not None:
+            return None
+        if not self._is_uniformly_binary():
+            return None
+        known = self.classes[0]
+        if is_text(known) or known.tolist() != np.asarray(labels.classes).tolist():
+            return None
+        in_place = (order == np.arange(len(order))).all()
+        positive = labels.positive
+        return Indicator(positive if in_place else positive[:, np.argsort(order)])
 
     def _encode_wide(
         self, labels: Labels, order: np.ndarray, strict: bool
@@ -297,7 +314,9 @@ def find_encoding(labels: Labels, classes: Any = None) -> LabelEncoding:
             f"The columns of y need distinct names, got {brief(names.tolist())}. "
             "Rename them or pass y as an array."
         )
-    two = None if labels.values is None else find_two_values(labels.values)
+    two = labels.classes
+    if labels.values is not None:
+        two = find_two_values(labels.values)
     if classes is None and two is not None and len(two):
         return LabelEncoding(form, names, [two] * n_outputs)
     if classes is not None:

@@ -3,10 +3,11 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
-from mtrl_sklearn._arrays.conversion import as_numpy
+from mtrl_sklearn._arrays.conversion import as_numpy, read_sparse
 from mtrl_sklearn._arrays.validation import check_weights
 from mtrl_sklearn._labels.columns import Labels, read_labels
 
@@ -22,6 +23,7 @@ class GivenLabels(NamedTuple):
     def take(self, places: np.ndarray) -> "GivenLabels":
         """Some of the entries."""
         y = as_numpy(self.y, "y")
+        y = read_sparse(y) if issparse(y) else y
         y, tasks, rows, weights = (
             None if part is None else _safe_indexing(part, places)
             for part in (y, *self[1:])

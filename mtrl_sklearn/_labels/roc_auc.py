@@ -3,8 +3,11 @@
 It is the probability that a positive scores higher than a negative, ties counted half.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
+from mtrl_sklearn._labels.indicator import Indicator, is_indicator
 from mtrl_sklearn._labels.signs import Signs, labels_per_row, row_blocks
 
 # Labels that are sorted together, where not those of one task are more.
@@ -24,7 +27,9 @@ def mean_roc_auc(
         For a CSR array those of its labels, in their order.
     sample_weight : ndarray of shape (n_samples,), default=None
     """
-    if isinstance(signs, np.ndarray):
+    if is_indicator(signs):
+        of_task = indicator_roc_auc(signs, lambda part: scores[:, part], sample_weight)
+    elif isinstance(signs, np.ndarray):
         of_task = table_roc_auc(signs, scores, sample_weight)
     else:
         weights = sample_weight
@@ -32,8 +37,65 @@ def mean_roc_auc(
             weights = np.repeat(weights, labels_per_row(signs))
         tasks, n_tasks = signs.indices, signs.shape[1]
         of_task = pair_roc_auc(tasks, signs.data, scores, n_tasks, weights)
+    return mean_of_defined(of_task)
+
+
+def mean_of_defined(of_task: np.ndarray) -> float:
+    """Mean over the tasks that have a score; NaN without any."""
     defined = ~np.isnan(of_task)
     return float(of_task[defined].mean()) if defined.any() else float("nan")
+
+
+def indicator_roc_auc(
+    signs: Indicator,
+    score: Callable[[slice], np.ndarray],
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
+    """ROC-AUC of each task; neither all labels nor all scores are ever at hand.
+
+    Without weights only scores are sorted, and those of positives are looked up.
+
+    Parameters
+    ----------
+    signs : Indicator of shape (n_samples, n_tasks)
+    score : callable
+        Called with slices of tasks; returns their scores, (n_samples, n_of_these).
+    weights : ndarray of shape (n_samples,), default=None
+
+    Returns
+    -------
+    ndarray of shape (n_tasks,), float64
+        NaN for a task without labels, or without weight, of either class.
+    """
+    n_samples, n_tasks = signs.shape
+    of_task = np.full(n_tasks, np.nan)
+    positive = signs.positive.tocsc()
+    size = max(1, SORTED_LABELS // max(n_samples, 1))
+    for start in range(0, n_tasks if n_samples else 0, size):
+        part = slice(start, min(start + size, n_tasks))
+        scores = score(part)
+        if weights is not None:
+            signs_of_part = np.where(positive[:, part].toarray(), 1, signs.others[part])
+            of_task[part] = table_roc_auc(signs_of_part, scores, weights)
+            continue
+        _check_ranked(int(np.isnan(scores[:, signs.others[part] != 0]).sum()))
+        ranked = np.sort(np.ascontiguousarray(scores.T), axis=1)
+        for k in np.flatnonzero(signs.others[part]):
+            stored = slice(*positive.indptr[start + k : start + k + 2])
+            high = scores[positive.indices[stored], k]
+            of_task[start + k] = _share_of_won_pairs(ranked[k], high)
+    return of_task
+
+
+def _share_of_won_pairs(ranked: np.ndarray, high: np.ndarray) -> float:
+    """ROC-AUC of positives among all scores, which are sorted; NaN without a class."""
+    n_high, n_low = len(high), len(ranked) - len(high)
+    if not n_high or not n_low:
+        return float("nan")
+    below = np.searchsorted(ranked, high, "left").sum()
+    up_to = np.searchsorted(ranked, high, "right").sum()
+    won = (below + up_to - n_high**2) / 2  # less the pairs of two positives
+    return float(won / (n_high * n_low))
 
 
 def pair_roc_auc(

@@ -1,22 +1,24 @@
 """Labels and predictions as tables, for scores of many tasks."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, issparse
 
+from mtrl_sklearn._arrays.conversion import as_numpy, dense_remedy
+from mtrl_sklearn._labels.columns import read_indicator
 from mtrl_sklearn._labels.encoding import as_array, is_missing, learn_encoding
 from mtrl_sklearn._labels.positive import put_positive_last
+from mtrl_sklearn._labels.signs import BLOCK_BYTES
 
 
 def label_table(y: Any, name: str) -> np.ndarray:
-    """Labels as an array of shape (n_samples, n_tasks), nothing converted."""
-    if issparse(y):
-        raise TypeError(
-            f"{name} is a sparse matrix, in which a missing label cannot be told from "
-            f"class 0. Pass {name}.toarray(), with NaN where nothing was observed."
-        )
-    values = as_array(y)
+    """Labels as an array of shape (n_samples, n_tasks), nothing converted.
+
+    Of a sparse indicator all labels are written out.
+    """
+    values = as_numpy(y, name)
+    values = values.toarray() if issparse(values) else as_array(values)
     if values.ndim not in (1, 2):
         raise ValueError(
             f"{name} should be a dense array of shape (n_samples,) or (n_samples, "
@@ -25,17 +27,80 @@ def label_table(y: Any, name: str) -> np.ndarray:
     return values[:, None] if values.ndim == 1 else values
 
 
-def check_aligned(y_true: Any, true: np.ndarray, other: Any, table: np.ndarray) -> None:
+class SparseLabels(NamedTuple):
+    """Labels of a sparse indicator, of which none is written out."""
+
+    positive: csr_array  # (n_samples, n_tasks), 1 where positive
+    classes: np.ndarray  # (2,), the negative and the positive one
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.positive.shape
+
+    def take(self, rows: slice) -> np.ndarray:
+        """Labels of some rows as an array."""
+        negative, positive = self.classes
+        return np.where(self.positive[rows].toarray(), positive, negative)
+
+
+def sparse_labels(y: Any, name: str) -> SparseLabels | None:
+    """Labels of a sparse indicator; None for all else.
+
+    Raises
+    ------
+    ValueError
+        If a sparse matrix is no indicator.
+    """
+    labels = read_indicator(y, name) if dense_remedy(y, name) else None
+    if labels is None or labels.classes is None:
+        return None
+    return SparseLabels(labels.positive, labels.classes)
+
+
+def count_right(labels: SparseLabels, pred: np.ndarray | SparseLabels) -> np.ndarray:
+    """Number of predicted labels that are right, of shape (n_tasks,).
+
+    Parameters
+    ----------
+    labels : SparseLabels
+    pred : ndarray of shape (n_samples, n_tasks) or SparseLabels
+        Predicted labels, which need not be among the true ones.
+
+    Raises
+    ------
+    ValueError
+        If predictions are strings, or continuous.
+    """
+    if isinstance(pred, np.ndarray) and pred.dtype.kind not in "biufO":
+        raise ValueError(
+            f"y_true holds numbers and y_pred {pred.dtype}. Pass labels of one type."
+        )
+    n_samples, n_tasks = labels.shape
+    right = np.zeros(n_tasks, dtype=np.int64)
+    n_rows = max(1, BLOCK_BYTES // n_tasks)
+    for start in range(0, n_samples, n_rows):
+        rows = slice(start, start + n_rows)
+        block = pred[rows] if isinstance(pred, np.ndarray) else pred.take(rows)
+        if block.dtype.kind == "f" and (block % 1 > 0).any():
+            raise ValueError(
+                "Unknown label type: continuous. y_pred holds "
+                f"{block[block % 1 > 0][0]}; pass labels, as predict gives them."
+            )
+        right += (labels.take(rows) == block).sum(axis=0)
+    return right
+
+
+def check_aligned(y_true: Any, true: Any, other: Any, table: Any) -> None:
     """Refuse labels and predictions that do not belong together.
 
     Parameters
     ----------
     y_true, other : array-likes
         As the caller passed them.
-    true, table : ndarrays of shape (n_samples, n_tasks)
+    true, table : ndarrays or csr_arrays of shape (n_samples, n_tasks)
         What was read from them.
     """
-    if true.shape[1] == 1 < table.shape[1] and len(true) == len(table):
+    if true.shape[1] == 1 < table.shape[1] and true.shape[0] == table.shape[0]:
         raise ValueError(
             "y_true has one label for each row, but the predictions have "
             f"{table.shape[1]} columns. For labels of the long form use score(X, y, "

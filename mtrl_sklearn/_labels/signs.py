@@ -1,18 +1,24 @@
-"""Signs of labels: an array, or a CSR array of the observed ones.
+"""Signs of labels: an array, a CSR array of the observed ones, or an indicator.
 
-Both are of shape (n_samples, n_tasks) and hold +1, -1, or 0 where nothing was observed,
+All are of shape (n_samples, n_tasks) and hold +1, -1, or 0 where nothing was observed,
 as int8. Where labels have weights they are floats: a sign times a weight. The CSR array
 stores the observed labels only, sorted within rows. It is for many tasks of which few
 are observed per row, and for several labels at one place: it stores each of them, so
-that they count as if they were in rows of their own.
+that they count as if they were in rows of their own. An `Indicator` stores the positive
+ones of labels that are all observed.
 """
 
 from collections.abc import Iterator
 from typing import TypeAlias
 
 import numpy as np
+import torch
 from scipy.sparse import csr_array
 
+from mtrl_sklearn._arrays.rows import Rows
+from mtrl_sklearn._labels.indicator import is_indicator
+
+# Or an `Indicator`: csr_array has no types, so that a union with it takes anything.
 Signs: TypeAlias = np.ndarray | csr_array
 
 # Sparse products per observed label cost about as much as dense ones at this share.
@@ -107,6 +113,25 @@ def pack_signs(signs: np.ndarray) -> Signs:
     return signs
 
 
+def unpack_signs(signs: Signs) -> Signs:
+    """An array in place of the CSR form; anything else as it is."""
+    if isinstance(signs, np.ndarray) or is_indicator(signs):
+        return signs
+    return signs.toarray()
+
+
+def sign_columns(signs: Signs) -> Iterator[np.ndarray]:
+    """Signs of each task in turn, of shape (n_samples,), int8.
+
+    Parameters
+    ----------
+    signs : ndarray or Indicator of shape (n_samples, n_tasks)
+    """
+    if is_indicator(signs):
+        return signs.columns()
+    return iter(signs.T)
+
+
 def _is_sparse(n_observed: int, shape: tuple[int, ...]) -> bool:
     n_samples, n_tasks = shape
     return n_tasks >= MIN_TASKS and n_observed <= MAX_DENSITY * n_samples * n_tasks
@@ -121,6 +146,8 @@ def count_signs(signs: Signs) -> tuple[np.ndarray, np.ndarray]:
     ----------
     signs : Signs of shape (n_samples, n_tasks)
     """
+    if is_indicator(signs):
+        return signs.count()
     n_tasks, is_weighted = signs.shape[1], signs.dtype.kind == "f"
     if not isinstance(signs, np.ndarray):
         of_class = []
@@ -138,6 +165,25 @@ def count_signs(signs: Signs) -> tuple[np.ndarray, np.ndarray]:
     return counts[0], counts[1]
 
 
+def sign_rows(
+    signs: Signs,
+    dtype: torch.dtype,
+    device: torch.device | str = "cpu",
+    positions: np.ndarray | None = None,
+) -> Rows:
+    """Batches of signs, which are dense of an array and of an indicator.
+
+    Parameters
+    ----------
+    signs : Signs of shape (n_samples, n_tasks)
+    dtype, device, positions
+        As for `Rows`.
+    """
+    if is_indicator(signs):
+        return Rows(signs.positive, dtype, device, positions, signs.others)
+    return Rows(signs, dtype, device, positions)
+
+
 def keep_tasks(signs: Signs, usable: np.ndarray) -> Signs:
     """Signs without those of other tasks.
 
@@ -153,6 +199,8 @@ def keep_tasks(signs: Signs, usable: np.ndarray) -> Signs:
     """
     if usable.all():
         return signs
+    if is_indicator(signs):
+        return signs.keep(usable)
     if isinstance(signs, np.ndarray):
         return signs * usable
     kept = usable[signs.indices]
@@ -168,6 +216,8 @@ def labels_per_row(signs: Signs) -> np.ndarray:
 
     Of signs with weights the sums of these, float64.
     """
+    if is_indicator(signs):
+        return np.full(len(signs), np.count_nonzero(signs.others))
     is_weighted = signs.dtype.kind == "f"
     if not isinstance(signs, np.ndarray):
         if is_weighted:

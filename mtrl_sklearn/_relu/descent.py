@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from scipy.special import expit
 from skorch.callbacks import Callback
 from torch import Tensor
@@ -254,11 +255,10 @@ class Descent:
 
 def _operations(data: TaskData, options: ReLUOptions) -> float:
     """Number of operations of an update on one batch."""
+    matrices: tuple[Any, Any] = data.X, data.signs
     X, signs = (
-        matrix.shape[1]
-        if isinstance(matrix, np.ndarray)
-        else matrix.nnz / matrix.shape[0]
-        for matrix in (data.X, data.signs)
+        matrix.nnz / matrix.shape[0] if issparse(matrix) else matrix.shape[1]
+        for matrix in matrices
     )
     return 2 * options.batch_size * options.n_hidden * (2 * X + 4 * signs)
 

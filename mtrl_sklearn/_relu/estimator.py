@@ -27,6 +27,7 @@ from mtrl_sklearn._arrays.validation import validate_rows
 from mtrl_sklearn._group import current_group
 from mtrl_sklearn._labels.encoding import check_usable_tasks
 from mtrl_sklearn._labels.given import GivenLabels, read_given
+from mtrl_sklearn._labels.indicator import is_indicator, stack_indicators
 from mtrl_sklearn._labels.signs import Signs
 from mtrl_sklearn._relu.feature_scales import find_outsized
 from mtrl_sklearn._relu.features import (
@@ -34,6 +35,7 @@ from mtrl_sklearn._relu.features import (
     project,
     score_all,
     score_labels,
+    score_tasks,
 )
 from mtrl_sklearn._relu.network import ReLUNetwork
 from mtrl_sklearn._relu.options import resolve_options
@@ -416,10 +418,12 @@ class MultiTaskReLURepresentation(
             Inputs. Arrays and tensors of integers, booleans or float16 count as
             float32; lists, and frames that are not float32 throughout, as float64. See
             ``precision``. Frames of sparse columns and sparse tensors are read as CSR.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        y : array-like or sparse matrix of shape (n_samples,) or (n_samples, n_outputs)
             Labels in any encoding (bool, int, float, string); NaN, None and NA stand
             for "not observed". A column with two values is one task, a column with k >
-            2 values is k one-vs-rest tasks. A DataFrame names its tasks.
+            2 values is k one-vs-rest tasks. A DataFrame names its tasks. Sparse labels
+            are a multilabel indicator: 1 is positive, and what is not stored is
+            negative.
         tasks : array-like of shape (n_samples,), default=None
             The long form: ``y`` holds one label per row, and ``tasks`` the id of the
             task it belongs to. The objective is that of the wide form, and where
@@ -477,7 +481,8 @@ class MultiTaskReLURepresentation(
             counts = count_all_signs(signs, group)
             check_usable_tasks(*counts, self.task_names_, shard.n_rows)
             self._warn_of_scales(X)
-            checkpoint = self._open_checkpoint(resume, group, X=X, y=signs)
+            stored = signs.positive if is_indicator(signs) else signs
+            checkpoint = self._open_checkpoint(resume, group, X=X, y=stored)
             inputs = self._find_inputs(X, signs, given, group)
             part = shard.part if inputs is None else number_copies(inputs, group)
             train, held_out = self._split_rows(signs, part, checkpoint)
@@ -512,7 +517,7 @@ class MultiTaskReLURepresentation(
         X : array-like or sparse matrix of shape (n_samples, n_features)
             Inputs. Their centre and scale are those of the rows up to the first batch
             in which some differ.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        y : array-like or sparse matrix of shape (n_samples,) or (n_samples, n_outputs)
             Labels, as in `fit`. The first batch sets the tasks.
         tasks : array-like of shape (n_samples,), default=None
             Task ids of the long form.
@@ -641,6 +646,7 @@ class MultiTaskReLURepresentation(
         with group.together():
             signs = self._label_encoding().encode_labels(labels, sparse=True)
             check_consistent_length(X, signs)
+        group.check_same({"whether y is sparse": is_indicator(signs)})
         if any(group.gather(issparse(signs))):
             signs = csr_array(signs)
         most = min(self.n_hidden, X.shape[1])
@@ -751,6 +757,12 @@ class MultiTaskReLURepresentation(
             return score_labels(X, self._network(), signs)
         return score_all(X, self._network(), finish, squash)
 
+    @fork_safe()
+    def _score_tasks(self, X):
+        """A function of slices of tasks to their scores."""
+        hidden = hidden_features(self._validate_rows(X), self._network())
+        return score_tasks(hidden, self._network())
+
     def _validate_rows(self, X):
         return validate_rows(self, X, reset=False, sparse=True, empty=True)
 
@@ -811,7 +823,9 @@ def _network_attributes(first_layer: FirstLayer, heads: Heads) -> dict[str, Any]
 def _validation_score(data: TaskData, signs: Signs) -> Callable[[Any], float]:
     """Function of the torch module: mean ROC-AUC on the rows held out."""
     signs = signs[data.held_out]
-    stack = vstack if issparse(signs) else np.concatenate
+    stack: Callable[[Any], Any] = vstack if issparse(signs) else np.concatenate
+    if is_indicator(signs):
+        stack = stack_indicators
     all_signs = stack(data.group.gather(signs))
 
     def score(module):

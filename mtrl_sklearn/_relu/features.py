@@ -104,6 +104,25 @@ def score_labels(X: Any, network: ReLUNetwork, signs: csr_array) -> np.ndarray:
     return torch.cat(scores).numpy()
 
 
+def score_tasks(
+    hidden: np.ndarray, network: ReLUNetwork
+) -> Callable[[slice], np.ndarray]:
+    """A function of slices of tasks to their scores, (n_samples, n_of_these).
+
+    Parameters
+    ----------
+    hidden : ndarray of shape (n_samples, n_hidden)
+        Hidden features of rows.
+    network : ReLUNetwork
+    """
+
+    def score(part: slice) -> np.ndarray:
+        coef = network.task_coef[part].astype(hidden.dtype, copy=False)
+        return hidden @ coef.T + network.task_intercept[part].astype(hidden.dtype)
+
+    return score
+
+
 def _tensors(network: ReLUNetwork, rows: Rows) -> list[Tensor]:
     weights, *others = (to_tensor(array, "cpu").to(rows.dtype) for array in network)
     if is_sparse(rows.matrix):

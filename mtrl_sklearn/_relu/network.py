@@ -12,7 +12,6 @@ from mtrl_sklearn._arrays.products import (
     Factor,
     ShiftedRows,
     entries,
-    is_dense,
     is_sparse,
     with_values,
 )
@@ -22,7 +21,7 @@ from mtrl_sklearn._arrays.rows import (
     block_slices,
     to_numpy,
 )
-from mtrl_sklearn._labels.signs import Signs
+from mtrl_sklearn._labels.signs import Signs, sign_rows
 from mtrl_sklearn._relu.gradients import hidden_layer, task_scores
 
 
@@ -84,7 +83,7 @@ class TwoLayerReLU(nn.Module):
 
         Of shape (n_samples, n_tasks) or (n_labels,).
         """
-        labels, device = Rows(signs, rows.dtype), self.hidden_weights.device
+        labels, device = sign_rows(signs, rows.dtype), self.hidden_weights.device
         scores = [
             task_scores(
                 self.hidden(rows.take(block).to(device)),
@@ -95,7 +94,7 @@ class TwoLayerReLU(nn.Module):
             for block in block_slices(len(rows), rows.width + len(self.hidden_weights))
         ]
         if not scores:  # of no rows
-            return np.empty((0, len(self.task_coef)) if is_dense(labels.matrix) else 0)
+            return np.empty(0 if issparse(signs) else (0, len(self.task_coef)))
         return to_numpy(torch.cat(scores))
 
 

@@ -25,8 +25,13 @@ from mtrl_sklearn._labels.encoding import (
     read_task_ids,
     warn_of_missing_codes,
 )
+from mtrl_sklearn._labels.indicator import is_indicator
 from mtrl_sklearn._labels.positive import check_same_positive, put_positive_last
-from mtrl_sklearn._labels.roc_auc import mean_roc_auc
+from mtrl_sklearn._labels.roc_auc import (
+    indicator_roc_auc,
+    mean_of_defined,
+    mean_roc_auc,
+)
 from mtrl_sklearn._labels.shared import share_labels
 from mtrl_sklearn._labels.signs import Signs
 from mtrl_sklearn._optional import require
@@ -79,7 +84,8 @@ class TaskPredictionsMixin:
     A subclass provides ``_task_scores(X)``, which validates X and returns scores of
     shape (n_samples, n_tasks), or with CSR ``signs`` those of their labels, or what
     ``finish`` makes of the scores of some rows at a time, or with ``squash`` their
-    probabilities; and the parameters ``loss`` and ``pos_label``.
+    probabilities; ``_score_tasks(X)``, a function of slices of tasks to their scores;
+    and the parameters ``loss`` and ``pos_label``.
     """
 
     pos_label: Any
@@ -93,6 +99,9 @@ class TaskPredictionsMixin:
         finish: Callable[[np.ndarray], np.ndarray] | None = None,
         squash: bool = False,
     ) -> np.ndarray:
+        raise NotImplementedError
+
+    def _score_tasks(self, X: Any) -> Callable[[slice], np.ndarray]:
         raise NotImplementedError
 
     def _learn_labels(self, labels: Labels, classes: Any, group: Group) -> None:
@@ -297,4 +306,7 @@ class TaskPredictionsMixin:
         check_consistent_length(X, signs)
         if rows is not None:
             return mean_roc_auc(signs, self._task_scores(X, signs))
+        if is_indicator(signs):
+            score = self._score_tasks(X)
+            return mean_of_defined(indicator_roc_auc(signs, score, sample_weight))
         return mean_roc_auc(signs, self._task_scores(X, signs), sample_weight)

@@ -13,8 +13,14 @@ from collections.abc import Callable
 import numpy as np
 from scipy.sparse import issparse
 
-from mtrl_sklearn._labels.roc_auc import pair_roc_auc
-from mtrl_sklearn._relu.features import score_all, score_labels
+from mtrl_sklearn._labels.indicator import is_indicator, stack_indicators
+from mtrl_sklearn._labels.roc_auc import indicator_roc_auc, pair_roc_auc
+from mtrl_sklearn._relu.features import (
+    hidden_features,
+    score_all,
+    score_labels,
+    score_tasks,
+)
 from mtrl_sklearn._relu.network import ReLUNetwork
 from mtrl_sklearn._relu.solution import (
     Finished,
@@ -99,6 +105,10 @@ def _task_roc_auc(network: Finished, data: TaskData, rows: np.ndarray) -> np.nda
     """ROC-AUC of each task on the labels of some rows of all ranks, (n_tasks,)."""
     layers = ReLUNetwork(*network.first_layer[:2], *network.heads)
     X, signs = data.X[rows], data.signs[rows]
+    if is_indicator(signs):
+        hidden = np.concatenate(data.group.gather(hidden_features(X, layers)))
+        signs = stack_indicators(data.group.gather(signs))
+        return indicator_roc_auc(signs, score_tasks(hidden, layers))
     places, tasks = signs.nonzero()
     if issparse(signs):
         labels, scores = signs.data, score_labels(X, layers, signs)

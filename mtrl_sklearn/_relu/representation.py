@@ -6,13 +6,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from sklearn.base import clone
 from torch import Tensor
 
 from mtrl_sklearn._arrays.block_scale import block_scale
-from mtrl_sklearn._arrays.conversion import as_numpy
+from mtrl_sklearn._arrays.centred import centre
+from mtrl_sklearn._arrays.products import Factor, ShiftedRows, multiply
+from mtrl_sklearn._arrays.rows import to_tensor
 from mtrl_sklearn._arrays.validation import flatten_rows, naming_numbers
 from mtrl_sklearn._labels.encoding import LabelEncoding
+from mtrl_sklearn._labels.signs import Signs, unpack_signs
 from mtrl_sklearn._relu.fitted_form import check_relu
 from mtrl_sklearn._relu.onnx import embed_relu, write_relu
 from mtrl_sklearn._training.onnx_graph import Graph, NetworkValues
@@ -118,7 +122,7 @@ class ReLURepresentationMixin(SaveableMixin):
         -------
         ndarray of shape (n_samples, n_hidden)
         """
-        return random_features(flatten_rows(X), self.n_hidden, seed)
+        return random_features(flatten_rows(X, sparse=True), self.n_hidden, seed)
 
     def lighter(self) -> Any:
         """An estimator with a quarter of the hidden units, to be fitted in its place.
@@ -160,7 +164,7 @@ class ReLURepresentationMixin(SaveableMixin):
         centred = scores - scores.mean(axis=0)
         return centred.T @ centred
 
-    def label_signs(self, Y: Any) -> np.ndarray:
+    def label_signs(self, Y: Any) -> Signs:
         """Labels of the source tasks as signs.
 
         Parameters
@@ -170,10 +174,10 @@ class ReLURepresentationMixin(SaveableMixin):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_tasks)
+        ndarray or Indicator of shape (n_samples, n_tasks)
             +1, -1, or 0 where nothing was observed.
         """
-        return self._label_encoding().encode(Y)
+        return unpack_signs(self._label_encoding().encode(Y, sparse=True))
 
     def first_layer(self, X: Any) -> TrainableLayer:
         """The hidden layer, for a probe that trains it further.
@@ -197,14 +201,19 @@ class ReLURepresentationMixin(SaveableMixin):
                 f"fine_tune=True trains hidden features, but the representation has "
                 f"output={self.output!r}. Set output='hidden'."
             )
-        rows = np.asarray(as_numpy(X, "X"), dtype=np.float64)
-        mean, scale = rows.mean(axis=0), block_scale(rows)
+        rows = flatten_rows(X, sparse=True).astype(np.float64)
+        scale = block_scale(rows)
         scale = scale if np.isfinite(scale) else 1.0
+        centred, origin, shift = centre(rows, scale)
+        mean = origin + scale * shift
         W, b = self.hidden_weights_.astype(float), self.hidden_biases_
-        inputs = torch.from_numpy((rows - mean) / scale)
+        moved = to_tensor(centred, "cpu")
+        inputs: Factor = moved
+        if issparse(rows):
+            inputs = ShiftedRows(moved, torch.from_numpy(shift))
 
         def features(weights: Tensor, biases: Tensor) -> Tensor:
-            return torch.addmm(biases, inputs, weights.T).relu()
+            return (multiply(inputs, weights.T) + biases).relu()
 
         def restore(weights: Tensor, biases: Tensor) -> dict[str, np.ndarray]:
             raw = weights.numpy() / scale

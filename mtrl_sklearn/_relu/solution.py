@@ -21,7 +21,7 @@ from mtrl_sklearn._arrays.rows import (
     torch_dtype,
 )
 from mtrl_sklearn._group import ALONE, BatchPart, Group, Shard
-from mtrl_sklearn._labels.signs import Signs, count_signs, keep_tasks
+from mtrl_sklearn._labels.signs import Signs, count_signs, keep_tasks, sign_rows
 from mtrl_sklearn._relu.discriminant import (
     ClassMoments,
     add_labels,
@@ -72,7 +72,7 @@ class TaskData(NamedTuple):
     def on_device(self, device: str, dtype: torch.dtype) -> RowDataset:
         """Inputs and signs of the rows to train on, as batches of tensors."""
         X = Rows(self.X, dtype, device, self.rows)
-        signs = Rows(self.signs, dtype, device, self.rows)
+        signs = sign_rows(self.signs, dtype, device, self.rows)
         n_inputs, places = self.part
         if not isinstance(places, slice):
             places = to_tensor(places, device)

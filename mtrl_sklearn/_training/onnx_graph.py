@@ -203,11 +203,11 @@ def _choose_labels(
     votes = graph.apply("Where", [is_scored, found, unscored])
     places = graph.apply("ArgMax", [votes], {"axis": 2, "keepdims": 0})
     places = graph.apply("Add", [places, first_labels])
-    labels = _join_classes(classes)
+    labels = join_classes(classes)
     return graph.apply("Gather", [labels, places]), labels
 
 
-def _join_classes(classes: Sequence[np.ndarray]) -> np.ndarray:
+def join_classes(classes: Sequence[np.ndarray]) -> np.ndarray:
     """Classes of all outputs one after another: strings where they mix types."""
     kinds = {c.dtype.kind for c in classes}
     if kinds == {"b"} or kinds <= set("iuf"):

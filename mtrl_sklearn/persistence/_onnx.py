@@ -15,7 +15,14 @@ from mtrl_sklearn._training.onnx_graph import Graph
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-DESCRIBED = ("classes_", "output_names_", "task_names_", "tasks_", "feature_names_in_")
+DESCRIBED = (
+    "classes_",
+    "output_names_",
+    "task_names_",
+    "tasks_",
+    "columns_",
+    "feature_names_in_",
+)
 
 
 def to_onnx(estimator: Any) -> "ModelProto":
@@ -38,11 +45,13 @@ def to_onnx(estimator: Any) -> "ModelProto":
         - "X" of shape (n_samples, n_features), or for the convolutional network
           (n_samples,) and then ``input_shape_``. It is float32 where the weights of the
           network are, else float64;
-        - "tasks" of shape (n_samples,), only where each of several tasks has a head.
-          It is int64 or strings, and `onnxruntime` refuses an id without a head.
+        - "tasks" of shape (n_samples,), only where each of several tasks has a head,
+          and labels had no column for each. It is int64 or strings, and `onnxruntime`
+          refuses an id without a head.
 
         Its ``metadata_props`` hold ``classes_``, ``output_names_``, ``task_names_``,
-        ``tasks_`` and ``feature_names_in_`` as JSON, those that there are.
+        ``tasks_``, ``columns_`` and ``feature_names_in_`` as JSON, those that there
+        are.
 
     Raises
     ------

@@ -296,7 +296,7 @@ def _shorten(names: list[str]) -> list[str]:
         groups.setdefault(cut, []).append(name)
     shown = {}
     for cut, group in groups.items():
-        shared = len(commonprefix(group))
+        shared = len(commonprefix(group))  # noqa: RUF071, of names, not paths
         for name in group:
             rest = name[shared:][: LONGEST_NAME - 1].strip()
             shown[name] = f"…{rest}" if rest else cut

@@ -5,8 +5,10 @@ from sklearn.utils.validation import _num_samples
 
 from mtrl_sklearn._arrays.validation import naming_numbers
 from mtrl_sklearn._labels.encoding import learn_encoding
+from mtrl_sklearn._labels.indicator import is_indicator
+from mtrl_sklearn._labels.signs import Signs, unpack_signs
 from mtrl_sklearn._warnings import warn_user
-from mtrl_sklearn.probing._blocks import open_representation
+from mtrl_sklearn.probing._blocks import open_representation, read_inputs
 
 # Rows with both labels from which on agreement counts more than the heads.
 TRUSTED_ROWS = 30
@@ -34,7 +36,7 @@ def task_affinity(representation, X=None, Y=None):
         A `MultiTaskReLURepresentation`, a `ConvMultiTaskClassifier` with
         ``head="per_task"``, or another one with a method ``task_covariance``. Pipelines
         and `FrozenEstimator` are looked into.
-    X : array-like, default=None
+    X : array-like or sparse matrix, default=None
         Rows that show how hidden features vary together; labels are not needed. A
         convolutional network needs them.
     Y : array-like of shape (n_samples, n_outputs), default=None
@@ -69,6 +71,7 @@ def task_affinity(representation, X=None, Y=None):
             raise ValueError(
                 f"X has {n_samples} row, in which nothing varies. Pass at least 2."
             )
+        X = read_inputs(X)
     estimator, inputs = open_representation(representation, X)
     name = type(estimator).__name__
     if not hasattr(estimator, "task_covariance"):
@@ -102,7 +105,8 @@ def label_agreement(Y):
     ----------
     Y : array-like of shape (n_samples, n_outputs)
         Labels in any encoding; NaN, None and NA stand for "not observed". A column of
-        k > 2 classes is k one-vs-rest tasks.
+        k > 2 classes is k one-vs-rest tasks. Those that sparse labels do not store are
+        negative.
 
     Returns
     -------
@@ -123,7 +127,7 @@ def label_agreement(Y):
     array([[1.  , 0.58],
            [0.58, 1.  ]])
     """
-    signs = learn_encoding(Y).encode(Y)
+    signs = unpack_signs(learn_encoding(Y).encode(Y, sparse=True))
     agreement = sign_agreement(signs)
     n_tasks = len(agreement)
     if n_tasks > 1 and np.isnan(agreement).sum() == n_tasks * (n_tasks - 1):
@@ -137,12 +141,12 @@ def label_agreement(Y):
     return agreement
 
 
-def sign_agreement(signs: np.ndarray) -> np.ndarray:
+def sign_agreement(signs: Signs) -> np.ndarray:
     """Correlation of the labels of tasks; see `label_agreement`.
 
     Parameters
     ----------
-    signs : ndarray of shape (n_samples, n_tasks)
+    signs : ndarray or Indicator of shape (n_samples, n_tasks)
         +1, -1, or 0 where nothing was observed.
 
     Returns
@@ -151,12 +155,10 @@ def sign_agreement(signs: np.ndarray) -> np.ndarray:
         Phi coefficients; NaN where fewer than two rows have both labels or one of them
         does not vary there. 1 on the diagonal.
     """
-    labels = signs.astype(np.float64)
-    observed = np.abs(labels)
-    n_both = observed.T @ observed
+    n_both, sums, products = _pair_sums(signs)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = labels.T @ observed / n_both  # of the first, over the rows with both
-        covariance = labels.T @ labels / n_both - mean * mean.T
+        mean = sums / n_both  # of the first, over the rows with both
+        covariance = products / n_both - mean * mean.T
         variance = 1 - mean**2
         agreement = covariance / np.sqrt(variance * variance.T)
     varies = np.minimum(variance, variance.T) > 1e-12
@@ -165,7 +167,34 @@ def sign_agreement(signs: np.ndarray) -> np.ndarray:
     return agreement
 
 
-def _common_rows(signs: np.ndarray) -> np.ndarray:
+def _pair_sums(signs: Signs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sums over the rows with labels of two tasks, each of shape (n_tasks, n_tasks).
+
+    Returns
+    -------
+    n_both : ndarray
+        Of 1.
+    sums : ndarray
+        Of the sign of the first task.
+    products : ndarray
+        Of the product of both signs.
+    """
+    if is_indicator(signs):
+        n_samples, n_tasks = signs.shape
+        positive = signs.positive.astype(np.float64)
+        n_positive = positive.sum(axis=0)
+        products = 4 * (positive.T @ positive).toarray() + n_samples
+        products -= 2 * np.add.outer(n_positive, n_positive)
+        sums = np.tile(2 * n_positive[:, None] - n_samples, n_tasks)
+        return np.full((n_tasks, n_tasks), float(n_samples)), sums, products
+    labels = signs.astype(np.float64)
+    observed = np.abs(labels)
+    return observed.T @ observed, labels.T @ observed, labels.T @ labels
+
+
+def _common_rows(signs: Signs) -> np.ndarray:
+    if is_indicator(signs):
+        return np.full((signs.shape[1],) * 2, float(len(signs)))
     observed = (signs != 0).astype(np.float64)
     return observed.T @ observed
 

@@ -10,9 +10,14 @@ from scipy.sparse import csr_array, issparse
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import indexable
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
-from mtrl_sklearn._arrays.conversion import dense_remedy, read_sparse
+from mtrl_sklearn._arrays.centred import Block
+from mtrl_sklearn._arrays.conversion import (
+    is_sparse_frame,
+    read_sparse,
+    read_sparse_frame,
+)
 from mtrl_sklearn._arrays.validation import flatten_rows, naming_numbers
 
 BLOCKS = ("hidden", "probabilities", "inputs")
@@ -25,12 +30,12 @@ class Blocks:
     ``inputs`` are those of the representation, after the steps before it in a pipeline.
     """
 
-    hidden: np.ndarray | None  # (n_samples, n_hidden): what `transform` returns
+    hidden: Block | None  # (n_samples, n_hidden): what `transform` returns
     probabilities: np.ndarray | None  # (n_samples, n_source): of source tasks
-    inputs: np.ndarray | None  # (n_samples, n_features)
+    inputs: Block | None  # (n_samples, n_features)
 
     @property
-    def present(self) -> dict[str, np.ndarray]:
+    def present(self) -> dict[str, Block]:
         """The blocks there are, by name."""
         return {name: b for name, b in vars(self).items() if b is not None}
 
@@ -38,7 +43,7 @@ class Blocks:
     def shape(self) -> tuple[int, int]:
         """Number of rows, and of columns of all blocks."""
         blocks = list(self.present.values())
-        return len(blocks[0]), sum(block.shape[1] for block in blocks)
+        return blocks[0].shape[0], sum(block.shape[1] for block in blocks)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -163,7 +168,7 @@ def compute_blocks(
     Returns
     -------
     Blocks
-        Two-dimensional arrays of floats.
+        Two-dimensional arrays of floats, CSR where they come sparse.
     """
     first, probabilities = first_step(estimator), None
     if "probabilities" in names and has_source_tasks(first):
@@ -175,7 +180,7 @@ def compute_blocks(
     )
 
 
-def input_block(X: np.ndarray) -> Blocks:
+def input_block(X: Block) -> Blocks:
     """Validated inputs as the only block of features."""
     is_float = X.dtype in (np.float32, np.float64)
     return Blocks(None, None, X if is_float else X.astype(np.float64))
@@ -183,6 +188,8 @@ def input_block(X: np.ndarray) -> Blocks:
 
 def rows_differ(X: Any) -> bool:
     """Whether some rows of inputs differ from others; text and the like always does."""
+    if is_sparse_frame(X):
+        X = read_sparse_frame(X, "X")
     if issparse(X):
         return bool((X.max(axis=0) != X.min(axis=0)).nnz)
     try:
@@ -202,22 +209,12 @@ def one_row_like(X: Any) -> Any:
     return np.zeros((1, *array.shape[1:]), dtype=array.dtype)
 
 
-def as_rows(X: Any, empty: bool = False) -> np.ndarray:
-    """Inputs of any shape as finite floats of shape (n_samples, n_features)."""
-    refuse_sparse(X)
-    return flatten_rows(X, empty)
+def as_rows(X: Any, empty: bool = False) -> Block:
+    """Inputs of any shape as finite floats of shape (n_samples, n_features).
 
-
-def refuse_sparse(X: Any) -> None:
-    """Refuse inputs that are sparse, which a probe of raw inputs cannot read."""
-    if remedy := dense_remedy(X, "X"):
-        if issparse(X):
-            check_array(X, accept_sparse="csr", input_name="X")  # what else is wrong
-        raise TypeError(
-            "X is a sparse matrix, but probes compare features with raw inputs as "
-            f"arrays. Pass {remedy}, or a pipeline as representation, whose first "
-            "step makes arrays of few columns, such as TruncatedSVD."
-        )
+    Sparse ones come back as a CSR array.
+    """
+    return flatten_rows(X, empty, sparse=True)
 
 
 def read_inputs(X: Any, signs: np.ndarray | None = None) -> Any:

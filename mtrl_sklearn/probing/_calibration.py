@@ -111,11 +111,12 @@ def calibrate(
     ----------
     representation : estimator or pipeline
         Its clones are fitted; it need not be fitted itself.
-    X : array-like of shape (n_samples, ...)
+    X : array-like or sparse matrix of shape (n_samples, ...)
         Inputs of the source tasks.
     Y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         Labels of the source tasks, as in fit of the representation. Tasks that do not
-        show both classes have no part in anything.
+        show both classes have no part in anything. Of sparse labels an array of a byte
+        each is made.
     groups_of_tasks : array-like of shape (n_outputs,) or list of lists, default=None
         The group of each column of ``Y``, or of each sorted id of ``tasks``; or lists
         of names or positions. None finds groups that keep tasks with similar labels
@@ -151,7 +152,8 @@ def calibrate(
         If no source task has enough labels for a few-shot problem, there is a single
         task that shows both classes, or groups leave nothing to train on.
     TypeError
-        If X is sparse, and no step of a pipeline makes arrays of it.
+        If X is sparse, but not the network, nor the steps before it in a pipeline, take
+        it.
 
     Examples
     --------

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from mtrl_sklearn._group import alone
+from mtrl_sklearn._labels.signs import Signs, sign_columns
 from mtrl_sklearn._training.random_features import random_features
 from mtrl_sklearn.probing._blocks import (
     as_rows,
@@ -20,7 +21,6 @@ from mtrl_sklearn.probing._blocks import (
     first_step,
     has_source_tasks,
     open_representation,
-    refuse_sparse,
 )
 from mtrl_sklearn.probing._draws import Draw, Split, draw_rows
 from mtrl_sklearn.probing._linear_probe import LinearProbe
@@ -179,7 +179,6 @@ def _untrained_features(estimator: Any, X: Any, seed: int) -> np.ndarray:
     X : array-like
     seed : int
     """
-    refuse_sparse(X)
     estimator = first_step(estimator)
     if hasattr(estimator, "untrained_features"):
         return estimator.untrained_features(X, seed)
@@ -189,7 +188,7 @@ def _untrained_features(estimator: Any, X: Any, seed: int) -> np.ndarray:
 
 def score_contenders(
     contenders: list[Contender],
-    signs: np.ndarray,
+    signs: Signs,
     names: list[Any],
     split: Split,
     *,
@@ -206,7 +205,7 @@ def score_contenders(
     Parameters
     ----------
     contenders : list of Contender
-    signs : ndarray of shape (n_samples, n_tasks)
+    signs : ndarray or Indicator of shape (n_samples, n_tasks)
         +1, -1, or 0 where nothing was observed.
     names : list of n_tasks names
     split : Split
@@ -224,13 +223,13 @@ def score_contenders(
     jobs = (
         delayed(_score_task)(
             contenders,
-            signs[:, task],
+            of_task,
             name,
             partial(draw_rows, shots=shots, split=split, sampling=sampling),
             [[seed, task, draw] for draw in range(n_draws)],
             scorers,
         )
-        for task, name in enumerate(names)
+        for task, (name, of_task) in enumerate(zip(names, sign_columns(signs)))
     )
     found = Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
     bar = tqdm(found, total=len(names), desc="tasks", disable=not verbose)

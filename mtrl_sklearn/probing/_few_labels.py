@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length
 
+from mtrl_sklearn._arrays.conversion import dense_remedy
 from mtrl_sklearn._arrays.validation import naming_numbers
 from mtrl_sklearn._labels.columns import as_array, read_labels
 from mtrl_sklearn._labels.encoding import (
@@ -97,19 +98,21 @@ def _is_wide(y: Any) -> bool:
     """Whether labels are those of several tasks; one column counts as one task."""
     if hasattr(y, "columns"):
         return len(y.columns) != 1
+    if dense_remedy(y, "y"):
+        return True
     shape = np.shape(y) if hasattr(y, "shape") else as_array(y).shape
     return len(shape) == 2 and shape[1] != 1
 
 
 def _read_wide(y: Any, classes: Any) -> tuple[LabelEncoding, np.ndarray]:
     labels = read_labels(y, None)
-    observed = [column.values for column in labels.columns if len(column.values)]
-    if classes is None and not observed:
-        raise ValueError(
-            "y holds no observed label, so that its classes are not known. Pass all "
-            "labels as classes=, such as classes=[0, 1]."
-        )
-    if classes is None:
+    if classes is None and labels.classes is None:
+        observed = [column.values for column in labels.columns if len(column.values)]
+        if not observed:
+            raise ValueError(
+                "y holds no observed label, so that its classes are not known. Pass "
+                "all labels as classes=, such as classes=[0, 1]."
+            )
         distinct = np.unique(np.concatenate([np.unique(values) for values in observed]))
         if len(distinct) == 1:
             classes = _infer_pair(distinct)

@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, softplus
 
+from mtrl_sklearn._arrays.centred import Block
+from mtrl_sklearn._arrays.products import multiply
+from mtrl_sklearn._arrays.rows import to_tensor
 from mtrl_sklearn._training.representation import TrainableLayer
 from mtrl_sklearn.probing._ridge_logistic import LinearModel, block_scales
 
@@ -42,7 +45,7 @@ def open_first_layer(estimator: Any, X: Any) -> TrainableLayer:
 
 def fine_tune(
     layer: TrainableLayer,
-    blocks: dict[str, np.ndarray],
+    blocks: dict[str, Block],
     codes: np.ndarray,
     model: LinearModel,
     weights: dict[str, float],
@@ -59,7 +62,7 @@ def fine_tune(
     Parameters
     ----------
     layer : TrainableLayer
-    blocks : dict of ndarrays of shape (n_samples, n_columns of the block)
+    blocks : dict of arrays of shape (n_samples, n_columns of the block)
         Features of the first layer as it was, "hidden" among them.
     codes : ndarray of shape (n_samples,)
         Labels from 0 to n_classes - 1.
@@ -92,7 +95,9 @@ def fine_tune(
         for n, c in initial.items()
     }
     intercept = torch.tensor(model.intercept, requires_grad=True)
-    fixed = {n: torch.tensor(blocks[n] * factors[n]).double() for n in coef}
+    fixed = {
+        n: to_tensor((blocks[n] * factors[n]).astype(np.float64), "cpu") for n in coef
+    }
     norm = float(sum(part.square().sum() for part in start)) or 1.0
     stiffness = STIFFNESS * len(layer.weights) / norm
     labels, shift = torch.from_numpy(codes), torch.from_numpy(offset)
@@ -101,7 +106,7 @@ def fine_tune(
     def objective() -> Tensor:
         hidden = layer.features(*moved, *[no_biases][len(moved) - 1 :])
         seen = fixed | {"hidden": hidden * factors.get("hidden", 0.0)}
-        scores = sum(seen[n] @ c.T for n, c in coef.items()) + intercept
+        scores = sum(multiply(seen[n], c.T) for n, c in coef.items()) + intercept
         if scores.shape[1] == 1:
             losses = softplus((scores[:, 0] + shift) * (1 - 2 * labels))
         else:

@@ -6,6 +6,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
 from sklearn.utils import _safe_indexing
@@ -17,6 +18,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from mtrl_sklearn._arrays.conversion import is_sparse_frame
 from mtrl_sklearn._arrays.rows import map_rows, rows_at_once
 from mtrl_sklearn._arrays.sigmoid import sigmoid
 from mtrl_sklearn._arrays.threads import blas_threads, fork_safe
@@ -38,7 +40,6 @@ from mtrl_sklearn.probing._blocks import (
     pin,
     read_inputs,
     reads_single_rows,
-    refuse_sparse,
     rows_differ,
 )
 from mtrl_sklearn.probing._few_labels import read_probe_labels
@@ -300,13 +301,14 @@ class LinearProbe(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Inputs, as the representation accepts them. With ``classes`` there may be no
             rows.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels in any encoding. Of several columns each is a task of its own, where
             NaN, None and NA stand for "not observed"; one with k > 2 classes is k
-            one-vs-rest tasks, and one without labels gets what the prior says.
+            one-vs-rest tasks, and one without labels gets what the prior says. Those
+            that sparse labels do not store are negative.
         sample_weight : array-like of shape (n_samples,), default=None
             How often each row counts: integer weights are the same as repeated rows.
         classes : array-like of shape (n_classes,), default=None
@@ -457,15 +459,15 @@ class LinearProbe(
 
     def _read_blocks(self, X):
         """Features of the rows of fit."""
-        with naming_numbers(X, "X") as values:
-            is_empty = _num_samples(values) == 0
+        X = read_inputs(X)
+        is_empty = _num_samples(X) == 0
         if is_empty:  # other transformers need a row to tell what they make
             return self._read_blocks(one_row_like(X)).take(slice(0))
         self.representation_ = None
         vars(self).pop("feature_names_in_", None)
         if self.representation is None:
             _refuse_images(X)
-            return input_block(validate_rows(self, X, reset=True))
+            return input_block(validate_rows(self, X, reset=True, sparse=True))
         blocks = compute_blocks(*self._open(self.representation, X, reset=True))
         self.representation_ = pin(self.representation)
         if rows_differ(X):
@@ -482,25 +484,37 @@ class LinearProbe(
         return open_representation(representation, X)
 
     def _block_reader(self, X):
-        """Function of a slice to the features of these rows, and how many there are."""
+        """What `_scores` needs of rows.
+
+        Returns
+        -------
+        read : callable
+            Function of a slice to the features of these rows.
+        n_rows : int
+        width : float
+            Numbers that are held for a row, on average.
+        """
+        width = sum(coef.shape[1] for coef in self.coef_.values())
         if self.representation_ is None:
             _refuse_images(X)
-            rows = validate_rows(self, X, reset=False, empty=True)
-            return lambda part: input_block(rows[part]), len(rows)
-        estimator, X = self._open(self.representation_, X)
-        if not reads_single_rows(estimator):
+            rows = validate_rows(self, X, reset=False, sparse=True, empty=True)
+            n_rows = _num_samples(rows)
+            width = rows.nnz / max(n_rows, 1) if issparse(rows) else width
+            return lambda part: input_block(rows[part]), n_rows, width
+        estimator, X = self._open(self.representation_, read_inputs(X))
+        if is_sparse_frame(X) or not reads_single_rows(estimator):
             blocks = self._compute_used(estimator, X)
-            return blocks.take, len(blocks)
-        if "inputs" in self.coef_:
-            refuse_sparse(X)
+            return blocks.take, len(blocks), width
         rows = read_inputs(X)
         n_rows = _num_samples(rows)
+        if issparse(rows) and "inputs" in self.coef_:
+            width += rows.nnz / max(n_rows, 1) - rows.shape[1]
 
         def read(part):
             some = rows if part == slice(0, n_rows) else _safe_indexing(rows, part)
             return self._compute_used(estimator, some)
 
-        return read, n_rows
+        return read, n_rows, width
 
     def _compute_used(self, estimator, X):
         """Features with coefficients, hidden ones of the copy that was trained."""
@@ -515,9 +529,8 @@ class LinearProbe(
     def _scores(self, X):
         """Scores of shape (n_samples, 1) or (n_samples, n_classes)."""
         check_is_fitted(self)
-        read, n_rows = self._block_reader(X)
+        read, n_rows, width = self._block_reader(X)
         model = LinearModel(self.coef_, self.intercept_)
-        width = sum(coef.shape[1] for coef in self.coef_.values())
 
         def score(part):
             features = read(part).present
@@ -532,7 +545,7 @@ class LinearProbe(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
 
         Returns
         -------
@@ -549,7 +562,7 @@ class LinearProbe(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
 
         Returns
         -------
@@ -569,7 +582,7 @@ class LinearProbe(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
 
         Returns
         -------
@@ -587,7 +600,7 @@ class LinearProbe(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels in the form of fit. Tasks that do not show both classes are left out
             of the mean.
@@ -606,6 +619,12 @@ class LinearProbe(
             sample_weight = read_weights(sample_weight, X)
         return mean_roc_auc(signs, self._scores(X), sample_weight)
 
+    def __sklearn_tags__(self):
+        """Tags of scikit-learn: sparse inputs are welcome."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     def _is_wide(self):
         return "output_names_" in vars(self)
 
@@ -620,7 +639,7 @@ class _ProbeOfBlocks(LinearProbe):
         return X
 
     def _block_reader(self, X):
-        return X.take, len(X)
+        return X.take, len(X), X.shape[1]
 
 
 def _refuse_images(X):

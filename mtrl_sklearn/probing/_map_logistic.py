@@ -13,8 +13,11 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from mtrl_sklearn._arrays.centred import Block, Centred, SideBySide
 from mtrl_sklearn._training.prior import ProbePrior
 from mtrl_sklearn.probing._ridge_logistic import (
+    MAX_DUAL,
+    OPTIONS,
     LinearModel,
     ScaledBlocks,
     scale_blocks,
@@ -25,9 +28,6 @@ TAIL = 4.0
 
 # Spread of b while w and beta are found.
 WIDE = 3.0
-
-# More labels than this are solved for coefficients.
-MAX_DUAL = 1000
 
 # Numbers in the arrays of those problems that are solved at a time.
 AT_ONCE = 2**24
@@ -82,7 +82,7 @@ class Probes(NamedTuple):
 
 
 def fit_probes(
-    blocks: dict[str, np.ndarray],
+    blocks: dict[str, Block],
     tasks: Sequence[FewLabels],
     prior: ProbePrior | None,
 ) -> Probes:
@@ -90,7 +90,7 @@ def fit_probes(
 
     Parameters
     ----------
-    blocks : dict of ndarrays of shape (n_samples, n_columns of the block)
+    blocks : dict of arrays of shape (n_samples, n_columns of the block)
         "probabilities" among them where there is a prior.
     tasks : sequence of FewLabels
         Each may show one class, or have no labels. A task without both classes that has
@@ -126,7 +126,7 @@ def fit_probes(
     return Probes(model, slopes)
 
 
-def shared_signal(blocks: dict[str, np.ndarray], prior: ProbePrior) -> np.ndarray:
+def shared_signal(blocks: dict[str, Block], prior: ProbePrior) -> np.ndarray:
     """Standardised mean of the source-task probabilities, of shape (n_samples,)."""
     mean = blocks["probabilities"].mean(axis=1, dtype=np.float64)
     return (mean - prior.centre) / prior.scale
@@ -155,7 +155,7 @@ def _share_out(places: list[int], sizes: list[int], width: int) -> list[list[int
 
 
 def _fit_small(
-    blocks: dict[str, np.ndarray],
+    blocks: dict[str, Block],
     tasks: Sequence[FewLabels],
     places: list[int],
     prior: ProbePrior | None,
@@ -172,7 +172,7 @@ def _fit_small(
         task, n = tasks[place], len(tasks[place].y)
         part = {name: block[task.rows] for name, block in blocks.items()}
         scaled.append(scale_blocks(part, task.weights, task.row_weights))
-        kernels[k, :n, :n] = task.C * (scaled[k].Z @ scaled[k].Z.T)
+        kernels[k, :n, :n] = task.C * scaled[k].Z.products()
         y[k, :n], loss_weights[k, :n] = task.y, task.loss_weights
         if prior is not None and shared is not None:
             signals[k, :n] = shared[task.rows]
@@ -329,7 +329,7 @@ def _search(
 
 
 def _fit_large(
-    blocks: dict[str, np.ndarray],
+    blocks: dict[str, Block],
     task: FewLabels,
     place: int,
     prior: ProbePrior | None,
@@ -344,7 +344,9 @@ def _fit_large(
     signal = np.zeros(len(task.y))
     if prior is not None and shared is not None:
         slope, spread, signal = prior.slope, prior.slope_spread, shared[task.rows]
-    features = np.column_stack([root * scaled.Z, spread * signal])
+    nothing = np.zeros(1)
+    signals = Centred((spread * signal)[:, None], nothing, nothing)
+    features = SideBySide([*(b.times(root) for b in scaled.Z.blocks), signals])
     v, b = solve_primal(
         features, task.y, task.loss_weights, slope * signal, _intercepts(prior)
     )
@@ -356,7 +358,7 @@ def _fit_large(
 
 
 def solve_primal(
-    features: np.ndarray,
+    features: np.ndarray | SideBySide,
     y: np.ndarray,
     loss_weights: np.ndarray,
     offset: np.ndarray,
@@ -366,7 +368,7 @@ def solve_primal(
 
     Parameters
     ----------
-    features : ndarray of shape (n_labels, n_columns)
+    features : array of shape (n_labels, n_columns)
         Their coefficients are a priori standard normal.
     y, loss_weights, offset : ndarray of shape (n_labels,)
     intercepts : Intercepts
@@ -387,9 +389,9 @@ def solve_primal(
         value = loss_weights @ (np.logaddexp(0, f) - y * f) + coef @ coef / 2
         value += _penalty(b, intercepts) / 2
         slope = intercepts.precision * (b - intercepts.centre) - pull.sum()
-        return float(value), np.append(coef - features.T @ pull, slope)
+        return float(value), np.append(coef - pull @ features, slope)
 
-    options = {"maxiter": 2000, "gtol": 1e-6 * len(y) ** 0.5, "ftol": 1e-14}
+    options = OPTIONS | {"gtol": 1e-6 * len(y) ** 0.5}
     found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
     return found.x[:-1], found.x[-1:][0]
 

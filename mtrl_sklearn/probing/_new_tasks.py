@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import (
 )
 
 from mtrl_sklearn._labels.encoding import learn_encoding, warn_of_missing_codes
+from mtrl_sklearn._labels.signs import Signs, count_signs, unpack_signs
 from mtrl_sklearn._warnings import warn_user
 from mtrl_sklearn.probing._blocks import read_inputs
 from mtrl_sklearn.probing._contenders import (
@@ -85,12 +86,12 @@ def probe_new_tasks(
         behave in related tasks, and scores on them flatter. On assays the gain over
         raw inputs was .12 on such rows and .04 on new ones; ``groups`` are no
         protection.
-    X : array-like of shape (n_samples, ...)
+    X : array-like or sparse matrix of shape (n_samples, ...)
         What the representation accepts.
     Y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         Labels of the new tasks in any encoding; NaN, None and NA stand for "not
         observed". A column of k > 2 classes is k one-vs-rest tasks. A DataFrame names
-        its tasks.
+        its tasks. Those that sparse labels do not store are negative.
     shots : tuple of int, default=(16, 32, 64, 128)
         Numbers of labels to train on, which may be 0.
     sampling : {"random", "balanced"}, default="random"
@@ -146,8 +147,6 @@ def probe_new_tasks(
         If pandas is not installed.
     ValueError
         If labels cannot be read, lengths differ, or shots or baselines are unknown.
-    TypeError
-        If X is sparse and inputs are to be compared.
     NotFittedError
         If the representation was not fitted.
 
@@ -176,7 +175,7 @@ def probe_new_tasks(
     shots, baselines = read_shots(shots), read_baselines(baselines)
     encoding = learn_encoding(Y)
     warn_of_missing_codes(encoding)
-    signs = encoding.encode(Y)
+    signs = unpack_signs(encoding.encode(Y, sparse=True))
     X = read_inputs(X, signs)
     groups = read_groups_of_rows(groups, len(signs))
     split: Split = RandomSplit(test_size, groups)
@@ -216,7 +215,7 @@ def import_table(caller: str) -> Any:
 
 
 def warn_of_no_scores(
-    signs: np.ndarray,
+    signs: Signs,
     names: np.ndarray,
     skipped: list[dict[str, Any]],
     sampling: str,
@@ -225,13 +224,13 @@ def warn_of_no_scores(
 
     Parameters
     ----------
-    signs : ndarray of shape (n_samples, n_tasks)
+    signs : Signs of shape (n_samples, n_tasks)
     names : ndarray of shape (n_tasks,)
     skipped : list of dict
         Entries of the table, one for each task and number of labels.
     sampling : {"random", "balanced"}
     """
-    counts = (signs > 0).sum(axis=0), (signs < 0).sum(axis=0)
+    counts = count_signs(signs)
     richest = int(np.minimum(*counts).argmax())
     n_positive, n_negative = (int(count[richest]) for count in counts)
     k = min(entry["shots"] for entry in skipped)

@@ -34,8 +34,8 @@ class SameForAll(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, X):
         """Probabilities of shape (n_samples, 2)."""
-        return np.tile([1 - self.share_, self.share_], (len(X), 1))
+        return np.tile([1 - self.share_, self.share_], (X.shape[0], 1))
 
     def predict(self, X):
         """Labels 0 and 1, of shape (n_samples,)."""
-        return np.full(len(X), int(self.share_ > 0.5))
+        return np.full(X.shape[0], int(self.share_ > 0.5))

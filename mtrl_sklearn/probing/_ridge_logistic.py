@@ -3,9 +3,16 @@
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
+from scipy.optimize import minimize
+from scipy.special import log_softmax
 
 from mtrl_sklearn._arrays.block_scale import block_scale
+from mtrl_sklearn._arrays.centred import Block, SideBySide, centre
+
+# More rows than this are solved for coefficients, even where columns are more.
+MAX_DUAL = 1000
+
+OPTIONS = {"maxiter": 2000, "ftol": 1e-16}
 
 
 class LinearModel(NamedTuple):
@@ -14,7 +21,7 @@ class LinearModel(NamedTuple):
     coef: dict[str, np.ndarray]  # by block, each (n_scores, n_columns of the block)
     intercept: np.ndarray  # (n_scores,)
 
-    def scores(self, blocks: dict[str, np.ndarray]) -> np.ndarray:
+    def scores(self, blocks: dict[str, Block]) -> np.ndarray:
         """Scores of shape (n_samples, n_scores)."""
         parts = [blocks[name] @ coef.T for name, coef in self.coef.items()]
         return sum(parts) + self.intercept
@@ -23,7 +30,7 @@ class LinearModel(NamedTuple):
 class ScaledBlocks(NamedTuple):
     """Blocks side by side: centred, of a mean squared norm equal to their weights."""
 
-    Z: np.ndarray  # (n_samples, n_columns of all blocks), float64
+    Z: SideBySide  # (n_samples, n_columns of all blocks)
     origins: dict[str, np.ndarray]  # by block, each (n_columns,): raw values
     means: dict[str, np.ndarray]  # of what is moved to the origin and divided
     factors: dict[str, float]  # by which that was multiplied
@@ -47,7 +54,7 @@ class ScaledBlocks(NamedTuple):
 
 
 def block_scales(
-    blocks: dict[str, np.ndarray], row_weights: np.ndarray | None = None
+    blocks: dict[str, Block], row_weights: np.ndarray | None = None
 ) -> dict[str, float]:
     """Factors to divide blocks by: the root of the mean squared norm of centred rows.
 
@@ -57,7 +64,7 @@ def block_scales(
 
     Parameters
     ----------
-    blocks : dict of ndarrays of shape (n_samples, n_columns of the block)
+    blocks : dict of arrays of shape (n_samples, n_columns of the block)
     row_weights : ndarray of shape (n_samples,), default=None
         How often each row counts.
     """
@@ -67,7 +74,7 @@ def block_scales(
 
 
 def scale_blocks(
-    blocks: dict[str, np.ndarray],
+    blocks: dict[str, Block],
     weights: dict[str, float],
     row_weights: np.ndarray | None = None,
 ) -> ScaledBlocks:
@@ -75,67 +82,119 @@ def scale_blocks(
 
     Parameters
     ----------
-    blocks : dict of ndarrays of shape (n_samples, n_columns of the block)
+    blocks : dict of arrays of shape (n_samples, n_columns of the block)
         Of at least one row.
     weights : dict of float
         Weight of each block; a block of weight 0 is not used.
     row_weights : ndarray of shape (n_samples,), default=None
         How often each row counts.
     """
-    used = {n: b.astype(np.float64) for n, b in blocks.items() if weights[n] > 0}
     scales = block_scales(blocks, row_weights)
-    origins = {name: block[0] for name, block in used.items()}
-    moved = {n: (block - origins[n]) / scales[n] for n, block in used.items()}
-    means = {n: np.average(b, axis=0, weights=row_weights) for n, b in moved.items()}
+    used = {
+        name: centre(block, scales[name], row_weights)
+        for name, block in blocks.items()
+        if weights[name] > 0
+    }
     roots = {name: float(np.sqrt(weights[name])) for name in used}
-    Z = np.hstack([roots[n] * (block - means[n]) for n, block in moved.items()])
-    return ScaledBlocks(Z, origins, means, roots, scales)
+    return ScaledBlocks(
+        SideBySide([block.times(roots[name]) for name, block in used.items()]),
+        {name: block.origin for name, block in used.items()},
+        {name: block.mean for name, block in used.items()},
+        roots,
+        scales,
+    )
 
 
 def fit_ridge_logistic(
-    blocks: dict[str, np.ndarray],
-    y: np.ndarray,
+    blocks: dict[str, Block],
+    codes: np.ndarray,
     weights: dict[str, float],
     C: float,
-    sample_weight: np.ndarray | None = None,
-    row_weights: np.ndarray | None = None,
+    loss_weights: np.ndarray,
+    row_weights: np.ndarray,
 ) -> LinearModel:
-    """Minimise ``C * sum of logistic losses + ||w||^2 / 2`` over scaled features.
+    """Minimise ``C * sum of losses + ||w||^2 / 2`` over scaled features.
 
     A block is divided by one factor, so that its centred rows have a mean squared norm
     equal to its weight; one that does not vary gets coefficients of 0. The solution
-    lies in the span of the rows: where there are fewer rows than columns the problem is
-    solved in coordinates of that span, with the same result.
+    lies in the span of the rows: few of them are solved for in coordinates of that
+    span, with the same result.
 
     Parameters
     ----------
-    blocks : dict of ndarrays of shape (n_samples, n_columns of the block)
-    y : ndarray of shape (n_samples,)
-        Labels of two or more classes.
+    blocks : dict of arrays of shape (n_samples, n_columns of the block)
+    codes : ndarray of shape (n_samples,)
+        Classes, from 0 on, each at least once. The loss of two is that of the
+        difference w of their coefficients.
     weights : dict of float
         Weight of each block; a block of weight 0 is not used.
     C : float
         Inverse strength.
-    sample_weight : ndarray of shape (n_samples,), default=None
-        Weights of losses.
-    row_weights : ndarray of shape (n_samples,), default=None
+    loss_weights : ndarray of shape (n_samples,)
+    row_weights : ndarray of shape (n_samples,)
         How often each row counts where blocks are scaled.
+
+    Returns
+    -------
+    LinearModel
+        With a score for each class; those of a row sum to 0.
     """
     scaled = scale_blocks(blocks, weights, row_weights)
-    Z, basis = scaled.Z, None
-    if Z.shape[0] < Z.shape[1] and Z.any():
-        values, vectors = np.linalg.eigh(Z @ Z.T)
-        kept = values > 1e-12 * values[-1]
-        roots_of_values = np.sqrt(values[kept])
-        basis = vectors[:, kept].T @ Z / roots_of_values[:, None]
-        Z = vectors[:, kept] * roots_of_values
-    model = LogisticRegression(C=C, tol=1e-6, max_iter=1000).fit(Z, y, sample_weight)
-    coef = model.coef_ if basis is None else model.coef_ @ basis
-    return scaled.for_raw_values(coef, model.intercept_)
+    n_classes = int(codes.max()) + 1
+    C = C if n_classes > 2 else C / 2  # two share the penalty of their difference
+    labels = np.eye(n_classes)[codes]
+    Z = scaled.Z
+    if not Z.shape[0] < min(Z.shape[1], MAX_DUAL + 1):
+        return scaled.for_raw_values(*solve_softmax(Z, labels, loss_weights, C))
+    values, vectors = np.linalg.eigh(Z.products())
+    kept = values > max(1e-12 * values[-1], 0)
+    roots, vectors = np.sqrt(values[kept]), vectors[:, kept]
+    coef, intercept = solve_softmax(vectors * roots, labels, loss_weights, C)
+    return scaled.for_raw_values((coef / roots @ vectors.T) @ Z, intercept)
+
+
+def solve_softmax(
+    features: np.ndarray | SideBySide,
+    labels: np.ndarray,
+    loss_weights: np.ndarray,
+    C: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients and intercepts of classes that minimise the penalised losses.
+
+    Parameters
+    ----------
+    features : array of shape (n_samples, n_columns)
+    labels : ndarray of shape (n_samples, n_classes)
+        1 for the class of a row, 0 elsewhere.
+    loss_weights : ndarray of shape (n_samples,)
+    C : float
+
+    Returns
+    -------
+    coef : ndarray of shape (n_classes, n_columns)
+    intercept : ndarray of shape (n_classes,)
+        Its mean is 0.
+    """
+    n_classes, n_columns = labels.shape[1], features.shape[1]
+
+    def objective(v: np.ndarray) -> tuple[float, np.ndarray]:
+        coef, intercept = v[n_classes:].reshape(n_classes, n_columns), v[:n_classes]
+        logs = log_softmax(features @ coef.T + intercept, axis=1)
+        pull = loss_weights[:, None] * (labels - np.exp(logs))
+        loss = -C * (loss_weights @ (labels * logs).sum(axis=1))
+        slope = coef - C * (pull.T @ features)
+        value = loss + np.square(coef).sum() / 2
+        return float(value), np.concatenate([-C * pull.sum(axis=0), slope.ravel()])
+
+    options = OPTIONS | {"gtol": 1e-8 * len(labels) ** 0.5}
+    start = np.zeros(n_classes * (n_columns + 1))
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
+    intercept, coef = np.split(found.x, [n_classes])
+    return coef.reshape(n_classes, n_columns), intercept
 
 
 def fit_classes(
-    blocks: dict[str, np.ndarray],
+    blocks: dict[str, Block],
     codes: np.ndarray,
     n_classes: int,
     weights: dict[str, float],
@@ -150,7 +209,7 @@ def fit_classes(
 
     Parameters
     ----------
-    blocks : dict of ndarrays of shape (n_samples, n_columns of the block)
+    blocks : dict of arrays of shape (n_samples, n_columns of the block)
     codes : ndarray of shape (n_samples,)
         Classes, from 0 to n_classes - 1.
     n_classes : int
@@ -169,14 +228,12 @@ def fit_classes(
     intercept = np.log((totals + 0.5) / (totals + 0.5).sum())
     shown = np.flatnonzero(totals)
     if len(shown) > 1:
+        places = np.searchsorted(shown, codes)
         model = fit_ridge_logistic(
-            parts, codes, weights, C, sample_weight[counts], row_weights
+            parts, places, weights, C, sample_weight[counts], row_weights
         )
-        two = np.array([[-0.5], [0.5]]) if len(shown) == 2 else np.eye(len(shown))
         for name in used:
-            coef[name][shown] = two @ model.coef[name]
-        centre = np.mean(intercept[shown])
-        intercept[shown] = two @ model.intercept + (
-            centre if len(shown) < n_classes else 0
-        )
+            coef[name][shown] = model.coef[name]
+        common = np.mean(intercept[shown]) if len(shown) < n_classes else 0
+        intercept[shown] = model.intercept + common
     return LinearModel(coef, intercept)

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
+from mtrl_sklearn._arrays.centred import SideBySide, centre
 from mtrl_sklearn._labels.roc_auc import table_roc_auc
 from mtrl_sklearn._training.prior import ProbePrior
 from mtrl_sklearn.probing._blocks import BLOCKS, Blocks
@@ -80,12 +81,12 @@ def score_settings(
     largest = draw.few[max(draw.few)]
     with threadpool_limits(1):
         among, between = [], []
+        is_few = np.repeat([1.0, 0.0], [len(largest), len(draw.test)])
         scales = block_scales(blocks.take(largest).present)
         for name, block in blocks.present.items():
             rows = block[np.concatenate([largest, draw.test])]
-            rows = (rows - rows[0]) / block.dtype.type(scales[name])
-            rows -= rows[: len(largest)].mean(axis=0)
-            products = rows @ rows[: len(largest)].T
+            centred = centre(rows, scales[name], is_few)
+            products = SideBySide([centred]).products(len(largest))
             among.append(products[: len(largest)])
             between.append(products[len(largest) :])
         shared = np.zeros(len(signs))

@@ -64,10 +64,10 @@ def source_task_transfer(
     ----------
     estimator : estimator or pipeline
         Cloned, and fitted once per group.
-    X : array-like of shape (n_samples, ...)
+    X : array-like or sparse matrix of shape (n_samples, ...)
         Inputs.
     Y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        Labels, as for the estimator.
+        Labels, as for the estimator. Of sparse ones an array of a byte each is made.
     groups_of_tasks : array-like of shape (n_outputs,) or list of lists, default=None
         The group of each column of ``Y``, or of each sorted id of ``tasks``; or lists
         of names or positions. None finds groups that keep tasks with similar labels
@@ -97,8 +97,6 @@ def source_task_transfer(
     ValueError
         If there is a single task that shows both classes, groups leave nothing to train
         on, or labels cannot be read.
-    TypeError
-        If X is sparse and inputs are to be compared.
 
     Warns
     -----

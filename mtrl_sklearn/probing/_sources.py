@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils.validation import _get_feature_names
 
+from mtrl_sklearn._arrays.conversion import dense_remedy
 from mtrl_sklearn._arrays.validation import naming_numbers
 from mtrl_sklearn._group import alone
 from mtrl_sklearn._labels.encoding import (
@@ -110,7 +111,7 @@ def check_inputs(estimator: Any, X: Any) -> None:
     """Refuse inputs that no probe could see, before an estimator is trained on them.
 
     Of a pipeline, what the steps before the learner make of a few sparse rows tells
-    whether they make arrays.
+    whether a learner that wants arrays gets them.
 
     Parameters
     ----------
@@ -118,11 +119,15 @@ def check_inputs(estimator: Any, X: Any) -> None:
     X : array-like or sparse matrix
     """
     estimator, head = _thaw(estimator), None
+    learner = estimator
     if isinstance(estimator, Pipeline):
-        head = estimator[: [*estimator.named_steps].index(_name_learner(estimator))]
+        name = _name_learner(estimator)
+        head = estimator[: [*estimator.named_steps].index(name)]
+        learner = estimator.named_steps[name]
     with naming_numbers(X, "X"):
         _get_feature_names(X)  # refuses those of two types
     if not head:
+        _refuse_sparse(learner, X)
         as_rows(X)
         if hasattr(estimator, "check_inputs"):
             estimator.check_inputs(X)
@@ -131,8 +136,20 @@ def check_inputs(estimator: Any, X: Any) -> None:
             made = head.fit_transform(_safe_indexing(X, slice(N_TRIED)))
         except Exception:  # they may need labels, or more rows
             return
-        if issparse(made):
-            as_rows(made)
+        _refuse_sparse(learner, made)
+
+
+def _refuse_sparse(learner: Any, X: Any) -> None:
+    """Refuse sparse inputs of a network that takes arrays."""
+    remedy = dense_remedy(X, "X")
+    if not remedy or not has_source_tasks(learner):
+        return
+    if not get_tags(learner).input_tags.sparse:
+        raise TypeError(
+            f"X is sparse, but a {type(learner).__name__} takes arrays. Pass {remedy}, "
+            "or a pipeline whose first step makes arrays of few columns, such as "
+            "TruncatedSVD."
+        )
 
 
 def _refuse_columns(estimator: Any) -> None:

@@ -182,9 +182,11 @@ def test_bad_labels_are_refused(y, message):
         learn_encoding(y)
 
 
-def test_sparse_labels_are_refused():
-    with pytest.raises(TypeError, match="sparse"):
-        learn_encoding(csr_array(np.eye(3)))
+def test_sparse_labels_are_an_indicator():
+    encoding = learn_encoding(csr_array(2 * np.eye(3)))
+    assert [values.tolist() for values in encoding.classes] == [[0, 2]] * 3
+    signs = encoding.encode(csr_array(2 * np.eye(3)))
+    np.testing.assert_array_equal(signs, 2 * np.eye(3) - 1)
 
 
 @pytest.mark.parametrize(

@@ -399,3 +399,17 @@ def test_onnx_is_asked_for_by_name(relu, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ImportError, match=r"pip install 'mtrl-sklearn\[onnx\]'"):
         to_onnx(relu)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("named", [False, True])
+def test_columns_of_images_need_no_tasks(n_classes, named):
+    """Each column has a head, and names that sort otherwise than they come."""
+    images, y, tasks = conv_cases.images_of_bars()
+    codes = np.column_stack([y, y + tasks.argsort(), y * 2 + 1]) % n_classes
+    Y = pd.DataFrame(codes, columns=["wet", "dry", "hot"])
+    Y = pd.DataFrame(words(codes), columns=Y.columns) if named else Y
+    model = conv_cases.make(head="per_task").fit(images, Y)
+    graph = to_onnx(model)
+    assert [value.name for value in graph.graph.input] == ["X"]
+    assert_same(model, images.astype(np.float32))

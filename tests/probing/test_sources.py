@@ -300,7 +300,7 @@ class Untouched(MultiTaskReLURepresentation):
 
 NOT_A_NUMBER = np.where(np.arange(8) == 3, np.nan, np.ones((200, 8)))
 EARLY = [
-    (sparse.csr_array(np.ones((200, 8))), {}, TypeError, "sparse"),
+    (sparse.csr_array(NOT_A_NUMBER), {}, ValueError, "X contains NaN"),
     (NOT_A_NUMBER, {}, ValueError, "X contains NaN"),
     (None, {"n_jobs": 0}, ValueError, "'n_jobs' parameter"),
     (None, {"shots": -1}, ValueError, "shots=-1"),
@@ -332,11 +332,19 @@ def test_probe_and_scorer_are_checked_first(data, X, parameters, kind, message):
             probe_new_tasks(Untouched(), *data, **parameters)
 
 
+class UntouchedConv(ConvMultiTaskClassifier):
+    """Fails where something is trained."""
+
+    def fit(self, X, y, tasks=None):
+        raise AssertionError("trained before its inputs were checked")
+
+
 @pytest.mark.parametrize("measure", [calibrate, source_task_transfer])
-def test_pipelines_that_keep_rows_sparse_are_refused_first(data, measure):
+def test_networks_of_arrays_get_no_sparse_rows(data, measure):
     X, given = sparse.csr_array(data[0]), {"shots": (8,), "n_groups": 2}
-    with pytest.raises(TypeError, match=r"sparse.*TruncatedSVD"):
-        measure(make_pipeline(MaxAbsScaler(), Untouched()), X, data[1], **given)
+    for estimator in (UntouchedConv(), make_pipeline(MaxAbsScaler(), UntouchedConv())):
+        with pytest.raises(TypeError, match=r"X is sparse.*Untouched.*TruncatedSVD"):
+            measure(estimator, X, data[1], **given)
     arrays = make_pipeline(TruncatedSVD(4, random_state=0), quick())
     assert measure(arrays, X, data[1], **given) is not None
     with pytest.raises(ValueError, match="No source task has enough labels"):

@@ -1,0 +1,130 @@
+"""Blocks of features that are centred: arrays, or sparse and centred in products."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from scipy.sparse import csr_array, issparse
+
+Block: TypeAlias = np.ndarray | csr_array
+
+
+class Centred(NamedTuple):
+    """A block whose rows are ``(raw - origin) / scale - mean``."""
+
+    matrix: Block  # (n_samples, n_columns), float64; a sparse one without "- mean"
+    origin: np.ndarray  # (n_columns,)
+    mean: np.ndarray  # (n_columns,)
+
+    def times(self, factor: float) -> "Centred":
+        """The block multiplied by a number, for products only."""
+        return Centred(factor * self.matrix, self.origin, factor * self.mean)
+
+
+def centre(
+    block: Block, scale: float, row_weights: np.ndarray | None = None
+) -> Centred:
+    """Divide a block by a factor, and centre its rows.
+
+    Parameters
+    ----------
+    block : ndarray or CSR array of shape (n_samples, n_columns)
+        Of at least one row.
+    scale : float
+    row_weights : ndarray of shape (n_samples,), default=None
+        How often each row counts in the mean. None is once.
+    """
+    if not issparse(block):
+        origin = block[0].astype(np.float64)
+        moved = (block.astype(np.float64) - origin) / scale
+        mean = np.average(moved, axis=0, weights=row_weights)
+        return Centred(moved - mean, origin, mean)
+    moved, origin = move_full_columns(block)
+    moved = moved / scale
+    return Centred(moved, origin, column_means(moved, row_weights))
+
+
+def move_full_columns(block: csr_array) -> tuple[csr_array, np.ndarray]:
+    """A sparse block whose columns without an implied 0 start at 0.
+
+    Products of such columns could be large beside what varies in them.
+
+    Returns
+    -------
+    moved : csr_array of shape (n_samples, n_columns), float64
+    origin : ndarray of shape (n_columns,), float64
+        What was subtracted from each column.
+    """
+    n_rows, n_columns = block.shape
+    is_full = np.bincount(block.indices, minlength=n_columns) == n_rows
+    origin = np.where(is_full, block[[0]].toarray()[0], 0).astype(np.float64)
+    data = block.data.astype(np.float64)
+    if is_full.any():
+        data = data - origin[block.indices]
+    return csr_array((data, block.indices, block.indptr), shape=block.shape), origin
+
+
+def column_means(block: csr_array, row_weights: np.ndarray | None = None) -> np.ndarray:
+    """Weighted means of the columns of a sparse block, of shape (n_columns,)."""
+    if row_weights is None:
+        row_weights = np.ones(block.shape[0])
+    return (row_weights @ block) / row_weights.sum()
+
+
+class SideBySide:
+    """Centred blocks beside each other, as one factor of products.
+
+    Sparse blocks stay sparse: their means are subtracted from products.
+
+    Parameters
+    ----------
+    blocks : sequence of Centred, of the same rows
+    """
+
+    __array_ufunc__ = None  # numpy leaves products to this class
+
+    def __init__(self, blocks: Sequence[Centred]):
+        self.blocks = list(blocks)
+        self.shape = (
+            self.blocks[0].matrix.shape[0],
+            sum(block.matrix.shape[1] for block in self.blocks),
+        )
+
+    def __matmul__(self, right: np.ndarray) -> np.ndarray:
+        """Product with an array of shape (n_columns,) or (n_columns, m)."""
+        product = np.zeros((self.shape[0], *right.shape[1:]))
+        start = 0
+        for matrix, _, mean in self.blocks:
+            part = right[start : start + matrix.shape[1]]
+            start += matrix.shape[1]
+            product += matrix @ part
+            if issparse(matrix):
+                product -= mean @ part
+        return product
+
+    def __rmatmul__(self, left: np.ndarray) -> np.ndarray:
+        """Product of an array of shape (n_samples,) or (m, n_samples) with this."""
+        parts = []
+        for matrix, _, mean in self.blocks:
+            part = left @ matrix
+            if issparse(matrix):
+                part -= np.multiply.outer(left.sum(axis=-1), mean)
+            parts.append(part)
+        return np.concatenate(parts, axis=-1)
+
+    def products(self, n_first: int | None = None) -> np.ndarray:
+        """Products of all rows with the first ones, (n_samples, n_first); None is all.
+
+        Parameters
+        ----------
+        n_first : int, default=None
+        """
+        total = np.zeros((self.shape[0], self.shape[0] if n_first is None else n_first))
+        for matrix, _, mean in self.blocks:
+            products: Any = matrix @ matrix[:n_first].T
+            if issparse(products):
+                along = matrix @ mean
+                total -= along[:, None] + along[:n_first] - mean @ mean
+                products = products.toarray()
+            total += products
+        return total
