@@ -20,7 +20,7 @@ def block_scale(block: Block, row_weights: np.ndarray | None = None) -> float:
     row_weights : ndarray of shape (n_samples,), default=None
         How often each row counts, more than 0. None is once.
     """
-    values: np.ndarray = block.data if issparse(block) else block
+    values = np.asarray(block.data if issparse(block) else block)
     largest = max(float(values.max(initial=0)), -float(values.min(initial=0)))
     if largest == 0:
         return np.inf
