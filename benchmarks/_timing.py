@@ -35,8 +35,8 @@ class Options(NamedTuple):
 
 
 def few_rounds(options):
-    """At most three rounds, for work that takes long."""
-    return options._replace(rounds=min(options.rounds, 3))
+    """At most two rounds, for work that takes long."""
+    return options._replace(rounds=min(options.rounds, 2))
 
 
 class Contender(NamedTuple):

@@ -95,7 +95,7 @@ def draw_picture(found, path):
     """Time and memory over size, each relative to the first one."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(9, 4.4), layout="constrained")
     for axis, key, what in zip(axes, ("seconds", "bytes"), ("seconds", "memory")):
         for name, row in found.items():
             sizes = np.divide(row["sizes"], row["sizes"][0])
@@ -108,7 +108,9 @@ def draw_picture(found, path):
         floor = floor / (1e6 if key == "bytes" else 1)
         axis.plot(ends, floor * ends, color="0.7", linestyle=":", label="proportional")
         axis.set(xscale="log", yscale="log", xlabel="times the smallest size")
-        axis.legend(fontsize=8, title=f"exponent of {what}, upper decade")
+        title = f"exponent of {what}, upper decade"
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.18), "ncols": 3}
+        axis.legend(fontsize=8, title=title, **place)
     axes[0].set_ylabel("seconds of an epoch")
     axes[1].set_ylabel("memory of a fit, MB")
     figure.savefig(path, dpi=110)
