@@ -2,7 +2,7 @@
 
 Run as ``python benchmarks/relu_quality.py``. Prints one table per problem and writes
 ``relu_quality.json``. With ``--only-sources`` it is the table of source tasks alone:
-ours against what users come from, about ten minutes on two cores, or one with
+ours against what users come from, an estimated ten minutes on two cores, or one with
 ``--quick``. The assay part reads ``toxcast.npz`` from the folder named by the
 environment variable MTRL_DATA and is skipped where that is unset.
 """
