@@ -60,6 +60,17 @@ def resolve_options(
     auto_epochs : int or None, default=None
         What ``max_iter="auto"`` is for the solver; None lets batches decide.
     """
+    batch_size, max_epochs = resolve_epochs(parameters, n_rows, auto_epochs)
+    given = {name: parameters[name] for name in AS_GIVEN}
+    return ReLUOptions(
+        **given, max_epochs=max_epochs, batch_size=batch_size, precision=precision
+    )
+
+
+def resolve_epochs(
+    parameters: Mapping[str, Any], n_rows: int, auto_epochs: int | None
+) -> tuple[int, int]:
+    """Rows of a batch, and epochs at most; arguments as for `resolve_options`."""
     batch_size = parameters["batch_size"]
     if batch_size == "auto":
         small = int(np.clip(n_inputs // 10, *AUTO_BATCH_SIZE))
@@ -70,7 +81,4 @@ def resolve_options(
         updates = -(-n_inputs // batch_size)
         epochs = int(np.clip(-(-AUTO_UPDATES // updates), *AUTO_EPOCHS))
         max_epochs = auto_epochs or epochs
-    given = {name: parameters[name] for name in AS_GIVEN}
-    return ReLUOptions(
-        **given, max_epochs=max_epochs, batch_size=batch_size, precision=precision
-    )
+    return batch_size, max_epochs

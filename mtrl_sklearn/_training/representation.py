@@ -57,8 +57,9 @@ class Representation(Protocol):
       observed, ndarray of shape (n_samples, n_tasks), for ``task_affinity(Y=...)``.
     - ``check_inputs(X)``: raises where X could not be fitted, before anything is.
     - ``first_layer(X)``: see `Tunable`.
-    - ``lighter()``: an estimator that was not fitted and takes a fraction of the time
-      to fit, which `calibrate` trains in place of this one. Without it a clone is.
+    - ``lighter(n_rows)``: an estimator that was not fitted and takes a fraction of the
+      time to fit to so many rows; `calibrate` trains it in place of this one. It may
+      stop before it converges. Without it a clone is trained.
     - ``snapshot()``: a copy that stays as it is when the network is set or fitted anew;
       without it, a deep copy is made.
 

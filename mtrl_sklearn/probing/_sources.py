@@ -170,13 +170,14 @@ def _thaw(estimator: Any) -> Any:
     return estimator
 
 
-def lighten(estimator: Any) -> Any:
-    """An estimator to fit in its place where many are: its network may be smaller."""
+def lighten(estimator: Any, n_rows: int) -> Any:
+    """An estimator to fit in its place where many are: it may be trained less."""
     estimator = _thaw(estimator)
     if isinstance(estimator, Pipeline):
         name = _name_learner(estimator)
-        return estimator.set_params(**{name: lighten(estimator.named_steps[name])})
-    return estimator.lighter() if hasattr(estimator, "lighter") else estimator
+        learner = lighten(estimator.named_steps[name], n_rows)
+        return estimator.set_params(**{name: learner})
+    return estimator.lighter(n_rows) if hasattr(estimator, "lighter") else estimator
 
 
 def _name_learner(pipeline: Pipeline) -> str:

@@ -7,25 +7,26 @@ from mtrl_sklearn import MultiTaskReLURepresentation
 
 
 @pytest.mark.parametrize(
-    ("n_hidden", "n_components", "expected"),
+    ("parameters", "n_rows", "expected"),
     [
-        (512, "auto", 128),
-        (1000, 3, 250),
-        (100, None, 64),
-        (40, "auto", 40),
-        (512, 200, 200),
+        ({}, 1280, 34),  # 1000 updates of 128 rows are 100 epochs
+        ({"batch_size": 640}, 1280, 67),  # 200 epochs at most
+        ({"max_iter": 10}, 1280, 4),
+        ({"max_iter": 1}, 1280, 1),
+        ({"algorithm": "one_step"}, 1280, 1),
     ],
 )
-def test_a_lighter_network_has_a_quarter_of_the_units(n_hidden, n_components, expected):
-    estimator = MultiTaskReLURepresentation(n_hidden, n_components=n_components)
-    lighter = estimator.lighter()
-    assert lighter.n_hidden == expected
-    assert lighter.get_params() == estimator.get_params() | {"n_hidden": expected}
-    assert estimator.n_hidden == n_hidden
+def test_a_lighter_network_trains_for_a_third_of_the_epochs(
+    parameters, n_rows, expected
+):
+    estimator = MultiTaskReLURepresentation(40, **parameters)
+    lighter = estimator.lighter(n_rows)
+    assert lighter.get_params() == estimator.get_params() | {"max_iter": expected}
+    assert estimator.max_iter == parameters.get("max_iter", "auto")
 
 
-@pytest.mark.parametrize("parameters", [{"n_hidden": 0}, {"n_components": "many"}])
+@pytest.mark.parametrize("parameters", [{"max_iter": 0}, {"batch_size": "some"}])
 def test_a_lighter_network_of_bad_parameters_is_refused(parameters):
     estimator = MultiTaskReLURepresentation(**parameters)
     with pytest.raises(InvalidParameterError, match=next(iter(parameters))):
-        estimator.lighter()
+        estimator.lighter(100)
