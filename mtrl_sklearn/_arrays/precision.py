@@ -53,9 +53,14 @@ def resolve_precision(precision: str, dtype: np.dtype, device: str) -> Precision
 
 
 def has_bfloat16_products(device: str) -> bool:
-    """Whether a device multiplies matrices of bfloat16 in its hardware."""
+    """Whether a device multiplies matrices of bfloat16 in its hardware.
+
+    False for processors where torch does not tell, as its older releases do not.
+    """
     if torch.device(device).type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
+    if not hasattr(torch.cpu, "get_capabilities"):
+        return False
     features = torch.cpu.get_capabilities()
     return any(features.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 

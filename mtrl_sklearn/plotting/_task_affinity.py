@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Sized
-from os.path import commonprefix
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -296,7 +295,8 @@ def _shorten(names: list[str]) -> list[str]:
         groups.setdefault(cut, []).append(name)
     shown = {}
     for cut, group in groups.items():
-        shared = len(commonprefix(group))  # noqa: RUF071, of names, not paths
+        differ = (k for k, letters in enumerate(zip(*group)) if len(set(letters)) > 1)
+        shared = next(differ, min(map(len, group)))
         for name in group:
             rest = name[shared:][: LONGEST_NAME - 1].strip()
             shown[name] = f"…{rest}" if rest else cut

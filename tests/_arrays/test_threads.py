@@ -1,6 +1,7 @@
 """Settings of the process that a fit makes, and leaves as they were."""
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -99,5 +100,11 @@ def test_products_of_bfloat16_are_those_of_the_hardware(
     monkeypatch, capabilities, expected
 ):
     """AVX-512 alone emulates them, many times slower than float32."""
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    tell = {"get_capabilities": lambda: capabilities}
+    monkeypatch.setattr(torch, "cpu", SimpleNamespace(**tell))
     assert has_bfloat16_products("cpu") is expected
+
+
+def test_older_torch_does_not_tell_of_products_of_bfloat16(monkeypatch):
+    monkeypatch.setattr(torch, "cpu", SimpleNamespace())
+    assert has_bfloat16_products("cpu") is False
