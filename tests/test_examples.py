@@ -215,6 +215,16 @@ def check_12(run):
     assert brier["out of fold"] < brier["base rate of the task"] - 0.05
 
 
+def check_13(run):
+    """A new assay does as well as its forecast says."""
+    found = find_table(run, "Assay ")
+    mean, low, high = found["forecast"]
+    assert low < found["20 draws"][0] < high
+    assert abs(found["20 draws"][0] - mean) < 0.1
+    assert "skipped without" in run.text
+    assert re.search(r"^9000 labels of 19\d\d molecules in 60 assays", run.text, re.M)
+
+
 CHECKS = {
     "plot_01_new_task_from_16_labels": check_01,
     "plot_02_many_tasks_recover_the_subspace": check_02,
@@ -228,6 +238,7 @@ CHECKS = {
     "plot_10_search_on_a_cluster": check_10,
     "plot_11_large_inference": check_11,
     "plot_12_calibration_out_of_fold": check_12,
+    "plot_13_assays_in_a_table": check_13,
 }
 
 
@@ -270,6 +281,7 @@ SLOW = {
     "plot_10_search_on_a_cluster",
     "plot_11_large_inference",
     "plot_12_calibration_out_of_fold",
+    "plot_13_assays_in_a_table",
 }
 
 

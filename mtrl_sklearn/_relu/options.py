@@ -60,7 +60,7 @@ def resolve_options(
     auto_epochs : int or None, default=None
         What ``max_iter="auto"`` is for the solver; None lets batches decide.
     """
-    batch_size, max_epochs = resolve_epochs(parameters, n_rows, auto_epochs)
+    batch_size, max_epochs = resolve_epochs(parameters, n_inputs, auto_epochs)
     given = {name: parameters[name] for name in AS_GIVEN}
     return ReLUOptions(
         **given, max_epochs=max_epochs, batch_size=batch_size, precision=precision
@@ -68,7 +68,7 @@ def resolve_options(
 
 
 def resolve_epochs(
-    parameters: Mapping[str, Any], n_rows: int, auto_epochs: int | None
+    parameters: Mapping[str, Any], n_inputs: int, auto_epochs: int | None
 ) -> tuple[int, int]:
     """Rows of a batch, and epochs at most; arguments as for `resolve_options`."""
     batch_size = parameters["batch_size"]

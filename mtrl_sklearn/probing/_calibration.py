@@ -51,6 +51,7 @@ from mtrl_sklearn.probing._settings_search import average_settings, score_settin
 from mtrl_sklearn.probing._sources import (
     SourceTasks,
     check_inputs,
+    find_pos_label,
     lighten,
     read_groups,
     read_sources,
@@ -171,7 +172,7 @@ def calibrate(
     >>> probe = LinearProbe(representation, settings=settings)
     """
     shots = read_shots(shots, least=1)
-    sources = read_sources(X, Y, tasks)
+    sources = read_sources(X, Y, tasks, find_pos_label(representation))
     check_inputs(representation, sources.X)
     random_state = check_random_state(random_state)
     seed = int(random_state.randint(2**31 - 1))

@@ -22,7 +22,12 @@ from mtrl_sklearn.probing._new_tasks import (
     import_table,
     warn_of_no_scores,
 )
-from mtrl_sklearn.probing._sources import check_inputs, read_groups, read_sources
+from mtrl_sklearn.probing._sources import (
+    check_inputs,
+    find_pos_label,
+    read_groups,
+    read_sources,
+)
 
 
 @validate_params(
@@ -120,7 +125,7 @@ def source_task_transfer(
     build_table = import_table("source_task_transfer")
     check_probe(probe, scoring)
     shots, baselines = read_shots(shots), read_baselines(baselines)
-    sources = read_sources(X, Y, tasks)
+    sources = read_sources(X, Y, tasks, find_pos_label(estimator))
     if baselines or sees_blocks(probe):
         check_inputs(estimator, sources.X)
     groups = read_groups_of_rows(groups, _num_samples(X))

@@ -23,6 +23,7 @@ from mtrl_sklearn._labels.encoding import (
     read_task_ids,
     warn_of_missing_codes,
 )
+from mtrl_sklearn._labels.positive import put_positive_last
 from mtrl_sklearn.probing._affinity import sign_agreement
 from mtrl_sklearn.probing._blocks import (
     as_rows,
@@ -92,6 +93,7 @@ class SourceTasks(NamedTuple):
             rows = rows[np.isin(self.tasks[rows], kept)]
             y = as_array(self.y)[rows]
             fit_params = {name_of_tasks(estimator): self.tasks[rows]}
+            _keep_pos_label(estimator, kept.tolist())
         else:
             signs = self.signs[rows][:, ~left_out[self.output_of_task]]
             usable = (signs > 0).any(axis=0) & (signs < 0).any(axis=0)
@@ -103,6 +105,7 @@ class SourceTasks(NamedTuple):
                 )
             signs = signs[:, usable]
             y, fit_params = np.where(signs == 0, np.nan, signs > 0), {}
+            _keep_pos_label(estimator, None)
         with alone():
             return estimator.fit(_safe_indexing(self.X, rows), y, **fit_params)
 
@@ -198,15 +201,39 @@ def _count_labels(signs: np.ndarray) -> str:
     return f"{n_positive} positive and {n_negative} negative labels: both are needed"
 
 
-def read_sources(X: Any, y: Any, tasks: Any) -> SourceTasks:
-    """Validated labels of source tasks.
+def _name_pos_label(estimator: Any) -> str | None:
+    """The parameter of an estimator or pipeline that says which label is positive."""
+    names = estimator.get_params(deep=isinstance(estimator, Pipeline))
+    return next((n for n in names if n.split("__")[-1] == "pos_label"), None)
+
+
+def find_pos_label(estimator: Any) -> Any:
+    """The label that counts as positive, as `MultiTaskReLURepresentation` has it."""
+    estimator = _thaw(estimator)
+    name = _name_pos_label(estimator)
+    return None if name is None else estimator.get_params()[name]
+
+
+def _keep_pos_label(estimator: Any, outputs: list[Any] | None) -> None:
+    """Leave what says of these outputs which label is positive; None leaves nothing."""
+    name = _name_pos_label(estimator)
+    if name is None:
+        return
+    pos_label = None if outputs is None else estimator.get_params()[name]
+    if isinstance(pos_label, dict):
+        pos_label = {k: v for k, v in pos_label.items() if k in set(outputs or [])}
+    estimator.set_params(**{name: pos_label})
+
+
+def read_sources(X: Any, y: Any, tasks: Any, pos_label: Any = None) -> SourceTasks:
+    """Validated labels of source tasks, of which some are positive: `find_pos_label`.
 
     Raises
     ------
     ValueError
         If labels cannot be read, or fewer than two tasks show two classes.
     """
-    encoding = learn_encoding(y, tasks)
+    encoding = put_positive_last(learn_encoding(y, tasks), pos_label)
     warn_of_missing_codes(encoding)
     signs = encoding.encode(y, tasks)
     X = read_inputs(X, signs)

@@ -9,6 +9,7 @@ from mtrl_sklearn import MultiTaskReLURepresentation
 from mtrl_sklearn._labels.encoding import learn_encoding
 from mtrl_sklearn._labels.positive import put_positive_last
 from mtrl_sklearn.metrics import multitask_roc_auc_score
+from mtrl_sklearn.probing import source_task_transfer
 
 pytestmark = quick
 
@@ -151,3 +152,26 @@ def test_what_is_no_label_is_refused(pos_label, message):
     model = MultiTaskReLURepresentation(4, pos_label="red")
     with pytest.raises(ValueError, match="pos_label='red' is for tasks with two"):
         model.fit(X, y["b"])
+
+
+@pytest.mark.parametrize("is_long", [False, True])
+def test_tools_that_leave_tasks_out_train_on_the_same_labels(is_long):
+    X, Y = subspace_rows()
+    Y[:, 5] = np.where(Y[:, 5] == 1, 0, 1 - Y[:, 5])
+    frame = pd.DataFrame(words(Y), columns=list("abcdef"))
+    by_task = dict.fromkeys("abcde", "active")
+    expected = Y.copy()
+    expected[:, 5] = 1 - Y[:, 5]  # "inactive" is what sorts last
+    if is_long:
+        rows, columns = np.nonzero(~np.isnan(Y))
+        X, tasks = X[rows], np.array(list("abcdef"))[columns]
+        frame, expected = words(Y)[rows, columns], expected[rows, columns]
+    else:
+        tasks = None
+    options = {"shots": 16, "n_draws": 1, "n_groups": 2, "random_state": 0}
+    table = source_task_transfer(
+        make(pos_label=by_task), X, frame, tasks=tasks, **options
+    )
+    known = source_task_transfer(make(), X, expected, tasks=tasks, **options)
+    scores, others = (t[t.select_dtypes("number").columns] for t in (table, known))
+    np.testing.assert_allclose(scores.to_numpy(), others.to_numpy(), atol=1e-9)
