@@ -27,6 +27,7 @@ from mtrl_sklearn.probing import (
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((60, 5))
+UNEVEN = X * np.array([1000, 1, 1, 1, 1])  # which fit warns of
 Y = (X[:, :3] > 0).astype(float)
 Y[:, 2] = np.nan  # which every fit warns of
 WHOLE = (rng.standard_normal((60, 4)) > 0).astype(float)
@@ -97,7 +98,7 @@ FITTED = {
         FrozenEstimator(conv_)
     ).score(IMAGES, COLUMN),
     "new tasks": lambda relu_, conv_: probe_new_tasks(relu_, X, WHOLE, shots=[99]),
-    "calibration": lambda relu_, conv_: calibrate(relu_, X, WHOLE, shots=(4,)),
+    "calibration": lambda relu_, conv_: calibrate(relu_, UNEVEN, WHOLE, shots=(4,)),
     "probe": lambda relu_, conv_: LinearProbe(relu_).fit(X, WHOLE[:, :1]),
 }
 
