@@ -4,11 +4,11 @@ Rows come in blocks, so that nothing larger than the result is held in memory.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, issparse
 from torch import Tensor
 
 from mtrl_sklearn._arrays.products import by_feature, is_sparse, multiply
@@ -22,6 +22,7 @@ from mtrl_sklearn._arrays.rows import (
     torch_dtype,
     working_dtype,
 )
+from mtrl_sklearn._labels.signs import Signs
 from mtrl_sklearn._relu.gradients import hidden_layer, task_scores
 from mtrl_sklearn._relu.network import ReLUNetwork
 
@@ -102,6 +103,24 @@ def score_labels(X: Any, network: ReLUNetwork, signs: csr_array) -> np.ndarray:
         hidden = hidden_layer(rows.take(block), weights, biases)
         scores.append(task_scores(hidden, coef, intercept, labels.take(block)))
     return torch.cat(scores).numpy()
+
+
+class LabelScores(NamedTuple):
+    """Observed labels one by one, with their scores."""
+
+    rows: np.ndarray  # (n_labels,), positions
+    tasks: np.ndarray  # (n_labels,)
+    signs: np.ndarray  # (n_labels,)
+    scores: np.ndarray  # (n_labels,)
+
+
+def score_observed(X: Any, network: ReLUNetwork, signs: Signs) -> LabelScores:
+    """Scores of the labels that signs (n_samples, n_tasks) observe; X as above."""
+    rows, tasks = signs.nonzero()
+    if issparse(signs):
+        return LabelScores(rows, tasks, signs.data, score_labels(X, network, signs))
+    scores = score_all(X, network)[rows, tasks]
+    return LabelScores(rows, tasks, signs[rows, tasks], scores)
 
 
 def _tensors(network: ReLUNetwork, rows: Rows) -> list[Tensor]:

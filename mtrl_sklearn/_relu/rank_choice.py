@@ -14,7 +14,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from mtrl_sklearn._labels.roc_auc import pair_roc_auc
-from mtrl_sklearn._relu.features import score_all, score_labels
+from mtrl_sklearn._relu.features import score_observed
 from mtrl_sklearn._relu.network import ReLUNetwork
 from mtrl_sklearn._relu.solution import (
     Finished,
@@ -102,14 +102,9 @@ def _some_rows(data: TaskData) -> np.ndarray:
 def _task_roc_auc(network: Finished, data: TaskData, rows: np.ndarray) -> np.ndarray:
     """ROC-AUC of each task on the labels of some rows of all ranks, (n_tasks,)."""
     layers = ReLUNetwork(*network.first_layer[:2], *network.heads)
-    X, signs = data.X[rows], data.signs[rows]
-    places, tasks = signs.nonzero()
-    if issparse(signs):
-        labels, scores = signs.data, score_labels(X, layers, signs)
-    else:
-        labels, scores = signs[places, tasks], score_all(X, layers)[places, tasks]
+    _, *of_labels = score_observed(data.X[rows], layers, data.signs[rows])
     tasks, labels, scores = (
         np.concatenate(parts)
-        for parts in zip(*data.group.gather((tasks, labels, scores)))
+        for parts in zip(*data.group.gather(of_labels))
     )
-    return pair_roc_auc(tasks, labels, scores, signs.shape[1])
+    return pair_roc_auc(tasks, labels, scores, data.signs.shape[1])

@@ -1,0 +1,186 @@
+"""How strong heads are to be, learned on rows that were not trained on.
+
+Heads are too sure of new rows where they have learned those of training by heart, and
+not sure enough where dropout, or the covariance of discriminants, held them back. So
+all are multiplied by one factor, and each intercept is set so that probabilities have
+the mean of the labels of the task. Rows that early stopping holds out tell the factor;
+without any, a small network is trained on half of the rows, and judged on the others.
+Heads stay as they are where that gains nothing that is clear.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mtrl_sklearn._relu.features import LabelScores, score_observed
+from mtrl_sklearn._relu.network import ReLUNetwork
+from mtrl_sklearn._relu.options import ReLUOptions
+from mtrl_sklearn._relu.second_network import train_small
+from mtrl_sklearn._relu.solution import TaskData, set_aside
+from mtrl_sklearn._training.losses import log_odds
+
+# Factors that heads may be multiplied by.
+SCALES = 2.0 ** (np.arange(-16, 9) / 4)
+
+# The second network: its share of the epochs, and its pace, which make as many updates
+# times learning rate for a row as the first network has.
+SHARE_OF_EPOCHS = 0.5
+PACE = 2
+
+# Rows to judge on at least, and by how many standard errors over them heads have to gain.
+LEAST_ROWS = 30
+CLEAR = 2.0
+
+# Labels that are judged on at most, and that scores are taken of at a time.
+MAX_LABELS = 100_000
+AT_ONCE = 2**20
+
+
+class HeadStrength(NamedTuple):
+    """What turns scores of heads as they were trained into better ones."""
+
+    scale: float  # by which they are multiplied
+    shift: np.ndarray  # (n_tasks,), then added
+
+
+class ScoreMoments(NamedTuple):
+    """Scores of the labels of each task."""
+
+    mean: np.ndarray  # (n_tasks,), 0 without labels
+    variance: np.ndarray  # (n_tasks,)
+
+
+def learn_head_strength(
+    network: ReLUNetwork,
+    data: TaskData,
+    options: ReLUOptions,
+    seed: int,
+    device: str,
+    rank: int | None = None,
+) -> HeadStrength | None:
+    """What to change the heads of a network by that was trained on these data.
+
+    Parameters
+    ----------
+    network : ReLUNetwork
+    data : TaskData
+    options : ReLUOptions
+        Of its training.
+    seed : int
+    device : str
+    rank : int or None, default=None
+        Where its first layer was cut; None if it is whole.
+
+    Returns
+    -------
+    HeadStrength or None
+        None if heads are to stay as they are: there are few rows to judge by, or these
+        are not predicted clearly better with any factor.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If the second training was interrupted.
+    """
+    judge, judged = network, data
+    if data.held_out is None:
+        judged = set_aside(data, 0.5, seed)
+        if not judged.n_observed or data.n_rows < 2 * LEAST_ROWS:
+            return None
+        try:
+            judge = train_small(
+                judged, options, seed, device, SHARE_OF_EPOCHS, rank, PACE
+            )
+        except ValueError:  # too fast for these data: there is nothing to judge
+            return None
+    scale = data.group.from_first(_choose_scale(judge, judged))
+    if scale is None:
+        return None
+    shift = find_shift(scale, _take_moments(network, data), data)
+    return HeadStrength(scale, data.group.from_first(shift))
+
+
+def find_shift(scale: float, moments: ScoreMoments, data: TaskData) -> np.ndarray:
+    """What scores, times a scale, lack so that probabilities have the right mean.
+
+    That is the share of positive labels of each task, for scores that are normal:
+    ``E sigmoid(f) = sigmoid(m / sqrt(1 + pi v / 8))`` for mean m and variance v
+    (MacKay, The evidence framework applied to classification networks, Neural
+    Computation 4, 1992). Mean and variance are those of training labels, whose exact
+    mean probability says less of other rows: it was fitted.
+
+    Parameters
+    ----------
+    scale : float
+    moments : ScoreMoments
+        Before scaling.
+    data : TaskData
+
+    Returns
+    -------
+    ndarray of shape (n_tasks,)
+    """
+    odds = log_odds(data.n_positive, data.n_negative)
+    spread = np.sqrt(1 + np.pi / 8 * scale**2 * moments.variance)
+    return odds * spread - scale * moments.mean
+
+
+def _choose_scale(network: ReLUNetwork, data: TaskData) -> float | None:
+    """The factor by which labels held out are predicted best, None if not clearly."""
+    labels = _score_rows(network, data, _thin(data))
+    moments = _take_moments(network, data)
+    per_row = [_sum_losses(labels, labels.scores)]
+    for scale in SCALES:
+        shift = find_shift(scale, moments, data)
+        scores = scale * labels.scores + shift[labels.tasks]
+        per_row.append(_sum_losses(labels, scores))
+    losses = np.concatenate(data.group.gather(np.array(per_row)), axis=1)
+    if losses.shape[1] < LEAST_ROWS:
+        return None
+    gains = losses[0] - losses[1:]
+    best = int(gains.sum(axis=1).argmax())
+    error = gains[best].std() / len(gains[best]) ** 0.5
+    is_clear = gains[best].mean() > CLEAR * error
+    return float(SCALES[best]) if is_clear else None
+
+
+def _sum_losses(labels: LabelScores, scores: np.ndarray) -> np.ndarray:
+    """Logistic losses of the rows that have labels, (n_rows,)."""
+    signs = labels.signs.astype(np.float64)
+    losses = np.abs(signs) * np.logaddexp(0, -np.sign(signs) * scores)
+    _, rows = np.unique(labels.rows, return_inverse=True)
+    return np.bincount(rows, losses)
+
+
+def _thin(data: TaskData) -> np.ndarray:
+    """So many of the rows held out that their labels are not too many."""
+    rows = np.asarray(data.held_out)
+    n_labels = sum(data.group.gather(data.signs[rows].nonzero()[0].size))
+    return rows[:: -(-max(n_labels, 1) // MAX_LABELS)]
+
+
+def _take_moments(network: ReLUNetwork, data: TaskData) -> ScoreMoments:
+    """Mean and variance of the scores of training labels, each as often as it counts."""
+    n_tasks = data.signs.shape[1]
+    rows = np.arange(data.shard.n_here) if data.rows is None else data.rows
+    sums = np.zeros((3, n_tasks))
+    n_rows = max(AT_ONCE // n_tasks, 1)
+    for start in range(0, len(rows), n_rows):
+        _, tasks, signs, scores = _score_rows(
+            network, data, rows[start : start + n_rows]
+        )
+        weights = np.abs(signs.astype(np.float64))
+        scores = scores - network.task_intercept[tasks].astype(np.float64)
+        for power in range(3):
+            sums[power] += np.bincount(tasks, weights * scores**power, n_tasks)
+    totals, first, second = np.sum(data.group.gather(sums), axis=0)
+    totals = np.where(totals > 0, totals, 1)
+    mean = first / totals
+    variance = np.maximum(second / totals - mean**2, 0)
+    return ScoreMoments(mean + network.task_intercept, variance)
+
+
+def _score_rows(network: ReLUNetwork, data: TaskData, rows: np.ndarray) -> LabelScores:
+    """Scores of the labels of some rows, float64."""
+    labels = score_observed(data.X[rows], network, data.signs[rows])
+    return labels._replace(scores=labels.scores.astype(np.float64))
