@@ -36,7 +36,7 @@ from mtrl_sklearn._relu.features import (
 )
 from mtrl_sklearn._relu.head_strength import learn_head_strength
 from mtrl_sklearn._relu.network import ReLUNetwork
-from mtrl_sklearn._relu.options import resolve_options
+from mtrl_sklearn._relu.options import AUTO_EPOCHS, resolve_options
 from mtrl_sklearn._relu.predictions import TaskPredictionsMixin, mean_roc_auc
 from mtrl_sklearn._relu.probe_prior import learn_probe_prior
 from mtrl_sklearn._relu.representation import ReLURepresentationMixin
@@ -523,16 +523,20 @@ class MultiTaskReLURepresentation(
         self.n_positive_, self.n_negative_ = data.n_positive, data.n_negative
 
     def _learn_from_rows_aside(self, data, resume, seed, ends_all):
-        """Set the strength of heads and the prior of probes, if these data tell them."""
+        """Set the strength of heads and the prior of probes, if data tell them."""
         options = self._resolve_options(data, resume)
-        of_fit = (data, options, seed, resolve_device(self.device))
+        of_fit = (seed, resolve_device(self.device))
+        # all epochs, those before a warm start included
+        n_epochs = min(self.n_iter_, max(options.max_epochs, AUTO_EPOCHS[1]))
         is_cut = self.n_components_ < len(self.singular_values_)
         rank = self.n_components_ if is_cut else None
         try:
             if self.loss == "logistic":  # no other one gives probabilities
-                strength = learn_head_strength(self._network(), *of_fit, rank)
-                self._scale_heads(strength)
-            prior = learn_probe_prior(self._network(), *of_fit)
+                trained = options._replace(max_epochs=n_epochs)
+                self._scale_heads(
+                    learn_head_strength(self._network(), data, trained, *of_fit, rank)
+                )
+            prior = learn_probe_prior(self._network(), data, options, *of_fit)
         except KeyboardInterrupt:
             if ends_all or data.group.n_ranks > 1:
                 raise

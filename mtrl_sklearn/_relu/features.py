@@ -118,7 +118,8 @@ def score_observed(X: Any, network: ReLUNetwork, signs: Signs) -> LabelScores:
     """Scores of the labels that signs (n_samples, n_tasks) observe; X as above."""
     rows, tasks = signs.nonzero()
     if issparse(signs):
-        return LabelScores(rows, tasks, signs.data, score_labels(X, network, signs))
+        observed = np.asarray(signs.data)
+        return LabelScores(rows, tasks, observed, score_labels(X, network, signs))
     scores = score_all(X, network)[rows, tasks]
     return LabelScores(rows, tasks, signs[rows, tasks], scores)
 

@@ -8,15 +8,17 @@ without any, a small network is trained on half of the rows, and judged on the o
 Heads stay as they are where that gains nothing that is clear.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import issparse
 
 from mtrl_sklearn._relu.features import LabelScores, score_observed
 from mtrl_sklearn._relu.network import ReLUNetwork
 from mtrl_sklearn._relu.options import ReLUOptions
 from mtrl_sklearn._relu.second_network import train_small
-from mtrl_sklearn._relu.solution import TaskData, set_aside
+from mtrl_sklearn._relu.solution import TaskData, count_labels
 from mtrl_sklearn._training.losses import log_odds
 
 # Factors that heads may be multiplied by.
@@ -27,13 +29,13 @@ SCALES = 2.0 ** (np.arange(-16, 9) / 4)
 SHARE_OF_EPOCHS = 0.5
 PACE = 2
 
-# Rows to judge on at least, and by how many standard errors over them heads have to gain.
+# Rows to judge on at least, and standard errors over them that a gain has to exceed.
 LEAST_ROWS = 30
 CLEAR = 2.0
 
-# Labels that are judged on at most, and that scores are taken of at a time.
+# Labels that are judged on at most, and inputs and scores that are looked at together.
 MAX_LABELS = 100_000
-AT_ONCE = 2**20
+AT_ONCE = 2**21
 
 
 class HeadStrength(NamedTuple):
@@ -84,7 +86,7 @@ def learn_head_strength(
     """
     judge, judged = network, data
     if data.held_out is None:
-        judged = set_aside(data, 0.5, seed)
+        judged = halve_inputs(data, seed)
         if not judged.n_observed or data.n_rows < 2 * LEAST_ROWS:
             return None
         try:
@@ -125,31 +127,59 @@ def find_shift(scale: float, moments: ScoreMoments, data: TaskData) -> np.ndarra
     return odds * spread - scale * moments.mean
 
 
+def halve_inputs(data: TaskData, seed: int) -> TaskData:
+    """The same data with the rows of half of the inputs held out.
+
+    Rows of the same input stay together: in the long form there is one for each label.
+    Equal inputs have equal products with a random vector, so that these tell them.
+    """
+    rows = np.arange(data.shard.n_here) if data.rows is None else data.rows
+    rng = np.random.default_rng(seed)
+    direction = rng.standard_normal(data.X.shape[1])
+    keys = [np.empty(0)]
+    for part in _blocks(data, rows):
+        X = data.X[part]  # summed row by row, wherever a row stands
+        keys.append(X @ direction if issparse(X) else (X * direction).sum(axis=1))
+    here = np.concatenate(keys)
+    inputs = np.unique(np.concatenate(data.group.gather(here)))
+    is_aside = np.zeros(len(inputs), dtype=bool)
+    is_aside[rng.permutation(len(inputs))[: len(inputs) // 2]] = True
+    is_aside = is_aside[np.searchsorted(inputs, here)]
+    return count_labels(
+        data.X,
+        data.signs,
+        data.task_weight,
+        rows=rows[~is_aside],
+        held_out=rows[is_aside],
+        group=data.group,
+    )
+
+
 def _choose_scale(network: ReLUNetwork, data: TaskData) -> float | None:
     """The factor by which labels held out are predicted best, None if not clearly."""
-    labels = _score_rows(network, data, _thin(data))
     moments = _take_moments(network, data)
-    per_row = [_sum_losses(labels, labels.scores)]
-    for scale in SCALES:
-        shift = find_shift(scale, moments, data)
-        scores = scale * labels.scores + shift[labels.tasks]
-        per_row.append(_sum_losses(labels, scores))
-    losses = np.concatenate(data.group.gather(np.array(per_row)), axis=1)
-    if losses.shape[1] < LEAST_ROWS:
+    shifts = [find_shift(scale, moments, data) for scale in SCALES]
+    losses = [np.empty((1 + len(SCALES), 0))]
+    for labels in _score_blocks(network, data, _thin(data)):
+        scores = [s * labels.scores + b[labels.tasks] for s, b in zip(SCALES, shifts)]
+        losses.append(_sum_losses(labels, np.array([labels.scores, *scores])))
+    losses = data.group.gather(np.concatenate(losses, axis=1))
+    before, *after = np.concatenate(losses, axis=1)
+    if len(before) < LEAST_ROWS:
         return None
-    gains = losses[0] - losses[1:]
+    gains = before - after
     best = int(gains.sum(axis=1).argmax())
-    error = gains[best].std() / len(gains[best]) ** 0.5
+    error = gains[best].std() / len(before) ** 0.5
     is_clear = gains[best].mean() > CLEAR * error
     return float(SCALES[best]) if is_clear else None
 
 
 def _sum_losses(labels: LabelScores, scores: np.ndarray) -> np.ndarray:
-    """Logistic losses of the rows that have labels, (n_rows,)."""
+    """Losses of scores (n, n_labels), summed for rows with labels: (n, n_rows)."""
     signs = labels.signs.astype(np.float64)
     losses = np.abs(signs) * np.logaddexp(0, -np.sign(signs) * scores)
-    _, rows = np.unique(labels.rows, return_inverse=True)
-    return np.bincount(rows, losses)
+    _, starts = np.unique(labels.rows, return_index=True)
+    return np.add.reduceat(losses, starts, axis=1) if len(starts) else losses
 
 
 def _thin(data: TaskData) -> np.ndarray:
@@ -160,27 +190,33 @@ def _thin(data: TaskData) -> np.ndarray:
 
 
 def _take_moments(network: ReLUNetwork, data: TaskData) -> ScoreMoments:
-    """Mean and variance of the scores of training labels, each as often as it counts."""
+    """Mean and variance of the scores of training labels, by their weights."""
     n_tasks = data.signs.shape[1]
     rows = np.arange(data.shard.n_here) if data.rows is None else data.rows
+    base = network.task_intercept.astype(np.float64)
     sums = np.zeros((3, n_tasks))
-    n_rows = max(AT_ONCE // n_tasks, 1)
-    for start in range(0, len(rows), n_rows):
-        _, tasks, signs, scores = _score_rows(
-            network, data, rows[start : start + n_rows]
-        )
-        weights = np.abs(signs.astype(np.float64))
-        scores = scores - network.task_intercept[tasks].astype(np.float64)
+    for _, tasks, signs, scores in _score_blocks(network, data, rows):
+        weights, scores = np.abs(signs.astype(np.float64)), scores - base[tasks]
         for power in range(3):
             sums[power] += np.bincount(tasks, weights * scores**power, n_tasks)
     totals, first, second = np.sum(data.group.gather(sums), axis=0)
     totals = np.where(totals > 0, totals, 1)
     mean = first / totals
-    variance = np.maximum(second / totals - mean**2, 0)
-    return ScoreMoments(mean + network.task_intercept, variance)
+    return ScoreMoments(mean + base, np.maximum(second / totals - mean**2, 0))
 
 
-def _score_rows(network: ReLUNetwork, data: TaskData, rows: np.ndarray) -> LabelScores:
-    """Scores of the labels of some rows, float64."""
-    labels = score_observed(data.X[rows], network, data.signs[rows])
-    return labels._replace(scores=labels.scores.astype(np.float64))
+def _score_blocks(
+    network: ReLUNetwork, data: TaskData, rows: np.ndarray
+) -> Iterator[LabelScores]:
+    """Scores of the labels of some rows, float64; those of a row come together."""
+    for part in _blocks(data, rows):
+        labels = score_observed(data.X[part], network, data.signs[part])
+        yield labels._replace(scores=labels.scores.astype(np.float64))
+
+
+def _blocks(data: TaskData, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Some rows after others, so that what is looked at together is not too much."""
+    X = data.X
+    width = X.nnz / X.shape[0] if issparse(X) else X.shape[1]
+    n_rows = max(int(AT_ONCE / (width + data.signs.shape[1])), 1)
+    return (rows[k : k + n_rows] for k in range(0, len(rows), n_rows))

@@ -104,7 +104,6 @@ def _task_roc_auc(network: Finished, data: TaskData, rows: np.ndarray) -> np.nda
     layers = ReLUNetwork(*network.first_layer[:2], *network.heads)
     _, *of_labels = score_observed(data.X[rows], layers, data.signs[rows])
     tasks, labels, scores = (
-        np.concatenate(parts)
-        for parts in zip(*data.group.gather(of_labels))
+        np.concatenate(parts) for parts in zip(*data.group.gather(of_labels))
     )
     return pair_roc_auc(tasks, labels, scores, data.signs.shape[1])

@@ -17,6 +17,7 @@ from mtrl_sklearn._relu.head_strength import (
     _choose_scale,
     _take_moments,
     find_shift,
+    halve_inputs,
     learn_head_strength,
 )
 from mtrl_sklearn._relu.network import ReLUNetwork
@@ -58,7 +59,9 @@ def linear_tasks(strength, n_rows=4000):
     positive = rng.random((n_rows, 4)) < expit(strength * 3 * X)
     signs = np.where(positive, 1, -1).astype(np.int8)
     signs[rng.random(signs.shape) < 0.3] = 0
-    network = ReLUNetwork(LINEAR, np.zeros(2), np.tile([1.0, -1.0], (4, 1)), np.zeros(4))
+    network = ReLUNetwork(
+        LINEAR, np.zeros(2), np.tile([1.0, -1.0], (4, 1)), np.zeros(4)
+    )
     return network, X, signs
 
 
@@ -93,7 +96,7 @@ def test_moments_are_those_of_the_scores_of_labels(sparse, monkeypatch):
     signs[:, 3] = 0
     network = network._replace(task_intercept=np.array([0.0, 1.0, -2.0, 7.0]))
     data = halves(X, csr_array(signs) if sparse else signs)
-    monkeypatch.setattr(_head_strength, "AT_ONCE", 12)
+    monkeypatch.setattr(_head_strength, "AT_ONCE", 24)
     moments = _take_moments(network, data)
     for task in range(3):
         part = signs[:25, task] != 0
@@ -145,9 +148,7 @@ def test_new_rows_get_likelier_probabilities_and_all_else_stays(
 
 
 def test_discriminants_may_be_too_weak():
-    X, Y, *_ = make_subspace_tasks(
-        900, 20, n_components=2, n_tasks=16, random_state=0
-    )
+    X, Y, *_ = make_subspace_tasks(900, 20, n_components=2, n_tasks=16, random_state=0)
     model = MultiTaskReLURepresentation(64, n_components=2, random_state=0)
     assert model.fit(X[:600], Y[:600]).head_scale_ > 1.0
 
@@ -226,5 +227,19 @@ def test_without_usable_tasks_in_a_half_there_is_none():
     network = network._replace(
         task_coef=network.task_coef[:1], task_intercept=np.zeros(1)
     )
-    seeds = [s for s in range(8) if 3 in np.random.default_rng(s).permutation(80)[:40]]
-    assert learn_head_strength(network, data, None, seeds[0], "cpu") is None
+    seed = next(s for s in range(20) if halve_inputs(data, s).n_observed == 0)
+    assert learn_head_strength(network, data, None, seed, "cpu") is None
+
+
+@pytest.mark.parametrize("kind", [np.asarray, csr_array])
+def test_rows_of_an_input_stay_together(kind):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40, 7)).astype(np.float32)
+    inputs = rng.permutation(np.repeat(np.arange(40), 3))
+    signs = np.tile(np.array([[1], [-1]], dtype=np.int8), (60, 1))
+    found = halve_inputs(count_labels(kind(X[inputs]), signs, "observed"), 0)
+    train, held_out = inputs[found.rows], inputs[found.held_out]
+    assert len(train) + len(held_out) == 120
+    assert len(np.unique(train)) == len(np.unique(held_out)) == 20
+    once = halve_inputs(count_labels(kind(X), signs[:40], "observed"), 0)
+    assert set(once.rows) == set(train)
