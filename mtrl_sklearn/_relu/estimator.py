@@ -177,8 +177,8 @@ class MultiTaskReLURepresentation(
         get labels of 0 and 1, NaN where none was observed. A parameter of the torch
         module that they freeze (`skorch.callbacks.Freezer`: "hidden_weights",
         "hidden_biases", "task_coef", "task_intercept") stays as it is until it is
-        unfrozen; ``n_components``, and the heads after a cut, are found once training
-        is over.
+        unfrozen; ``n_components``, the heads after a cut, and the strength of heads
+        are found once training is over.
 
     checkpoint : path-like, default=None
         File in which `fit` saves, after epochs or steps, all that it needs to go on: a

@@ -43,8 +43,11 @@ def train_small(
     KeyboardInterrupt
         If the training was interrupted.
     """
+    n_hidden = min(options.n_hidden, MOST_UNITS)
+    if rank is not None:  # cut like the large one, even if that has a higher rank
+        rank = min(rank, min(n_hidden, data.X.shape[1]) - 1)
     small = options._replace(
-        n_hidden=min(options.n_hidden, MOST_UNITS),
+        n_hidden=n_hidden,
         n_components=rank,
         max_epochs=max(1, round(share_of_epochs * options.max_epochs)),
         batch_size=min(pace * options.batch_size, data.n_rows),
