@@ -531,22 +531,21 @@ class MultiTaskReLURepresentation(
         is_cut = self.n_components_ < len(self.singular_values_)
         rank = self.n_components_ if is_cut else None
         try:
+            prior = learn_probe_prior(self._network(), data, options, *of_fit)
+            if prior is not None:
+                self.probe_prior_ = dict(vars(prior))
             if self.loss == "logistic":  # no other one gives probabilities
                 trained = options._replace(max_epochs=n_epochs)
                 self._scale_heads(
                     learn_head_strength(self._network(), data, trained, *of_fit, rank)
                 )
-            prior = learn_probe_prior(self._network(), data, options, *of_fit)
         except KeyboardInterrupt:
             if ends_all or data.group.n_ranks > 1:
                 raise
             warn_user(
-                "Training was interrupted while the prior of probes was learned. The "
-                "network is whole, and probes have no prior."
+                "Training was interrupted while the prior of probes or the strength of "
+                "heads was learned. The network is whole, and does without."
             )
-            return
-        if prior is not None:
-            self.probe_prior_ = dict(vars(prior))
 
     def _scale_heads(self, strength):
         """Make the heads as strong as they are to be; None leaves them as they are."""

@@ -142,9 +142,11 @@ def test_new_rows_get_likelier_probabilities_and_all_else_stays(
     assert log_loss(ours, *new) < log_loss(plain, *new) - 0.01
     scores = ours.head_scale_ * plain.transform(X) + ours.head_shift_
     np.testing.assert_allclose(ours.transform(X), scores, rtol=1e-10, atol=1e-10)
-    of_heads = {"task_coef_", "task_intercept_", "probe_prior_"}
-    found = {k: v for k, v in vars(plain).items() if k not in of_heads}
+    found = {k: v for k, v in vars(plain).items() if not k.startswith("task_")}
     assert joblib.hash(found) == joblib.hash({k: vars(ours)[k] for k in found})
+    expected = plain.source_probabilities(X)
+    np.testing.assert_allclose(ours.source_probabilities(X), expected, rtol=1e-9)
+    assert np.ptp(ours.predict_proba(X)) < np.ptp(plain.predict_proba(X))
 
 
 def test_discriminants_may_be_too_weak():
