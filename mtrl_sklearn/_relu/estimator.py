@@ -227,7 +227,7 @@ class MultiTaskReLURepresentation(
         that were not trained on have the likeliest probabilities. Only with the
         logistic loss, and where these are clearly better than before. Rows that
         ``early_stopping`` holds out tell it; without it a small network that is trained
-        on half of the rows, which takes about a tenth of the time of a descent. `fit`
+        on half of the inputs, for up to a quarter of the time of a descent. `fit`
         alone does that; after `partial_fit` heads are as they were trained.
     head_shift_ : ndarray of shape (n_tasks,)
         What was then added to them, for the mean probability of each task to be that
