@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import issparse
 
+from mtrl_sklearn._labels.signs import labels_per_row
 from mtrl_sklearn._relu.features import LabelScores, score_observed
 from mtrl_sklearn._relu.network import ReLUNetwork
 from mtrl_sklearn._relu.options import ReLUOptions
@@ -134,6 +135,7 @@ def halve_inputs(data: TaskData, seed: int) -> TaskData:
     Equal inputs have equal products with a random vector, so that these tell them.
     """
     rows = np.arange(data.shard.n_here) if data.rows is None else data.rows
+    rows = rows[labels_per_row(data.signs[rows]) > 0]  # others have no influence
     rng = np.random.default_rng(seed)
     direction = rng.standard_normal(data.X.shape[1])
     keys = [np.empty(0)]
