@@ -37,8 +37,9 @@ from mtrl_sklearn._relu.features import (
     score_labels,
     score_tasks,
 )
+from mtrl_sklearn._relu.head_strength import learn_head_strength
 from mtrl_sklearn._relu.network import ReLUNetwork
-from mtrl_sklearn._relu.options import resolve_options
+from mtrl_sklearn._relu.options import AUTO_EPOCHS, resolve_options
 from mtrl_sklearn._relu.predictions import TaskPredictionsMixin, mean_roc_auc
 from mtrl_sklearn._relu.probe_prior import learn_probe_prior
 from mtrl_sklearn._relu.representation import ReLURepresentationMixin
@@ -194,8 +195,8 @@ class MultiTaskReLURepresentation(
         get labels of 0 and 1, NaN where none was observed. A parameter of the torch
         module that they freeze (`skorch.callbacks.Freezer`: "hidden_weights",
         "hidden_biases", "task_coef", "task_intercept") stays as it is until it is
-        unfrozen; ``n_components``, and the heads after a cut, are found once training
-        is over.
+        unfrozen; ``n_components``, the heads after a cut, and the strength of heads
+        are found once training is over.
 
     checkpoint : path-like, default=None
         File in which `fit` saves, after epochs or steps, all that it needs to go on: a
@@ -239,6 +240,16 @@ class MultiTaskReLURepresentation(
         A. Discriminants on the truncated features where W was truncated.
     task_intercept_ : ndarray of shape (n_tasks,)
         c.
+    head_scale_ : float
+        What the scores of all tasks were multiplied by after training, so that rows
+        that were not trained on have the likeliest probabilities. Only with the
+        logistic loss, and where these are clearly better than before. Rows that
+        ``early_stopping`` holds out tell it; without it a small network that is trained
+        on half of the inputs, for up to a quarter of the time of a descent. `fit`
+        alone does that; after `partial_fit` heads are as they were trained.
+    head_shift_ : ndarray of shape (n_tasks,)
+        What was then added to them, for the mean probability of each task to be that
+        of its labels. Where there is a ``head_scale_``.
     components_ : ndarray of shape (n_components_, n_features)
         Orthonormal basis of the row space of W, leading direction first.
     singular_values_ : ndarray of shape (min(n_hidden, n_features),)
@@ -499,7 +510,7 @@ class MultiTaskReLURepresentation(
             interrupted = self._learn(data, resume, checkpoint, callbacks, ends_all)
             vars(self).pop("probe_prior_", None)
             if not interrupted:
-                self._learn_probe_prior(data, resume, checkpoint.seed, ends_all)
+                self._learn_from_rows_aside(data, resume, checkpoint.seed, ends_all)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -567,25 +578,44 @@ class MultiTaskReLURepresentation(
 
     def _store_network(self, solution, data):
         vars(self).update(_network_attributes(solution.first_layer, solution.heads))
+        for name in ("head_scale_", "head_shift_"):  # heads are as they were trained
+            vars(self).pop(name, None)
         self.n_positive_, self.n_negative_ = data.n_positive, data.n_negative
 
-    def _learn_probe_prior(self, data, resume, seed, ends_all):
-        """Set the prior of probes, if these data tell one."""
+    def _learn_from_rows_aside(self, data, resume, seed, ends_all):
+        """Set the strength of heads and the prior of probes, if data tell them."""
         options = self._resolve_options(data, resume)
-        device = resolve_device(self.device)
-        network = self._network()
+        of_fit = (seed, resolve_device(self.device))
+        # all epochs, those before a warm start included
+        n_epochs = min(self.n_iter_, max(options.max_epochs, AUTO_EPOCHS[1]))
+        is_cut = self.n_components_ < len(self.singular_values_)
+        rank = self.n_components_ if is_cut else None
         try:
-            prior = learn_probe_prior(network, data, options, seed, device)
+            prior = learn_probe_prior(self._network(), data, options, *of_fit)
+            if prior is not None:
+                self.probe_prior_ = dict(vars(prior))
+            if self.loss == "logistic":  # no other one gives probabilities
+                trained = options._replace(max_epochs=n_epochs)
+                self._scale_heads(
+                    learn_head_strength(self._network(), data, trained, *of_fit, rank)
+                )
         except KeyboardInterrupt:
             if ends_all or data.group.n_ranks > 1:
                 raise
             warn_user(
-                "Training was interrupted while the prior of probes was learned. The "
-                "network is whole, and probes have no prior."
+                "Training was interrupted while the prior of probes or the strength of "
+                "heads was learned. The network is whole, and does without."
             )
+
+    def _scale_heads(self, strength):
+        """Make the heads as strong as they are to be; None leaves them as they are."""
+        if strength is None:
             return
-        if prior is not None:
-            self.probe_prior_ = dict(vars(prior))
+        dtype = self.task_coef_.dtype
+        self.head_scale_, self.head_shift_ = strength.scale, strength.shift
+        self.task_coef_ = (self.task_coef_ * strength.scale).astype(dtype)
+        intercept = self.task_intercept_ * strength.scale + strength.shift
+        self.task_intercept_ = intercept.astype(dtype)
 
     def _warn_of_failure(self, solution, options, data):
         if SOLVERS[self.algorithm].is_descent:  # others have losses of another scale

@@ -4,11 +4,11 @@ Rows come in blocks, so that nothing larger than the result is held in memory.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, issparse
 from torch import Tensor
 
 from mtrl_sklearn._arrays.products import by_feature, is_sparse, multiply
@@ -22,6 +22,8 @@ from mtrl_sklearn._arrays.rows import (
     torch_dtype,
     working_dtype,
 )
+from mtrl_sklearn._labels.indicator import is_indicator
+from mtrl_sklearn._labels.signs import Signs
 from mtrl_sklearn._relu.gradients import hidden_layer, task_scores
 from mtrl_sklearn._relu.network import ReLUNetwork
 
@@ -121,6 +123,27 @@ def score_tasks(
         return hidden @ coef.T + network.task_intercept[part].astype(hidden.dtype)
 
     return score
+
+
+class LabelScores(NamedTuple):
+    """Observed labels one by one, with their scores."""
+
+    rows: np.ndarray  # (n_labels,), positions
+    tasks: np.ndarray  # (n_labels,)
+    signs: np.ndarray  # (n_labels,)
+    scores: np.ndarray  # (n_labels,)
+
+
+def score_observed(X: Any, network: ReLUNetwork, signs: Signs) -> LabelScores:
+    """Scores of the labels that signs (n_samples, n_tasks) observe; X as above."""
+    if is_indicator(signs):
+        signs = signs.toarray()
+    rows, tasks = signs.nonzero()
+    if issparse(signs):
+        observed = np.asarray(signs.data)
+        return LabelScores(rows, tasks, observed, score_labels(X, network, signs))
+    scores = score_all(X, network)[rows, tasks]
+    return LabelScores(rows, tasks, signs[rows, tasks], scores)
 
 
 def _tensors(network: ReLUNetwork, rows: Rows) -> list[Tensor]:

@@ -41,6 +41,7 @@ RELU = COMMON | {
     **{f"{name}_": form for name, form in RELU_PARAMETERS.items()},
     "components_": "weight components features",
     "singular_values_": "spectrum values",
+    "head_shift_": "float tasks",
     "n_positive_": "total tasks",
     "n_negative_": "total tasks",
     "task_names_": "label tasks",
@@ -79,6 +80,9 @@ def check_relu(fitted: dict[str, Any], has_pos_label: bool = False) -> None:
     """
     arrays, rest = dict(fitted), {}
     check_prior("probe_prior_", arrays.pop("probe_prior_", None))
+    scale = arrays.pop("head_scale_", 1.0)
+    demand(type(scale) is float and 0 < scale < np.inf, "head_scale_", scale)
+    demand(("head_scale_" in fitted) == ("head_shift_" in fitted), "head_scale_", scale)
     for name in ("label_form_", "classes_", "_state_", "_seed_"):
         rest[name] = take(arrays, name)
     counts = {
@@ -88,7 +92,7 @@ def check_relu(fitted: dict[str, Any], has_pos_label: bool = False) -> None:
         "n_iter_": "epochs",
     }
     sizes = check_counts(arrays, counts)
-    check_arrays(arrays, RELU, sizes, OPTIONAL)
+    check_arrays(arrays, RELU, sizes, OPTIONAL | {"head_shift_"})
     check_seed(rest["_seed_"])
     most = min(sizes["hidden"], sizes["features"])
     demand_same("singular_values_", "length", most, sizes["values"])
@@ -178,16 +182,22 @@ def _check_first_layer(fitted: Arrays, state: Arrays) -> None:
 
 
 def _check_heads(fitted: Arrays, state: Arrays) -> None:
-    """Heads are those in training, or discriminants: half-way between the classes."""
+    """Heads are those in training, or discriminants: half-way between the classes.
+
+    Both times a scale, and shifted.
+    """
     coef, intercept = fitted["task_coef_"], fitted["task_intercept_"]
+    scale, shift = fitted.get("head_scale_", 1.0), fitted.get("head_shift_", 0.0)
     counts = fitted["n_positive_"], fitted["n_negative_"]
     odds = log_odds(*counts)
     is_truncated = len(fitted["components_"]) < len(fitted["singular_values_"])
     if not is_truncated and "start" not in state:
         is_usable = np.minimum(*counts) > 0
-        expected = np.where(is_usable, state["task_intercept"], odds)
-        agree("task_coef_", coef, state["task_coef"], np.abs(coef))
-        agree("task_intercept_", intercept, expected, 1 + np.abs(odds))
+        trained = np.where(is_usable, state["task_intercept"], odds)
+        expected = scale * state["task_coef"]
+        agree("task_coef_", coef, expected, np.abs(coef))
+        size = 1 + np.abs(odds) + np.abs(shift)
+        agree("task_intercept_", intercept, scale * trained + shift, size)
         return
     second = state["moments.second"]
     agree("_state_.moments.second", second, second.T, second.max())
@@ -196,5 +206,6 @@ def _check_heads(fitted: Arrays, state: Arrays) -> None:
         totals = state[f"moments.n_{sign}"][:, None]
         centres.append(state[f"moments.{sign}"] / np.where(totals > 0, totals, 1))
     terms = (centres[0] + centres[1]) / 2 * coef
-    size = 1 + np.abs(odds) + np.abs(terms).sum(axis=1)
-    agree("task_intercept_", intercept, odds - terms.sum(axis=1), size)
+    size = 1 + np.abs(odds) + np.abs(shift) + np.abs(terms).sum(axis=1)
+    expected = scale * odds - terms.sum(axis=1) + shift
+    agree("task_intercept_", intercept, expected, size)

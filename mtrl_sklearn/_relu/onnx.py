@@ -24,13 +24,14 @@ def write_relu(graph: Graph, estimator: Any) -> None:
     dtype = network.dtype
     graph.add_output("transform", network.features, dtype, [estimator._n_features_out])
     encoding, scores = estimator._label_encoding(), network.scores
-    probabilities: str | None = network.probabilities
-    if not hasattr(estimator, "predict_proba"):
-        probabilities = None
-    elif encoding.form == "single":
+    probabilities: str | None = None
+    has_probabilities = hasattr(estimator, "predict_proba")
+    if has_probabilities and encoding.form == "single":
         # One-vs-rest probabilities are normalised: a softmax of their logarithms.
         logits = scores if encoding.n_tasks == 1 else log_expit(graph, scores)
         probabilities = class_probabilities(graph, logits, len(encoding.classes[0]))
+    elif has_probabilities:
+        probabilities = graph.apply("Sigmoid", [scores])
     write_predictions(graph, scores, probabilities, encoding, dtype)
 
 
@@ -49,5 +50,10 @@ def embed_relu(graph: Graph, estimator: Any, X: str | None = None) -> NetworkVal
         "projection": graph.apply("MatMul", [X, basis]),
         "scores": scores,
     }
-    probabilities = graph.apply("Sigmoid", [scores])
+    trained = scores
+    if hasattr(estimator, "head_scale_"):  # as for `source_probabilities`
+        scale, shift = estimator.head_scale_, estimator.head_shift_
+        heads = (coef / scale, (intercept - shift) / scale)
+        trained = affine(graph, hidden, *(array.astype(dtype) for array in heads))
+    probabilities = graph.apply("Sigmoid", [trained])
     return NetworkValues(X, dtype, features[estimator.output], scores, probabilities)

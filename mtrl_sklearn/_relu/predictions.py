@@ -92,6 +92,9 @@ class TaskPredictionsMixin:
 
     classes_ = _FittedClasses()
 
+    head_scale_: float
+    head_shift_: np.ndarray
+
     def _task_scores(
         self,
         X: Any,
@@ -230,10 +233,19 @@ class TaskPredictionsMixin:
         -------
         ndarray of shape (n_samples, n_tasks)
             Of each binary task, one-vs-rest where a column has more than two classes;
-            with ``loss="hinge"`` squashed scores, which are no probabilities.
+            with ``loss="hinge"`` squashed scores, which are no probabilities. They are
+            those of heads as they were trained: weaker ones tell probes less.
         """
         check_is_fitted(self)
-        return self._task_scores(X, squash=True)
+        scale = getattr(self, "head_scale_", None)
+        if scale is None:
+            return self._task_scores(X, squash=True)
+        shift = self.head_shift_
+
+        def as_trained(scores):
+            return sigmoid(((scores - shift) / scale).astype(scores.dtype))
+
+        return self._task_scores(X, finish=as_trained)
 
     def predict(self, X):
         """Labels of the source tasks in the encoding of ``y``.

@@ -17,9 +17,8 @@ from scipy.special import expit
 from mtrl_sklearn._relu.features import score_all
 from mtrl_sklearn._relu.network import ReLUNetwork
 from mtrl_sklearn._relu.options import ReLUOptions
+from mtrl_sklearn._relu.second_network import train_small
 from mtrl_sklearn._relu.solution import TaskData, count_all_signs, set_aside
-from mtrl_sklearn._relu.solvers import solve
-from mtrl_sklearn._training.job import FitJob
 from mtrl_sklearn._training.prior import (
     MAX_LABELS,
     MAX_TASKS,
@@ -28,8 +27,7 @@ from mtrl_sklearn._training.prior import (
     make_prior,
 )
 
-# The second network: its hidden units at most, and its share of the epochs.
-MOST_UNITS = 128
+# Epochs of the second network, of those of the first.
 SHARE_OF_EPOCHS = 0.25
 
 # What is looked at, of some rows: probabilities of all tasks, and inputs.
@@ -84,16 +82,7 @@ def learn_probe_prior(
         judged = set_aside(data, 0.5, seed)
         if not judged.n_observed or not _count_usable(judged).sum() >= 2:
             return None
-        small = options._replace(
-            n_hidden=min(options.n_hidden, MOST_UNITS),
-            n_components=None,
-            max_epochs=max(1, round(SHARE_OF_EPOCHS * options.max_epochs)),
-            batch_size=min(options.batch_size, judged.n_inputs),
-        )
-        found = solve(FitJob(judged, None, (seed + 1) % 2**31, device, []), small)
-        if found.interrupted:
-            raise KeyboardInterrupt
-        judge = ReLUNetwork(*found.first_layer[:2], *found.heads)
+        judge = train_small(judged, options, seed, device, SHARE_OF_EPOCHS)
         its = _standardise(judge, judged)
     if its is None:
         return None

@@ -17,8 +17,7 @@ from mtrl_sklearn._labels.indicator import is_indicator, stack_indicators
 from mtrl_sklearn._labels.roc_auc import indicator_roc_auc, pair_roc_auc
 from mtrl_sklearn._relu.features import (
     hidden_features,
-    score_all,
-    score_labels,
+    score_observed,
     score_tasks,
 )
 from mtrl_sklearn._relu.network import ReLUNetwork
@@ -109,13 +108,8 @@ def _task_roc_auc(network: Finished, data: TaskData, rows: np.ndarray) -> np.nda
         hidden = np.concatenate(data.group.gather(hidden_features(X, layers)))
         signs = stack_indicators(data.group.gather(signs))
         return indicator_roc_auc(signs, score_tasks(hidden, layers))
-    places, tasks = signs.nonzero()
-    if issparse(signs):
-        labels, scores = signs.data, score_labels(X, layers, signs)
-    else:
-        labels, scores = signs[places, tasks], score_all(X, layers)[places, tasks]
+    _, *of_labels = score_observed(X, layers, signs)
     tasks, labels, scores = (
-        np.concatenate(parts)
-        for parts in zip(*data.group.gather((tasks, labels, scores)))
+        np.concatenate(parts) for parts in zip(*data.group.gather(of_labels))
     )
-    return pair_roc_auc(tasks, labels, scores, signs.shape[1])
+    return pair_roc_auc(tasks, labels, scores, data.signs.shape[1])

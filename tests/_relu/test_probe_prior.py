@@ -6,7 +6,7 @@ import pytest
 
 from mtrl_sklearn import MultiTaskReLURepresentation, load, save
 from mtrl_sklearn._relu import estimator as _estimator
-from mtrl_sklearn._relu import probe_prior as _probe_prior
+from mtrl_sklearn._relu import second_network as _second_network
 from mtrl_sklearn.datasets import make_subspace_tasks
 from tests.relu_cases import ALGORITHMS
 
@@ -95,7 +95,7 @@ def test_ctrl_c_leaves_the_network_whole(toxic, monkeypatch):
     def press(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_probe_prior, "solve", press)
+    monkeypatch.setattr(_second_network, "solve", press)
     expected = make(max_iter=2, early_stopping=False)
     with pytest.warns(UserWarning, match="interrupted while the prior of probes"):
         expected.fit(X, Y)
@@ -105,7 +105,7 @@ def test_ctrl_c_leaves_the_network_whole(toxic, monkeypatch):
 
 def test_rows_held_out_need_no_second_network(toxic, monkeypatch):
     X, Y = toxic
-    monkeypatch.setattr(_probe_prior, "solve", None)
+    monkeypatch.setattr(_second_network, "solve", None)
     assert make(early_stopping=True, max_iter=2).fit(X, Y).probe_prior_
     with pytest.raises(TypeError):
         make(max_iter=2).fit(X, Y)

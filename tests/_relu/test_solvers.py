@@ -386,7 +386,7 @@ def test_one_step_computes_in_float32(precision, monkeypatch):
 
     monkeypatch.setattr(_solvers, "train", watch)
     make(algorithm="one_step", precision=precision).fit(X, Y)
-    assert allowed == [False, False]  # of the network, and of the prior of probes
+    assert allowed == [False] * 3  # the second for heads, the third for probes
 
 
 @pytest.mark.parametrize("name", ["one_step", "alternating"])
@@ -435,7 +435,7 @@ def test_a_second_training_calls_nobody(algorithm, monkeypatch):
     monkeypatch.setattr(_solvers, "choose_rank", choose)
     model = make(algorithm=algorithm, callbacks=[Count()]).fit(X, Y)
     assert calls == [1, 2, 3, 4]
-    network, _ = again  # of the same rows and seed; the other is that of the prior
+    network, *_ = again  # of the same rows and seed; others are of smaller networks
     assert network.weights.shape == model.hidden_weights_.shape
     scaled = network.weights.detach() / network.input_scale
     np.testing.assert_allclose(scaled, model.hidden_weights_)
