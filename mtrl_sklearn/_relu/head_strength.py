@@ -9,7 +9,7 @@ Heads stay as they are where that gains nothing that is clear.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import issparse
@@ -35,8 +35,8 @@ PACE = 2
 LEAST_ROWS = 30
 CLEAR = 2.0
 
-# Labels that are judged on at most, unless these are of fewer rows than this; and inputs
-# and scores that are looked at together.
+# Labels that are judged on at most, unless they are of fewer rows than these; inputs and
+# scores that are looked at together.
 MAX_LABELS = 100_000
 ENOUGH_ROWS = 300
 AT_ONCE = 2**18
@@ -219,9 +219,7 @@ def _score_blocks(
 
 def _blocks(data: TaskData, rows: np.ndarray) -> Iterator[np.ndarray]:
     """Some rows after others, so that what is looked at together is not too much."""
-    stored = (
-        part.nnz / part.shape[0] if issparse(part) else part.shape[1]
-        for part in (data.X, data.signs)
-    )
+    parts: tuple[Any, Any] = (data.X, data.signs)
+    stored = (p.nnz / p.shape[0] if issparse(p) else p.shape[1] for p in parts)
     n_rows = max(int(AT_ONCE / max(sum(stored), 1)), 1)
     return (rows[k : k + n_rows] for k in range(0, len(rows), n_rows))

@@ -220,6 +220,21 @@ def test_forms_of_inputs_agree(noisy):
     np.testing.assert_allclose(sparse.head_shift_, dense.head_shift_, rtol=1e-6)
 
 
+def test_forms_of_labels_agree(noisy):
+    """Sparse labels, and integer weights in place of repeated rows."""
+    X, Y = noisy
+    positive = np.nan_to_num(Y)
+    dense = make(algorithm="one_step").fit(X, positive)
+    sparse = make(algorithm="one_step").fit(X, csr_array(positive))
+    assert sparse.head_scale_ == dense.head_scale_
+    np.testing.assert_allclose(sparse.head_shift_, dense.head_shift_, rtol=1e-6)
+    counts = np.repeat([1, 2], [60, 40])
+    few, signs = X[:100], Y[:100] == 1
+    weighted = make().fit(few, signs, sample_weight=counts)
+    repeated = make().fit(few.repeat(counts, axis=0), signs.repeat(counts, axis=0))
+    np.testing.assert_allclose(weighted.task_coef_, repeated.task_coef_, rtol=1e-5)
+
+
 def test_without_usable_tasks_in_a_half_there_is_none():
     X = np.arange(80.0)[:, None]
     signs = np.full((80, 1), -1, dtype=np.int8)
