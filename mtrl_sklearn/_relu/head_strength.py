@@ -35,8 +35,8 @@ PACE = 2
 LEAST_ROWS = 30
 CLEAR = 2.0
 
-# Labels that are judged on at most, unless they are of fewer rows than these; inputs and
-# scores that are looked at together.
+# Labels that are judged on at most, unless they are of fewer rows than these; inputs
+# and scores that are looked at together.
 MAX_LABELS = 100_000
 ENOUGH_ROWS = 300
 AT_ONCE = 2**18
