@@ -29,7 +29,7 @@ from mtrl_sklearn._labels.encoding import check_usable_tasks
 from mtrl_sklearn._labels.given import GivenLabels, read_given
 from mtrl_sklearn._labels.indicator import is_indicator, stack_indicators
 from mtrl_sklearn._labels.signs import Signs
-from mtrl_sklearn._relu.feature_scales import find_outsized
+from mtrl_sklearn._relu.feature_scales import find_outsized, find_skewed
 from mtrl_sklearn._relu.features import (
     hidden_features,
     project,
@@ -626,20 +626,29 @@ class MultiTaskReLURepresentation(
         )
 
     def _warn_of_scales(self, X):
-        """Tell of features that outweigh the others."""
-        found = find_outsized(X)
-        if found is None:
-            return
+        """Tell of features that outweigh the others, or of which few values do."""
         names = getattr(self, "feature_names_in_", np.arange(X.shape[1]))
-        worst = ", ".join(str(names[k]) for k in found.columns[:3])
-        more = ", ..." if len(found.columns) > 3 else ""
-        warn_user(
-            f"X has features of very different scales: the widest one varies "
-            f"{found.ratio:.3g} times as much as the narrower ones, which hardly count "
-            f"beside it. The widest are {worst}{more}. Put a StandardScaler before "
-            f"{type(self).__name__} in a pipeline, or take the logarithm of skewed "
-            "features."
-        )
+
+        def name(columns):
+            worst = ", ".join(str(names[k]) for k in columns[:3])
+            return worst + (", ..." if len(columns) > 3 else "")
+
+        found, skewed = find_outsized(X), find_skewed(X)
+        if found is not None:
+            warn_user(
+                f"X has features of very different scales: the widest one varies "
+                f"{found.ratio:.3g} times as much as the narrower ones, which hardly "
+                f"count beside it. The widest are {name(found.columns)}. Put a "
+                f"StandardScaler before {type(self).__name__} in a pipeline, or take "
+                "the logarithm of skewed features."
+            )
+        elif skewed is not None:
+            warn_user(
+                f"X has {len(skewed)} features of which a few large values outweigh "
+                f"all others. The most skewed are {name(skewed)}. Take their logarithm "
+                f"before {type(self).__name__} in a pipeline, as with "
+                "FunctionTransformer(numpy.log), and a StandardScaler after it."
+            )
 
     def _holds_out(self):
         return self.early_stopping and SOLVERS[self.algorithm].is_descent

@@ -7,10 +7,10 @@ import pytest
 from scipy.sparse import csr_array
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from mtrl_sklearn import MultiTaskReLURepresentation
-from mtrl_sklearn._relu.feature_scales import MOST, find_outsized
+from mtrl_sklearn._relu.feature_scales import MOST, find_outsized, find_skewed
 
 rng = np.random.default_rng(0)
 NORMAL = rng.normal(size=(400, 20))
@@ -68,6 +68,38 @@ def test_columns_of_different_units_are_told(load):
 )
 def test_others_are_not(X):
     assert find_outsized(X) is None
+    assert find_skewed(X) is None
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1, 1e9])
+def test_skewed_features_are_found(scale):
+    X = NORMAL.copy()
+    X[:, [2, 9, *range(10, 20)]] = np.exp(X[:, [2, 9, *range(10, 20)]])
+    X[:, 9] **= 2
+    X[:, 10] **= 1.5
+    found = find_skewed(scale * X)
+    assert found[:2].tolist() == [9, 10]
+    assert sorted(found) == [2, *range(9, 20)]
+    assert find_skewed(scale * X[:, :10]) is None  # few of them
+
+
+@pytest.mark.parametrize(
+    "change",
+    [np.ceil, np.negative, lambda X: X - 1, np.log, lambda X: 1 / (1 + X)],
+    ids=["counts", "negative ones", "both signs", "logarithms", "bounded"],
+)
+def test_of_others_no_logarithm_is_asked(change):
+    assert find_skewed(change(np.exp(NORMAL))) is None
+
+
+def test_fit_names_skewed_columns_and_the_remedy():
+    X = np.exp(NORMAL * np.linspace(0.8, 1.2, 20))
+    with pytest.warns(UserWarning, match=r"20 features .* Take their logarithm"):
+        fast().fit(X, Y)
+    remedy = make_pipeline(FunctionTransformer(np.log), StandardScaler(), fast())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        remedy.fit(X, Y)
 
 
 def test_fit_names_columns_and_the_remedy():
