@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, issparse
 
 from mtrl_sklearn._arrays.rows import block_slices
 from mtrl_sklearn._group import BatchPart, Group
@@ -31,6 +31,45 @@ def hash_rows(X: Any) -> np.ndarray:
     for rows in block_slices(n_rows, n_features):
         hashes[rows] = _mix_bits(X[rows]) @ factors
     return hashes
+
+
+def project_rows(X: Any, seed: int, group: Group) -> np.ndarray:
+    """A random combination of features of each row, of shape (n_samples,), float64.
+
+    Rows that are equal have the same. Their order hardly depends on how the entries of
+    X were rounded, as that of `hash_rows` does.
+
+    Parameters
+    ----------
+    X : ndarray or CSR array of shape (n_samples, n_features)
+    seed : int
+    group : Group
+        Whose other ranks have more rows.
+    """
+    n_rows, n_features = X.shape
+    direction = np.random.default_rng(seed).standard_normal(n_features)
+    origin = _find_origin(X, group)
+    if issparse(X):
+        moved = X.data - origin[X.indices]
+        moved = csr_array((moved, X.indices, X.indptr), shape=X.shape)
+        return np.asarray(moved @ direction)
+    projected = np.empty(n_rows)
+    for rows in block_slices(n_rows, n_features):
+        # summed row by row: a product of matrices depends on where a row stands
+        projected[rows] = ((X[rows] - origin) * direction).sum(axis=1)
+    return projected
+
+
+def _find_origin(X: Any, group: Group) -> np.ndarray:
+    """What is nearest to 0 of features without any, which may be huge; else 0."""
+    low, high = np.full((2, X.shape[1]), [[np.inf], [-np.inf]])
+    if X.shape[0]:
+        low, high = X.min(axis=0), X.max(axis=0)
+        if issparse(X):
+            low, high = low.toarray().ravel(), high.toarray().ravel()
+    low = np.min(group.gather(low.astype(np.float64)), axis=0)
+    high = np.max(group.gather(high.astype(np.float64)), axis=0)
+    return np.where(low > 0, low, np.where(high < 0, high, 0))
 
 
 def _mix_bits(values: np.ndarray) -> np.ndarray:

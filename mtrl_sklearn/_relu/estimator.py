@@ -19,7 +19,7 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
-from mtrl_sklearn._arrays.copies import hash_rows, number_copies
+from mtrl_sklearn._arrays.copies import hash_rows, number_copies, project_rows
 from mtrl_sklearn._arrays.precision import PRECISIONS, resolve_device, resolve_precision
 from mtrl_sklearn._arrays.rows import Rows
 from mtrl_sklearn._arrays.threads import fork_safe
@@ -493,10 +493,10 @@ class MultiTaskReLURepresentation(
             check_usable_tasks(*counts, self.task_names_, shard.n_rows)
             self._warn_of_scales(X)
             stored = signs.positive if is_indicator(signs) else signs
-            checkpoint = self._open_checkpoint(resume, group, X=X, y=stored)
             inputs = self._find_inputs(X, signs, given, group)
-            part = shard.part if inputs is None else number_copies(inputs, group)
-            train, held_out = self._split_rows(signs, part, checkpoint)
+            drawn = {} if inputs is None else {"copies": inputs}
+            checkpoint = self._open_checkpoint(resume, group, X=X, y=stored, **drawn)
+            train, held_out = self._split_rows(X, signs, inputs, checkpoint)
             data = count_labels(
                 X,
                 signs,
@@ -718,7 +718,7 @@ class MultiTaskReLURepresentation(
         """
         of_batch = self.batch_size if isinstance(self.batch_size, Integral) else 0
         n_rows = group.locate_rows(X.shape[0]).n_rows
-        if n_rows > max(MAX_ROWS_COMPARED, of_batch):
+        if n_rows > MAX_ROWS_COMPARED and of_batch <= MAX_INPUTS_COUNTED:
             return None
         hashes = hash_rows(X)
         n_inputs = number_copies(hashes, group).n_rows
@@ -727,11 +727,19 @@ class MultiTaskReLURepresentation(
         is_small = n_inputs <= max(MAX_INPUTS_COUNTED, of_batch)
         return hashes if counts_copies and is_small else None
 
-    def _split_rows(self, signs, part, checkpoint):
-        """Positions of the rows to train on, None for all, and of those to hold out."""
+    def _split_rows(self, X, signs, inputs, checkpoint):
+        """Positions of the rows to train on, None for all, and of those to hold out.
+
+        In the long form there is a row for each label of an input: they stay together.
+        """
         if not self._holds_out():
             return None, None
         group = checkpoint.group
+        part = group.locate_rows(signs.shape[0]).part
+        if inputs is not None:
+            part = number_copies(inputs, group)
+        elif self.label_form_ == "long":
+            part = number_copies(project_rows(X, 0, group), group)
         parts = self._hold_out(part, checkpoint.seed)
         for rows, what in zip(parts, ("training", "held-out")):
             n_positive, n_negative = count_all_signs(signs[rows], group)

@@ -14,13 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.sparse import issparse
 
-from mtrl_sklearn._arrays.copies import hash_rows, number_copies
 from mtrl_sklearn._labels.signs import labels_per_row
 from mtrl_sklearn._relu.features import LabelScores, score_observed
 from mtrl_sklearn._relu.network import ReLUNetwork
 from mtrl_sklearn._relu.options import ReLUOptions
 from mtrl_sklearn._relu.second_network import train_small
-from mtrl_sklearn._relu.solution import TaskData, count_labels
+from mtrl_sklearn._relu.solution import TaskData, find_inputs, set_aside
 from mtrl_sklearn._training.losses import log_odds
 
 # Factors that heads may be multiplied by.
@@ -31,14 +30,14 @@ SCALES = 2.0 ** (np.arange(-16, 9) / 4)
 SHARE_OF_EPOCHS = 0.5
 PACE = 2
 
-# Rows to judge on at least, and standard errors over them that a gain has to exceed.
-LEAST_ROWS = 30
+# Inputs to judge on at least, and standard errors over them that a gain has to exceed.
+LEAST_INPUTS = 30
 CLEAR = 2.0
 
-# Labels that are judged on at most, unless they are of fewer rows than these; inputs
+# Labels that are judged on at most, unless they are of fewer inputs than these; entries
 # and scores that are looked at together.
 MAX_LABELS = 100_000
-ENOUGH_ROWS = 300
+ENOUGH_INPUTS = 300
 AT_ONCE = 2**18
 
 
@@ -90,16 +89,19 @@ def learn_head_strength(
     """
     judge, judged = network, data
     if data.held_out is None:
-        judged = halve_inputs(data, seed)
-        if not judged.n_observed or data.n_inputs < 2 * LEAST_ROWS:
-            return None
+        judged = set_aside(data, 0.5, seed)
+    held_out = np.asarray(judged.held_out)
+    n_inputs = find_inputs(judged, held_out, seed).n_rows
+    if not judged.n_observed or n_inputs < LEAST_INPUTS:
+        return None
+    if data.held_out is None:
         try:
             judge = train_small(
                 judged, options, seed, device, SHARE_OF_EPOCHS, rank, PACE
             )
         except ValueError:  # too fast for these data: there is nothing to judge
             return None
-    scale = data.group.from_first(_choose_scale(judge, judged))
+    scale = data.group.from_first(_choose_scale(judge, judged, seed))
     if scale is None:
         return None
     shift = find_shift(scale, _take_moments(network, data), data)
@@ -131,65 +133,50 @@ def find_shift(scale: float, moments: ScoreMoments, data: TaskData) -> np.ndarra
     return odds * spread - scale * moments.mean
 
 
-def halve_inputs(data: TaskData, seed: int) -> TaskData:
-    """The same data with the rows of half of the inputs held out.
-
-    Rows of the same input stay together: in the long form there is one for each label.
-    """
-    rows = np.arange(data.shard.n_here) if data.rows is None else data.rows
-    rows = rows[labels_per_row(data.signs[rows]) > 0]  # others have no influence
-    keys = [np.empty(0, dtype=np.uint64)]
-    keys += [hash_rows(data.X[part]) for part in _blocks(data, rows)]
-    n_inputs, places = number_copies(np.concatenate(keys), data.group)
-    is_aside = np.zeros(n_inputs, dtype=bool)
-    order = np.random.default_rng(seed).permutation(n_inputs)
-    is_aside[order[: n_inputs // 2]] = True
-    is_aside = is_aside[places]
-    return count_labels(
-        data.X,
-        data.signs,
-        data.task_weight,
-        rows=rows[~is_aside],
-        held_out=rows[is_aside],
-        group=data.group,
-        inputs=data.inputs,
-    )
-
-
-def _choose_scale(network: ReLUNetwork, data: TaskData) -> float | None:
+def _choose_scale(network: ReLUNetwork, data: TaskData, seed: int) -> float | None:
     """The factor by which labels held out are predicted best, None if not clearly."""
     moments = _take_moments(network, data)
     shifts = [find_shift(scale, moments, data) for scale in SCALES]
-    losses = [np.empty((1 + len(SCALES), 0))]
-    for labels in _score_blocks(network, data, _thin(data)):
+    rows, ids, n_inputs = _thin(data, seed)
+    losses = np.zeros((1 + len(SCALES), n_inputs))
+    start = 0
+    for part, labels in _score_blocks(network, data, rows):
         scores = [s * labels.scores + b[labels.tasks] for s, b in zip(SCALES, shifts)]
-        losses.append(_sum_losses(labels, np.array([labels.scores, *scores])))
-    losses = data.group.gather(np.concatenate(losses, axis=1))
-    before, *after = np.concatenate(losses, axis=1)
-    if len(before) < LEAST_ROWS:
-        return None
+        of_input = ids[start + labels.rows]
+        for total, values in zip(losses, [labels.scores, *scores]):
+            total += np.bincount(of_input, _losses(labels.signs, values), n_inputs)
+        start += len(part)
+    before, *after = np.sum(data.group.gather(losses), axis=0)
     gains = before - after
     best = int(gains.sum(axis=1).argmax())
-    error = gains[best].std() / len(before) ** 0.5
+    error = gains[best].std() / n_inputs**0.5
     is_clear = gains[best].mean() > CLEAR * error
     return float(SCALES[best]) if is_clear else None
 
 
-def _sum_losses(labels: LabelScores, scores: np.ndarray) -> np.ndarray:
-    """Losses of scores (n, n_labels), summed for rows with labels: (n, n_rows)."""
-    signs = labels.signs.astype(np.float64)
-    losses = np.abs(signs) * np.logaddexp(0, -np.sign(signs) * scores)
-    _, starts = np.unique(labels.rows, return_index=True)
-    return np.add.reduceat(losses, starts, axis=1) if len(starts) else losses
+def _losses(signs: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    signs = signs.astype(np.float64)
+    losses: np.ndarray = np.abs(signs) * np.logaddexp(0, -np.sign(signs) * scores)
+    return losses
 
 
-def _thin(data: TaskData) -> np.ndarray:
-    """So many of the rows held out that their labels are not too many."""
+def _thin(data: TaskData, seed: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """Rows held out of so many inputs that their labels are not too many.
+
+    Returns
+    -------
+    rows : ndarray of shape (n_rows,)
+    ids : ndarray of shape (n_rows,)
+        The input that each is, from 0 on.
+    n_inputs : int
+    """
     rows = np.asarray(data.held_out)
-    here = len(rows), labels_per_row(data.signs[rows]).sum()
-    n_rows, n_labels = np.sum(data.group.gather(here), axis=0)
-    step = min(np.ceil(n_labels / MAX_LABELS), n_rows // ENOUGH_ROWS)
-    return rows[:: max(int(step), 1)]
+    n_inputs, places = find_inputs(data, rows, seed)
+    ids = np.asarray(places)
+    n_labels = sum(data.group.gather(labels_per_row(data.signs[rows]).sum()))
+    step = max(int(min(np.ceil(n_labels / MAX_LABELS), n_inputs // ENOUGH_INPUTS)), 1)
+    kept = ids % step == 0
+    return rows[kept], ids[kept] // step, -(-n_inputs // step)
 
 
 def _take_moments(network: ReLUNetwork, data: TaskData) -> ScoreMoments:
@@ -198,7 +185,7 @@ def _take_moments(network: ReLUNetwork, data: TaskData) -> ScoreMoments:
     rows = np.arange(data.shard.n_here) if data.rows is None else data.rows
     base = network.task_intercept.astype(np.float64)
     sums = np.zeros((3, n_tasks))
-    for _, tasks, signs, scores in _score_blocks(network, data, rows):
+    for _, (_, tasks, signs, scores) in _score_blocks(network, data, rows):
         weights, scores = np.abs(signs.astype(np.float64)), scores - base[tasks]
         for power in range(3):
             sums[power] += np.bincount(tasks, weights * scores**power, n_tasks)
@@ -210,11 +197,11 @@ def _take_moments(network: ReLUNetwork, data: TaskData) -> ScoreMoments:
 
 def _score_blocks(
     network: ReLUNetwork, data: TaskData, rows: np.ndarray
-) -> Iterator[LabelScores]:
-    """Scores of the labels of some rows, float64; those of a row come together."""
+) -> Iterator[tuple[np.ndarray, LabelScores]]:
+    """Some rows after others, and the scores of their labels, float64."""
     for part in _blocks(data, rows):
         labels = score_observed(data.X[part], network, data.signs[part])
-        yield labels._replace(scores=labels.scores.astype(np.float64))
+        yield part, labels._replace(scores=labels.scores.astype(np.float64))
 
 
 def _blocks(data: TaskData, rows: np.ndarray) -> Iterator[np.ndarray]:

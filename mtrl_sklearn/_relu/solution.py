@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mtrl_sklearn._arrays.copies import number_copies
+from mtrl_sklearn._arrays.copies import number_copies, project_rows
 from mtrl_sklearn._arrays.products import by_feature
 from mtrl_sklearn._arrays.rows import (
     RowDataset,
@@ -21,7 +21,13 @@ from mtrl_sklearn._arrays.rows import (
     torch_dtype,
 )
 from mtrl_sklearn._group import ALONE, BatchPart, Group, Shard
-from mtrl_sklearn._labels.signs import Signs, count_signs, keep_tasks, sign_rows
+from mtrl_sklearn._labels.signs import (
+    Signs,
+    count_signs,
+    keep_tasks,
+    labels_per_row,
+    sign_rows,
+)
 from mtrl_sklearn._relu.discriminant import (
     ClassMoments,
     add_labels,
@@ -121,13 +127,17 @@ def count_labels(
 
 
 def set_aside(data: TaskData, share: float, seed: int) -> TaskData:
-    """The same data with a share of the inputs to train on held out, at least one."""
-    n_inputs, places = data.part
+    """The same data with the rows of a share of the inputs held out, at least one.
+
+    Rows of the same input stay together: in the long form there is one for each label.
+    """
+    rows = np.arange(data.shard.n_here) if data.rows is None else data.rows
+    rows = rows[labels_per_row(data.signs[rows]) > 0]  # others have no influence
+    n_inputs, places = find_inputs(data, rows, seed)
     order = np.random.default_rng(seed).permutation(n_inputs)
     is_aside = np.zeros(n_inputs, dtype=bool)
     is_aside[order[: max(int(share * n_inputs), 1)]] = True
     is_aside = is_aside[places]
-    rows = np.arange(data.shard.n_here) if data.rows is None else data.rows
     return count_labels(
         data.X,
         data.signs,
@@ -137,6 +147,14 @@ def set_aside(data: TaskData, share: float, seed: int) -> TaskData:
         group=data.group,
         inputs=data.inputs,
     )
+
+
+def find_inputs(data: TaskData, rows: np.ndarray, seed: int) -> BatchPart:
+    """Which input each of these rows is, among all that differ of all ranks.
+
+    They come in an order that depends on them and the seed, not on that of the rows.
+    """
+    return number_copies(project_rows(data.X, seed, data.group)[rows], data.group)
 
 
 def count_all_signs(

@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 
 from mtrl_sklearn._arrays import rows as _rows
-from mtrl_sklearn._arrays.copies import hash_rows, number_copies
+from mtrl_sklearn._arrays.copies import hash_rows, number_copies, project_rows
 from mtrl_sklearn._group import ALONE
 
 
@@ -54,3 +54,19 @@ def test_numbers_do_not_depend_on_the_order_of_rows(X):
 @pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
 def test_no_rows_have_no_numbers(form):
     assert hash_rows(form(np.zeros((0, 4)))).shape == (0,)
+
+
+@pytest.mark.parametrize("form", [np.asarray, np.asfortranarray, sparse.csr_array])
+def test_projections_tell_rows_apart_whatever_is_constant(form):
+    rng = np.random.default_rng(2)
+    X = np.column_stack([1e-30 * rng.standard_normal((300, 4)), np.full(300, 1e12)])
+    order = rng.permutation(np.repeat(np.arange(300), 2))
+    once, twice = (project_rows(form(rows), 7, ALONE) for rows in (X, X[order]))
+    np.testing.assert_array_equal(twice, once[order])
+    assert len(np.unique(once)) == 300
+
+
+def test_projections_keep_their_order_where_entries_are_rounded():
+    X = np.random.default_rng(3).standard_normal((300, 5))
+    exact, rounded = (project_rows(rows, 0, ALONE) for rows in (X, X.astype("f4")))
+    np.testing.assert_array_equal(exact.argsort(), rounded.argsort())

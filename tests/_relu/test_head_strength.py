@@ -17,11 +17,10 @@ from mtrl_sklearn._relu.head_strength import (
     _choose_scale,
     _take_moments,
     find_shift,
-    halve_inputs,
     learn_head_strength,
 )
 from mtrl_sklearn._relu.network import ReLUNetwork
-from mtrl_sklearn._relu.solution import count_labels
+from mtrl_sklearn._relu.solution import count_labels, set_aside
 from mtrl_sklearn.datasets import make_subspace_tasks
 from tests.relu_cases import ALGORITHMS
 
@@ -74,18 +73,18 @@ def halves(X, signs):
 @pytest.mark.parametrize("strength", [0.25, 0.5, 2.0])
 def test_the_scale_is_that_of_the_odds_of_rows_held_out(strength):
     network, X, signs = linear_tasks(strength)
-    assert _choose_scale(network, halves(X, signs)) == strength
-    assert _choose_scale(network, halves(X, pack_signs(signs))) == strength
+    assert _choose_scale(network, halves(X, signs), 0) == strength
+    assert _choose_scale(network, halves(X, pack_signs(signs)), 0) == strength
 
 
 def test_heads_that_are_right_stay_as_they_are():
     network, X, signs = linear_tasks(1.0)
-    assert _choose_scale(network, halves(X, signs)) is None
+    assert _choose_scale(network, halves(X, signs), 0) is None
 
 
 def test_few_rows_tell_nothing():
     network, X, signs = linear_tasks(0.25, n_rows=58)
-    assert _choose_scale(network, halves(X, signs)) is None
+    assert learn_head_strength(network, halves(X, signs), None, 0, "cpu") is None
     Y = np.where(signs == 0, np.nan, signs > 0)
     assert not hasattr(make().fit(X, Y), "head_scale_")
 
@@ -244,7 +243,7 @@ def test_without_usable_tasks_in_a_half_there_is_none():
     network = network._replace(
         task_coef=network.task_coef[:1], task_intercept=np.zeros(1)
     )
-    seed = next(s for s in range(20) if halve_inputs(data, s).n_observed == 0)
+    seed = next(s for s in range(20) if set_aside(data, 0.5, s).n_observed == 0)
     assert learn_head_strength(network, data, None, seed, "cpu") is None
 
 
@@ -254,9 +253,22 @@ def test_rows_of_an_input_stay_together(kind):
     X = rng.standard_normal((40, 7)).astype(np.float32)
     inputs = rng.permutation(np.repeat(np.arange(40), 3))
     signs = np.tile(np.array([[1], [-1]], dtype=np.int8), (60, 1))
-    found = halve_inputs(count_labels(kind(X[inputs]), signs, "observed"), 0)
+    found = set_aside(count_labels(kind(X[inputs]), signs, "observed"), 0.5, 0)
     train, held_out = inputs[found.rows], inputs[found.held_out]
     assert len(train) + len(held_out) == 120
     assert len(np.unique(train)) == len(np.unique(held_out)) == 20
-    once = halve_inputs(count_labels(kind(X), signs[:40], "observed"), 0)
+    once = set_aside(count_labels(kind(X), signs[:40], "observed"), 0.5, 0)
     assert set(once.rows) == set(train)
+
+
+def test_labels_of_an_input_are_held_out_together_in_the_long_form():
+    """Otherwise its other labels would tell what the inputs do not."""
+    rng = np.random.default_rng(0)
+    X, hidden = rng.standard_normal((300, 40)), rng.standard_normal(300)
+    Y = hidden[:, None] + 0.5 * rng.standard_normal((300, 10)) > 0
+    rows, tasks = (part.ravel() for part in np.indices(Y.shape))
+    scores = [
+        make(early_stopping=True, max_iter=30).fit(*data).validation_scores_.max()
+        for data in ((X, Y), (X[rows], Y.ravel(), tasks))
+    ]
+    assert max(scores) < 0.7
