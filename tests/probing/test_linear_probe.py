@@ -69,7 +69,7 @@ def by_hand(representation, X, weights):
     blocks = {"inputs": X.reshape(len(X), -1)}
     if representation is not None:
         blocks["hidden"] = representation.transform(X)
-        blocks["probabilities"] = representation.predict_proba(X)
+        blocks["probabilities"] = representation.source_probabilities(X)
     factors = {}
     for name, block in blocks.items():
         squared_norm = np.sum((block - block.mean(axis=0)) ** 2, axis=1).mean()
@@ -542,7 +542,7 @@ def test_fine_tuned_scores_are_what_the_attributes_say(relu, rows):
     probe = LinearProbe(relu, C=5, fine_tune=True).fit(X[:40], y[:40])
     layer = probe.first_layer_
     hidden = np.maximum(X @ layer["hidden_weights_"].T + layer["hidden_biases_"], 0)
-    blocks = {"hidden": hidden, "probabilities": relu.predict_proba(X), "inputs": X}
+    blocks = {"hidden": hidden, "probabilities": relu.source_probabilities(X), "inputs": X}
     scores = sum(blocks[name] @ coef.T for name, coef in probe.coef_.items())
     np.testing.assert_allclose(
         probe.decision_function(X), (scores + probe.intercept_)[:, 0]
