@@ -57,6 +57,11 @@ def base_rate(few):
     return (np.nansum(few, axis=0) + 0.5) / ((~np.isnan(few)).sum(axis=0) + 1)
 
 
+def shows_both(few):
+    """Which columns show both classes."""
+    return (few == 1).any(axis=0) & (few == 0).any(axis=0)
+
+
 def with_few(fit, n_test):
     """A contender of a function of rows and their labels, which show both classes."""
 
