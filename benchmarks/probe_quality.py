@@ -100,23 +100,33 @@ def compare(name, problem, seed, arguments):
             few, has_all = drawn.few(k, sampling)
             if not has_all.any() or (k == 0 and sampling == "balanced"):
                 continue
-            Y = drawn.test[:, has_all]
             row = {"problem": name, "seed": seed, "sampling": sampling, "k": k}
-            row["tasks"] = np.unique(drawn.task[has_all]).tolist()
-            row["one class"] = 1 - float(np.mean(shows_both(few)))
-            row["scores"] = {}
-            for contender, predict in contenders.items():
-                P = predict(few)
-                scores = {
-                    metric: by_task(drawn, has_all, values).tolist()
-                    for metric, values in score(Y, P)._asdict().items()
-                }
-                scores["ece"] = [calibration_error(Y, P)]
-                row["scores"][contender] = scores
+            predicted = {name: predict(few) for name, predict in contenders.items()}
+            row |= score_all(drawn, has_all, predicted)
+            both = shows_both(few)
+            row["share of both"] = float(both.mean())
+            if arguments.literature and both.any():
+                has_both = has_all.copy()
+                has_both[has_all] = both
+                kept = {name: P[:, both] for name, P in predicted.items()}
+                row["both"] = score_all(drawn, has_both, kept)
             row["band"] = place_in_band(row, settings)
             rows.append(row)
             print_row(row)
     return rows, seconds
+
+
+def score_all(drawn, kept, predicted):
+    """Names of tasks, and scores of contenders in the same order, of kept columns."""
+    Y, found = drawn.test[:, kept], {}
+    for contender, P in predicted.items():
+        scores = score(Y, P)._asdict()
+        found[contender] = {
+            metric: by_task(drawn, kept, values).tolist()
+            for metric, values in scores.items()
+        }
+        found[contender]["ece"] = [calibration_error(Y, P)]
+    return {"tasks": np.unique(drawn.task[kept]).tolist(), "scores": found}
 
 
 def place_in_band(row, settings):
@@ -222,20 +232,21 @@ def print_literature(rows, literature):
     for name in literature:
         print(f"\n{name} less {DEFAULT}, with standard errors over tasks of it")
         for (problem, sampling, k), of_key in group(rows).items():
-            scores = pool(of_key)
-            ours, other = scores[DEFAULT], scores[name]
-            shown = "  ".join(
-                "{} {:+.4f} ({:.4f})".format(
-                    title, *difference(other[metric], ours[metric])
-                )
-                for metric, title in METRICS.items()
-            )
-            n_tasks = len(ours["roc_auc"])
-            share = np.mean([row["one class"] for row in of_key])
-            print(
-                f"  {problem:28} {sampling:9}{k:4}  {shown}  {n_tasks} tasks, "
-                f"{share:.0%} of draws of one class"
-            )
+            where = f"  {problem:28} {sampling:9}{k:4}"
+            print(where + describe_difference(pool(of_key), name))
+            share = np.mean([row["share of both"] for row in of_key])
+            if 0 < share < 1:
+                both = [row | row["both"] for row in of_key if "both" in row]
+                where = f"      the {share:.0%} of draws of both classes"
+                print(f"{where:43}" + describe_difference(pool(both), name))
+
+
+def describe_difference(scores, name):
+    shown = ""
+    for metric, title in METRICS.items():
+        gain, error = difference(scores[name][metric], scores[DEFAULT][metric])
+        shown += f"  {title} {gain:+.4f} ({error:.4f})"
+    return f"{shown}  {len(scores[name]['roc_auc'])} tasks"
 
 
 def print_reliability(rows, shots):
