@@ -40,6 +40,7 @@ NONE, RAW = "no labels", ("raw C=.1", "raw C=1")
 DEFAULT, CALIBRATED = "default", "calibrated"
 SHOWN = (NONE, *RAW, DEFAULT, CALIBRATED)
 METRICS = {"roc_auc": "ROC-AUC", "delta_auprc": "AP above prevalence"}
+PAIRED = METRICS | {"log_loss": "relative log loss"}
 RELIABLE = (DEFAULT, "prior=None", RAW[1], "base rate")
 # Processor seconds of a problem.
 SECONDS, QUICK_SECONDS = 60, 8
@@ -143,7 +144,7 @@ def pool(rows):
     Tasks that are made are others for each seed.
     """
     pooled = {}
-    for metric in METRICS:
+    for metric in PAIRED:
         for contender in rows[0]["scores"]:
             by_name = {}
             for row in rows:
@@ -243,7 +244,7 @@ def print_literature(rows, literature):
 
 def describe_difference(scores, name):
     shown = ""
-    for metric, title in METRICS.items():
+    for metric, title in PAIRED.items():
         gain, error = difference(scores[name][metric], scores[DEFAULT][metric])
         shown += f"  {title} {gain:+.4f} ({error:.4f})"
     return f"{shown}  {len(scores[name]['roc_auc'])} tasks"
@@ -297,6 +298,15 @@ def print_forecasts(rows):
         print(f"  {'mean over data sets':28} k={k:<4}" + mean)
 
 
+def print_tables(rows, arguments):
+    print_pooled(rows)
+    print_worst(rows)
+    print_literature(rows, arguments.literature)
+    print_reliability(rows, arguments.shots)
+    print_by_data(rows)
+    print_forecasts(rows)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
@@ -336,12 +346,7 @@ def main():
         rows += found
         times.append(spent)
         arguments.output.write_text(json.dumps(rows, indent=1))
-    print_pooled(rows)
-    print_worst(rows)
-    print_literature(rows, arguments.literature)
-    print_reliability(rows, arguments.shots)
-    print_by_data(rows)
-    print_forecasts(rows)
+    print_tables(rows, arguments)
     fit, calibration = np.sum(times, axis=0)
     print(f"\ncalibrate took {calibration / fit:.2f} times as long as the fits")
 
