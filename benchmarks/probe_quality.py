@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from _few_labels import (
+    RICH,
     base_rate,
     by_task,
     calibration_error,
@@ -85,12 +86,12 @@ def compare(name, problem, seed, arguments):
     fitted = time.process_time()
     settings = calibrate(representation, X_source, Y_source, random_state=seed)
     seconds = [fitted - start, time.process_time() - fitted]
-    drawn = draw_tasks(problem, arguments.tasks, arguments.draws, seed)
+    drawn = draw_tasks(problem, arguments.tasks, arguments.draws, seed, arguments.least)
     n_tasks = len(np.unique(drawn.task))
     print(
         f"\n{name}, seed {seed}: {n_tasks} new tasks, {Y_source.shape[1]} source "
         f"tasks; fit {seconds[0]:.1f} s, calibrate {seconds[1] / seconds[0]:.2f} times "
-        "as long"
+        f"as long; {np.nanmean(drawn.test, axis=0).mean():.0%} positive"
     )
     contenders = list_contenders(
         problem, representation, settings, arguments.literature
@@ -312,6 +313,9 @@ def main():
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--tasks", type=int, default=25, help="new tasks of a problem")
     parser.add_argument("--draws", type=int, default=2, help="of each task")
+    parser.add_argument(
+        "--least", type=int, default=RICH, help="labels of the rarer class of a task"
+    )
     parser.add_argument("--sampling", nargs="+", default=["random", "balanced"])
     parser.add_argument("--problems", nargs="+", default=None, help="parts of names")
     parser.add_argument("--shots", nargs="+", type=int, default=SHOTS)
