@@ -39,12 +39,15 @@ class Drawn(NamedTuple):
         return drawn[:, has_all], has_all
 
 
-def draw_tasks(problem, n_tasks, n_draws, seed):
-    """Tasks that can be tested on, those with many labels if there are enough."""
+def draw_tasks(problem, n_tasks, n_draws, seed, least=RICH):
+    """Tasks that can be tested on, those with many labels if there are enough.
+
+    Of the rarer class they have ``least`` labels on the rows to draw from.
+    """
     train, test = (problem.Y[mask] for mask in (~problem.is_test, problem.is_test))
     counts = [np.minimum((Y == 1).sum(0), (Y == 0).sum(0)) for Y in (train, test)]
     usable = np.flatnonzero(problem.new & (counts[1] >= MIN_TEST) & (counts[0] > 0))
-    rich = usable[counts[0][usable] >= RICH]
+    rich = usable[counts[0][usable] >= least]
     usable = rich if len(rich) >= 8 else usable
     tasks = np.random.default_rng(seed).permutation(usable)[:n_tasks]
     columns = np.repeat(tasks, n_draws)
@@ -55,6 +58,11 @@ def draw_tasks(problem, n_tasks, n_draws, seed):
 def base_rate(few):
     """The share of positives among the labels, half a label of each class added."""
     return (np.nansum(few, axis=0) + 0.5) / ((~np.isnan(few)).sum(axis=0) + 1)
+
+
+def shows_both(few):
+    """Which columns show both classes."""
+    return (few == 1).any(axis=0) & (few == 0).any(axis=0)
 
 
 def with_few(fit, n_test):

@@ -18,6 +18,7 @@ from mtrl_sklearn.probing._settings import DEFAULT_WEIGHTS
 
 MAHALANOBIS, QUADRATIC = "class mean", "quadratic"
 PROCESS, SEARCH = "GP Tanimoto", "similarity"
+LITERATURE = (MAHALANOBIS, QUADRATIC, PROCESS, SEARCH)
 
 
 def tanimoto(A, B):
@@ -87,9 +88,7 @@ def class_scores(Z, few, y, share_covariance):
 
 
 def list_literature(representation, X, X_test):
-    """Contenders by name; without rows, only the names are of use."""
-    if X is None:
-        return dict.fromkeys((MAHALANOBIS, QUADRATIC, PROCESS, SEARCH))
+    """Contenders by name."""
     everything = np.vstack([X, X_test]).astype(np.float64)
     blocks = {
         "hidden": representation.transform(everything),
@@ -100,8 +99,11 @@ def list_literature(representation, X, X_test):
 
     def of_classes(share_covariance):
         def fit(rows, y):
-            Z = weigh_blocks(blocks, rows)
-            return expit(class_scores(Z[n:], Z[rows], y, share_covariance))
+            needed = np.concatenate([rows, np.arange(n, len(everything))])
+            some = {name: block[needed] for name, block in blocks.items()}
+            Z = weigh_blocks(some, np.arange(len(rows)))
+            few, test = np.split(Z, [len(rows)])
+            return expit(class_scores(test, few, y, share_covariance))
 
         return with_few(fit, len(X_test))
 
