@@ -69,7 +69,7 @@ def choose_rank(
     part, again = data, None
     for rank in candidate_ranks(whole.first_layer.singular_values):
         if part.held_out is None:
-            part = set_aside(data, SHARE_ASIDE, seed=data.n_inputs)
+            part = set_aside(data, SHARE_ASIDE, seed=0)
         cut = finish(trained._replace(rows=None), part, rank, state)
         if _loss_of_cut(whole, cut, part) <= TOLERANCE:
             return finish(trained, data, rank, state)

@@ -47,7 +47,7 @@ def test_scores_are_the_most_probable_ones(relu, rows, n_labels, one_class):
     probe = LinearProbe(relu, prior=PRIOR, C=1.5).fit(X_few, y, classes=[0, 1])
     parts, tests = [], []
     for name, weight in probe.weights_.items():
-        method = {"hidden": relu.transform, "probabilities": relu.predict_proba}
+        method = {"hidden": relu.transform, "probabilities": relu.source_probabilities}
         block, test = (method.get(name, np.asarray)(Z) for Z in (X_few, X))
         mean = block.mean(axis=0)
         norm = np.sqrt(((block - mean) ** 2).sum(axis=1).mean()) or np.inf
