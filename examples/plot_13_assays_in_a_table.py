@@ -159,8 +159,9 @@ print(f"{'20 draws':14}{np.mean(scores):8.3f}{min(scores):8.3f}{max(scores):8.3f
 fig, ax = plt.subplots(figsize=(6, 4))
 ax.hist(scores, np.linspace(0.3, 1, 29), color="#0072B2", label="20 draws of labels")
 spread = forecast.roc_auc
-ax.axvspan(spread.q10, spread.q90, color="#E69F00", alpha=0.3)
-ax.axvline(spread.mean, color="#E69F00", linewidth=2.5, label="forecast, 80 % of tasks")
+band = ax.axvspan(spread.q10, spread.q90, color="#E69F00", alpha=0.3, zorder=0)
+band.set_label("forecast, 80 % of tasks")
+ax.axvline(spread.mean, color="#E69F00", linewidth=2.5, label="forecast, mean")
 ax.set_xlabel(f"ROC-AUC on a new assay with {N_LABELS} labels")
 ax.set_ylabel("draws")
 ax.legend()
