@@ -542,7 +542,8 @@ def test_fine_tuned_scores_are_what_the_attributes_say(relu, rows):
     probe = LinearProbe(relu, C=5, fine_tune=True).fit(X[:40], y[:40])
     layer = probe.first_layer_
     hidden = np.maximum(X @ layer["hidden_weights_"].T + layer["hidden_biases_"], 0)
-    blocks = {"hidden": hidden, "probabilities": relu.source_probabilities(X), "inputs": X}
+    probabilities = relu.source_probabilities(X)
+    blocks = {"hidden": hidden, "probabilities": probabilities, "inputs": X}
     scores = sum(blocks[name] @ coef.T for name, coef in probe.coef_.items())
     np.testing.assert_allclose(
         probe.decision_function(X), (scores + probe.intercept_)[:, 0]
