@@ -8,6 +8,12 @@ from scipy.sparse import csr_array, issparse
 from mtrl_sklearn._arrays.rows import block_slices
 from mtrl_sklearn._group import BatchPart, Group
 
+# Shifts and odd factors.
+MIXING = (
+    (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
+    (np.uint64(27), np.uint64(0x94D049BB133111EB)),
+)
+
 
 def hash_rows(X: Any) -> np.ndarray:
     """A number for each row, of shape (n_samples,), uint64: equal rows have the same.
@@ -73,9 +79,14 @@ def _find_origin(X: Any, group: Group) -> np.ndarray:
 
 
 def _mix_bits(values: np.ndarray) -> np.ndarray:
-    """Bits of numbers, in whose lower half the upper one counts; 0 of 0 and -0."""
+    """Bits of numbers, each of which depends on all; 0 of 0 and -0.
+
+    The finaliser of splitmix64 (Steele, Lea and Flood, OOPSLA 2014).
+    """
     bits = (values.astype(np.float64) + 0.0).view(np.uint64)
-    return bits ^ (bits >> np.uint64(32))
+    for shift, factor in MIXING:
+        bits = (bits ^ (bits >> shift)) * factor
+    return bits ^ (bits >> np.uint64(31))
 
 
 def number_copies(keys: np.ndarray, group: Group) -> BatchPart:

@@ -10,6 +10,10 @@ from sklearn.utils.validation import _num_samples
 from mtrl_sklearn._arrays.conversion import as_numpy, read_sparse
 from mtrl_sklearn._arrays.validation import check_weights
 from mtrl_sklearn._labels.columns import Labels, read_labels
+from mtrl_sklearn._warnings import warn_user
+
+# Weights whose mean is less are told: they may have been meant as shares.
+LEAST_MEAN = 0.1
 
 
 class GivenLabels(NamedTuple):
@@ -55,6 +59,13 @@ def read_given(given: GivenLabels, n_samples: int) -> tuple[Labels, np.ndarray |
     if given.sample_weight is None or given.y is None:
         return read_labels(given.y, given.tasks, given.rows, None, n_samples), None
     weights = check_weights(given.sample_weight, given.y)
+    total, n_labels = float(weights.sum()), np.count_nonzero(weights)
+    if total < LEAST_MEAN * n_labels:
+        warn_user(
+            f"The sum of sample_weight is {total:.3g} for {n_labels} entries of y: "
+            "weights are counts, and so few labels say little of how frequent a class "
+            "is. Multiply them by a number, such as 1 / sample_weight.mean()."
+        )
     if weights.all():
         of_labels = _unless_one(weights)
         return read_labels(given.y, given.tasks, given.rows, of_labels, n_samples), None

@@ -453,7 +453,8 @@ class MultiTaskReLURepresentation(
             entries where copies of a row are drawn as one, see ``batch_size``, or
             nothing is drawn per row ("one_step"); else a network of the same
             distribution. ``early_stopping`` then holds out inputs with all their
-            copies. Not so ``probe_prior_``, for which all labels weigh the same.
+            copies. Not so ``probe_prior_``, for which all labels weigh the same. Their
+            sum counts, not only their ratios: weights that sum to 1 are one label.
 
         Returns
         -------
@@ -740,6 +741,11 @@ class MultiTaskReLURepresentation(
             part = number_copies(inputs, group)
         elif self.label_form_ == "long":
             part = number_copies(project_rows(X, 0, group), group)
+        if part.n_rows < 2:
+            raise ValueError(
+                "early_stopping=True holds out inputs, but all rows of X are the same. "
+                "Set early_stopping=False, or pass other rows."
+            )
         parts = self._hold_out(part, checkpoint.seed)
         for rows, what in zip(parts, ("training", "held-out")):
             n_positive, n_negative = count_all_signs(signs[rows], group)

@@ -29,6 +29,14 @@ def test_rows_that_differ_in_one_bit_of_many_have_other_numbers(digits):
     assert len(np.unique(hash_rows(X))) == len(np.unique(X, axis=0))
 
 
+@pytest.mark.parametrize("values", [(-1, 1), (0, 2), (0, 1), (0, 0.5)])
+def test_rows_of_two_values_hardly_ever_collide(values):
+    """Their bits differ in the upper ones alone."""
+    chosen = np.random.default_rng(4).integers(0, 2, (200_000, 40))
+    X = np.asarray(values, dtype=np.float32)[chosen]
+    assert len(np.unique(hash_rows(X))) == len(np.unique(chosen, axis=0))
+
+
 def test_forms_of_a_row_have_its_number(X, monkeypatch):
     expected = hash_rows(X)
     assert expected.dtype == np.uint64

@@ -1,5 +1,7 @@
 """Labels with weights, and in the relational form: rows, tasks, and one label each."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ from memory import growth_of_memory, needs_status
 from relu_cases import ALGORITHMS, FITTED_ARRAYS, make, quick, subspace_rows
 from scipy import sparse
 from sklearn import config_context
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -155,7 +158,8 @@ def test_only_ratios_of_weights_move_the_network(algorithm):
     X, y, tasks, rows, weights = relational()
     labels = {"tasks": tasks, "rows": rows}
     parameters = {"algorithm": algorithm, "dropout": 0.0, "batch_size": 20}
-    small = make(**parameters).fit(X, y, **labels, sample_weight=weights / 1000)
+    with pytest.warns(UserWarning, match="The sum of sample_weight"):
+        small = make(**parameters).fit(X, y, **labels, sample_weight=weights / 1000)
     large = make(**parameters).fit(X, y, **labels, sample_weight=weights * 1000)
     np.testing.assert_allclose(small.n_positive_ * 1e6, large.n_positive_, rtol=1e-12)
     if algorithm == "one_step":  # intercepts start at log-odds that half a label moves
@@ -260,3 +264,21 @@ def test_memory_of_the_relational_form_grows_with_labels():
         )
     assert score > 0.5
     assert growth.peak < n_rows * n_tasks / 8
+
+
+def test_weights_that_are_shares_are_told():
+    X, Y = subspace_rows()
+    shares = np.full(len(X), 1 / len(X))
+    message = r"sum of sample_weight is 1 for \d+ entries.*multiply them"
+    with pytest.warns(UserWarning, match=message):
+        make(max_iter=1).fit(X, Y, sample_weight=shares)
+    few = np.where(np.arange(len(X)) < 9, 1.0, 0.0)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "The sum of")
+        warnings.filterwarnings("ignore", category=ConvergenceWarning)
+        make(max_iter=1).fit(X, Y, sample_weight=few)
+
+
+def test_rows_that_are_all_the_same_leave_none_to_hold_out():
+    with pytest.raises(ValueError, match=r"early_stopping=True.*all rows of X are the"):
+        make(early_stopping=True).fit(np.ones((60, 3)), np.arange(60) % 2)
