@@ -538,11 +538,11 @@ def test_forgotten_rows_of_labels(models):
 
 def test_no_labels_of_rows(models):
     for rows in ([], (), np.array([], int), pd.Series([])):
-        for method in ("fit", "partial_fit"):
-            call = getattr(models["long"], method)
+        for call in (models["long"].fit, relu().partial_fit):
             refused(
                 lambda call=call, rows=rows: call(X, [], [], rows=rows), "no observed"
             )
+        assert np.isnan(models["long"].score(X, [], [], rows=rows))
 
 
 def test_rows_of_labels_without_tasks(models):

@@ -174,8 +174,8 @@ def read_indicator(y: Any, name: str = "y") -> Labels | None:
             f"{name} is sparse, and so an indicator: it stores 1 for a positive label "
             "and nothing for a negative one, and none is missing. This one stores "
             f"{values[:3].tolist()}, entries of one place added up. Store 1 only, once "
-            f"for each label, or pass {dense_remedy(y, name)}; where labels are missing "
-            "also the long form, one label per row and tasks=."
+            f"for each label, or pass {dense_remedy(y, name)}; where labels are "
+            "missing also the long form, one label per row and tasks=."
         )
     positive = find_positive(matrix)
     classes = np.array([0, 1], dtype=matrix.dtype)
@@ -419,8 +419,8 @@ def _infer_dtype(values: np.ndarray, name: Any, what: str) -> np.ndarray:
         if others:
             got = f"{type(others[0]).__name__} objects"
         raise ValueError(
-            f"The {what} of {name!r} should be numbers, booleans or strings, got {got}. "
-            "Convert them, for instance to strings."
+            f"The {what} of {name!r} should be numbers, booleans or strings, got "
+            f"{got}. Convert them, for instance to strings."
         )
     if inferred.dtype.kind in "biufU":
         _check_lossless(values, inferred, name, what)

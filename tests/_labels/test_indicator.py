@@ -192,7 +192,10 @@ def twice(Y):
         lambda: twice(Y),
         lambda: twice(Y).tocsc(),
         lambda: torch.sparse_coo_tensor(
-            torch.tensor(np.array(twice(Y).coords)), torch.ones(2 * Y.sum()), Y.shape
+            torch.tensor(np.array(twice(Y).coords)),
+            torch.ones(2 * Y.sum()),
+            Y.shape,
+            check_invariants=True,
         ),
     ],
 )

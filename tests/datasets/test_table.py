@@ -203,8 +203,6 @@ def test_decimals_and_bytes_of_arrow_are_refused_by_name():
     for values in ([Decimal("1.5"), None], [b"a", None]):
         for form in (pa.table, pl.DataFrame):
             table = form({"i": [7, 3], "t": [1, 0], "y": values})
-            if table["y"].dtype == pl.Decimal if form is pl.DataFrame else False:
-                continue  # polars hands out floats
             with pytest.raises(ValueError, match="The labels of 'y' should be numbers"):
                 from_table(table, **NAMES)
 
@@ -216,7 +214,7 @@ def test_two_columns_of_a_name(tmp_path):
     pq.write_table(arrow, path)
     frame = pd.DataFrame(np.ones((2, 4)), columns=list("itty"))
     for table in (arrow, path, frame):
-        with pytest.raises(ValueError, match="2 columns named 't'. Rename"):
+        with pytest.raises(ValueError, match=r"2 columns named 't'\. Rename"):
             from_table(table, **NAMES)
 
 
