@@ -126,6 +126,11 @@ class _Codes:
 
     def _observed(self, column: np.ndarray) -> Column:
         """Values that are not missing, of a proper dtype, and their rows."""
+        if column.ndim != 1:
+            raise ValueError(
+                f"The {self.kind}s of {self.name!r} should be single values, got "
+                "several per row. Name a column of one, or convert them to strings."
+            )
         if column.dtype.kind not in "Mm":
             return read_column(column, self.name, f"{self.kind}s")
         rows = np.flatnonzero(~np.isnat(column))

@@ -207,6 +207,12 @@ def test_decimals_and_bytes_of_arrow_are_refused_by_name():
                 from_table(table, **NAMES)
 
 
+def test_columns_of_structs_are_refused_by_name():
+    table = pl.DataFrame({"i": [7, 3], "t": [1, 0], "y": [{"a": 1}, None]})
+    with pytest.raises(ValueError, match="labels of 'y' should be single values"):
+        from_table(table, **NAMES)
+
+
 def test_two_columns_of_a_name(tmp_path):
     twice = [pa.array([1, 2])] * 4
     arrow = pa.Table.from_arrays(twice, names=["i", "t", "y", "t"])
