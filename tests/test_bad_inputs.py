@@ -509,6 +509,12 @@ BAD_ROWS_OF_LABELS = {
     "booleans": (np.ones(N, bool), "rows holds bool, not integers"),
     "words": (np.full(N, "a"), "rows holds <U1, not integers"),
     "missing": ([0, None] * (N // 2), "rows holds object, not integers"),
+    "whole floats": (np.arange(N) * 1.0, "rows holds float64, not integers"),
+    "listed floats": ([1.0] * N, "rows holds object, not integers"),
+    "listed booleans": ([True] * N, "rows holds object, not integers"),
+    "listed, negative": ([-1] * N, "rows holds -1, but X has 40 rows"),
+    "beyond 64 bits": ([2**70] * N, "rows holds 1180591620717411303424, but X has"),
+    "none": ([], r"rows has (shape \(0,\)|0 entries).*40"),
 }
 
 
@@ -517,6 +523,26 @@ def test_bad_rows_of_labels(models, kind):
     value, words = BAD_ROWS_OF_LABELS[kind]
     for name, call in ROWS_OF_LABELS.items():
         refused(lambda call=call: call(models, value), words, name)
+
+
+def test_forgotten_rows_of_labels(models):
+    words = r"inconsistent numbers of samples.*20 rows.*40 entries.*or pass rows="
+    weights = np.arange(N) % 3
+    for method in ("fit", "partial_fit", "score"):
+        call = getattr(models["long"], method)
+        refused(lambda call=call: call(X[:20], y, ids), words, method)
+        refused(
+            lambda call=call: call(X[:20], y, ids, sample_weight=weights), words, method
+        )
+
+
+def test_no_labels_of_rows(models):
+    for rows in ([], (), np.array([], int), pd.Series([])):
+        for call in (models["long"].fit, relu().partial_fit):
+            refused(
+                lambda call=call, rows=rows: call(X, [], [], rows=rows), "no observed"
+            )
+        assert np.isnan(models["long"].score(X, [], [], rows=rows))
 
 
 def test_rows_of_labels_without_tasks(models):

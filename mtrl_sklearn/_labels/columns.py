@@ -1,6 +1,7 @@
 """Labels of any form taken apart: the observed values of each output, and where."""
 
 from collections.abc import Callable, Iterator
+from datetime import date
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
@@ -147,7 +148,8 @@ def read_indicator(y: Any, name: str = "y") -> Labels | None:
     Raises
     ------
     ValueError
-        If a matrix stores several values, or another one than a positive number.
+        If a matrix stores anything but 1, or 1 several times for one label, which adds
+        up.
     """
     names = None
     if is_sparse_frame(y):
@@ -165,17 +167,18 @@ def read_indicator(y: Any, name: str = "y") -> Labels | None:
             )
         matrix = read_sparse(matrix)
     values = stored_values(matrix)
-    if len(values) > 1 or not ((values > 0) & (values < np.inf)).all():
+    if not (values == 1).all():
         if names is not None:
             return None
         raise ValueError(
             f"{name} is sparse, and so an indicator: it stores 1 for a positive label "
             "and nothing for a negative one, and none is missing. This one stores "
-            f"{values[:3].tolist()}. Store 1 only, or pass {dense_remedy(y, name)}; "
-            "where labels are missing also the long form, one label per row and tasks=."
+            f"{values[:3].tolist()}, entries of one place added up. Store 1 only, once "
+            f"for each label, or pass {dense_remedy(y, name)}; where labels are "
+            "missing also the long form, one label per row and tasks=."
         )
     positive = find_positive(matrix)
-    classes = np.array([0, *(values if len(values) else [1])], dtype=matrix.dtype)
+    classes = np.array([0, 1], dtype=matrix.dtype)
     n_samples, n_outputs = positive.shape
     return Labels(
         "wide",
@@ -242,8 +245,10 @@ def _read_long(
 ) -> Labels:
     labels, ids = _read_vector(y, "y"), read_task_ids(tasks)
     check_consistent_length(labels, ids)
-    if rows is None or n_samples is None:
+    if n_samples is None:
         n_samples = len(labels)
+    elif rows is None:
+        check_label_per_row(len(labels), n_samples)
     else:
         rows = read_row_numbers(rows, len(labels), n_samples)
     names, outputs = np.unique(ids, return_inverse=True)
@@ -266,6 +271,16 @@ def _read_long(
     )
 
 
+def check_label_per_row(n_labels: int, n_samples: int) -> None:
+    """Refuse labels of the long form that are not one for each row of inputs."""
+    if n_labels != n_samples:
+        raise ValueError(
+            "Found input variables with inconsistent numbers of samples: X has "
+            f"{n_samples} rows, y and tasks have {n_labels} entries. Pass one for each "
+            "row of X, or pass rows=, the row of X of each label."
+        )
+
+
 def read_row_numbers(rows: Any, n_labels: int, n_samples: int) -> np.ndarray:
     """Which row of the inputs each label belongs to, of shape (n_labels,), int64.
 
@@ -280,7 +295,7 @@ def read_row_numbers(rows: Any, n_labels: int, n_samples: int) -> np.ndarray:
             f"rows has shape {array.shape}, but there are {n_labels} labels in y. Pass "
             "the row of X that each label belongs to."
         )
-    if array.dtype.kind not in "iu":
+    if len(array) and array.dtype.kind not in "iu" and not _are_integers(array):
         raise ValueError(
             f"rows holds {array.dtype}, not integers. Pass positions of rows of X, "
             "from 0 on."
@@ -292,6 +307,13 @@ def read_row_numbers(rows: Any, n_labels: int, n_samples: int) -> np.ndarray:
             f"positions from 0 to {n_samples - 1}."
         )
     return array.astype(np.int64, copy=False)
+
+
+def _are_integers(values: np.ndarray) -> bool:
+    """Whether objects, such as the entries of a list, are integers."""
+    return values.dtype.kind == "O" and all(
+        isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in values
+    )
 
 
 def _split_column(
@@ -371,6 +393,8 @@ def read_column(values: np.ndarray, name: Any, what: str = "labels") -> Column:
 def is_missing(value: Any) -> bool:
     if isinstance(value, (str, int)):
         return False
+    if isinstance(value, (date, np.datetime64, np.timedelta64)):
+        return bool(value != value)  # NaT
     return value is None or is_scalar_nan(value) or is_pandas_na(value)
 
 
@@ -381,7 +405,7 @@ def _infer_dtype(values: np.ndarray, name: Any, what: str) -> np.ndarray:
     is_string = {isinstance(v, str) for v in values}
     if len(is_string) > 1:
         raise ValueError(
-            f"The {what} of {name!r} mix strings and numbers. Use one type per task."
+            f"The {what} of {name!r} mix strings and numbers. Convert them to one type."
         )
     try:
         inferred = np.array(values.tolist())
@@ -395,7 +419,8 @@ def _infer_dtype(values: np.ndarray, name: Any, what: str) -> np.ndarray:
         if others:
             got = f"{type(others[0]).__name__} objects"
         raise ValueError(
-            f"The {what} of {name!r} should be numbers, booleans or strings, got {got}."
+            f"The {what} of {name!r} should be numbers, booleans or strings, got "
+            f"{got}. Convert them, for instance to strings."
         )
     if inferred.dtype.kind in "biufU":
         _check_lossless(values, inferred, name, what)

@@ -9,7 +9,7 @@ from sklearn.utils.validation import _num_samples
 
 from mtrl_sklearn._arrays.conversion import as_numpy, read_sparse
 from mtrl_sklearn._arrays.validation import check_weights
-from mtrl_sklearn._labels.columns import Labels, read_labels
+from mtrl_sklearn._labels.columns import Labels, check_label_per_row, read_labels
 from mtrl_sklearn._warnings import warn_user
 
 # Weights whose mean is less are told: they may have been meant as shares.
@@ -75,14 +75,17 @@ def read_given(given: GivenLabels, n_samples: int) -> tuple[Labels, np.ndarray |
                 f"{name} has {_num_samples(values)} entries, but y has {len(weights)}. "
                 "Pass one for each label."
             )
+    if given.rows is None and given.tasks is not None:
+        check_label_per_row(len(weights), n_samples)
     if given.rows is None and len(weights) != n_samples:
         raise ValueError(
             f"y has {len(weights)} entries, but X has {n_samples} rows. Pass as many."
         )
     kept = np.flatnonzero(weights)
     y, tasks, rows, weights = given._replace(sample_weight=weights).take(kept)
-    labels = read_labels(y, tasks, rows, _unless_one(weights), n_samples)
-    return labels, kept if given.rows is None else None
+    if rows is None:
+        return read_labels(y, tasks, None, _unless_one(weights)), kept
+    return read_labels(y, tasks, rows, _unless_one(weights), n_samples), None
 
 
 def _unless_one(weights: np.ndarray) -> np.ndarray | None:

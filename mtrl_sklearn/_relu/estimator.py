@@ -433,8 +433,8 @@ class MultiTaskReLURepresentation(
             Labels in any encoding (bool, int, float, string); NaN, None and NA stand
             for "not observed". A column with two values is one task, a column with k >
             2 values is k one-vs-rest tasks. A DataFrame names its tasks. Sparse labels
-            are a multilabel indicator: 1 is positive, and what is not stored is
-            negative.
+            are a multilabel indicator: 1, stored once, is positive, and what is not
+            stored is negative.
         tasks : array-like of shape (n_samples,), default=None
             The long form: ``y`` holds one label per row, and ``tasks`` the id of the
             task it belongs to. The objective is that of the wide form, and where

@@ -15,7 +15,7 @@ from sklearn.utils.validation import (
 from mtrl_sklearn._arrays.sigmoid import sigmoid
 from mtrl_sklearn._arrays.validation import check_scored, read_weights
 from mtrl_sklearn._group import Group
-from mtrl_sklearn._labels.columns import Labels, read_labels
+from mtrl_sklearn._labels.columns import Labels, check_label_per_row, read_labels
 from mtrl_sklearn._labels.encoding import (
     LabelEncoding,
     as_array,
@@ -194,6 +194,8 @@ class TaskPredictionsMixin:
 
         Raises
         ------
+        NotFittedError
+            Before `fit`.
         ImportError
             If pandas is not installed.
 
@@ -211,6 +213,7 @@ class TaskPredictionsMixin:
         c   True  False
         d   True  False
         """
+        check_is_fitted(self)
         pandas = require("pandas", "probing", "predict_proba_frame")
         columns = self.classes_ if self.label_form_ == "single" else self.task_names_
         index = X.index if isinstance(X, pandas.DataFrame) else None
@@ -301,7 +304,9 @@ class TaskPredictionsMixin:
         check_scored(X)
         if tasks is not None and self.label_form_ == "long":
             y, tasks = as_array(y), read_task_ids(tasks)
-            check_consistent_length(y, tasks, *([] if rows is not None else [X]))
+            check_consistent_length(y, tasks)
+            if rows is None:
+                check_label_per_row(len(y), _num_samples(X))
             known = find_codes(tasks, self.output_names_) >= 0
             if not known.any():
                 return float("nan")

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mtrl_sklearn._labels.columns import as_array, is_missing
+from mtrl_sklearn._labels.columns import Column, as_array, read_column
 from mtrl_sklearn._optional import require
 
 # Rows of a Parquet file that are read at a time.
@@ -36,21 +36,23 @@ def from_table(table: Any, *, input: str, task: str, label: str) -> TableLabels:
         batches, so that only numbers of values and what is returned are in memory; this
         needs pyarrow, extra ``tables``.
     input, task, label : str
-        Names of columns. An input may be a number or a string: a molecule, a document,
-        the row of an array. Further columns are not read.
+        Names of columns. An input may be a number, a string or a date: a molecule, a
+        document, the row of an array. Further columns are not read.
 
     Returns
     -------
     TableLabels
         ``inputs`` of shape (n_samples,), distinct; ``y``, ``tasks`` and ``rows`` of
         shape (n_labels,). Rows of the table whose label is missing have no entry there,
-        but their inputs are among ``inputs``.
+        but their inputs are among ``inputs``. Values have the dtype of their column.
 
     Raises
     ------
     ValueError
-        If the table lacks one of the columns or has no rows, or an input or a task is
-        missing.
+        If the table lacks one of the columns, has two of its name or no rows, if an
+        input or a task is missing, if a column holds other objects than numbers,
+        booleans, strings and dates, or both strings and numbers, or if a path is of
+        another file than of Parquet.
     TypeError
         If it is no table.
     ImportError
@@ -74,7 +76,7 @@ def from_table(table: Any, *, input: str, task: str, label: str) -> TableLabels:
     ([0, 1, 0], ['toxic', 'toxic', 'soluble'], [1.0, 0.0, 1.0])
     """
     names = {"input": input, "task": task, "label": label}
-    codes: dict[str, _Codes] = {name: _Codes() for name in names}
+    codes: dict[str, _Codes] = {k: _Codes(k, name) for k, name in names.items()}
     for columns in _read_columns(table, [*names.values()]):
         for kind, column in zip(names, columns):
             codes[kind].add(column)
@@ -100,44 +102,55 @@ def from_table(table: Any, *, input: str, task: str, label: str) -> TableLabels:
 class _Codes:
     """Values of a column by their number, in the order in which they first come."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: str, name: str) -> None:
+        self.kind, self.name = kind, name
         self.known: dict[Any, int] = {}
         self.parts: list[np.ndarray] = []
+        self.dtypes: list[np.dtype] = []
 
     def add(self, column: np.ndarray) -> None:
         """Number the values of some rows; -1 stands for a missing one."""
-        observed = np.ones(len(column), dtype=bool)
-        if column.dtype.kind == "f":
-            observed = ~np.isnan(column)
-        elif column.dtype.kind == "O":
-            observed = np.fromiter((not is_missing(v) for v in column), bool)
-        values = column[observed]
-        if values.dtype.kind == "O" and all(isinstance(v, str) for v in values):
-            values = values.astype(str)
+        values, rows, _ = self._observed(column)
+        if len(values):
+            self.dtypes.append(values.dtype)
         distinct, first, places = np.unique(
             values, return_index=True, return_inverse=True
         )
+        listed = distinct.tolist()
         numbers = np.empty(len(distinct), dtype=np.int64)
         for k in np.argsort(first).tolist():
-            numbers[k] = self.known.setdefault(distinct[k].item(), len(self.known))
+            numbers[k] = self.known.setdefault(listed[k], len(self.known))
         part = np.full(len(column), -1, dtype=np.int64)
-        part[observed] = numbers[places]
+        part[rows] = numbers[places]
         self.parts.append(part)
+
+    def _observed(self, column: np.ndarray) -> Column:
+        """Values that are not missing, of a proper dtype, and their rows."""
+        if column.ndim != 1:
+            raise ValueError(
+                f"The {self.kind}s of {self.name!r} should be single values, got "
+                "several per row. Name a column of one, or convert them to strings."
+            )
+        if column.dtype.kind not in "Mm":
+            return read_column(column, self.name, f"{self.kind}s")
+        rows = np.flatnonzero(~np.isnat(column))
+        return Column(column[rows], rows)
 
     def join(self) -> np.ndarray:
         """Numbers of all rows, of shape (n_rows,)."""
         return np.concatenate([np.empty(0, np.int64), *self.parts])
 
     def values(self) -> np.ndarray:
-        """The values in the order of their numbers, of a proper dtype."""
-        return np.array(list(self.known))
+        """The values in the order of their numbers, of the dtype of the column."""
+        dtype = np.result_type(*self.dtypes) if self.dtypes else np.float64
+        return np.array(list(self.known), dtype=dtype)
 
 
 def _read_columns(table: Any, names: list[str]) -> Iterator[list[np.ndarray]]:
     """Some columns of a table, in batches of its rows."""
     if isinstance(table, (str, os.PathLike)):
         parquet = require("pyarrow.parquet", "tables", "from_table")
-        with parquet.ParquetFile(table) as file:
+        with _open_parquet(parquet, table) as file:
             _check_names(names, file.schema_arrow.names)
             for batch in file.iter_batches(BATCH_ROWS, columns=[*set(names)]):
                 yield [_to_array(batch.column(name)) for name in names]
@@ -146,6 +159,16 @@ def _read_columns(table: Any, names: list[str]) -> Iterator[list[np.ndarray]]:
         yield [as_array(table[name]) for name in names]
     else:
         yield from _read_stream(table, names)
+
+
+def _open_parquet(parquet: Any, path: Any) -> Any:
+    try:
+        return parquet.ParquetFile(path)
+    except ValueError as error:
+        raise ValueError(
+            f"table={os.fspath(path)!r} is no Parquet file, which a path should be of. "
+            "Read other files first, CSV with pandas.read_csv, and pass the DataFrame."
+        ) from error
 
 
 def _read_stream(table: Any, names: list[str]) -> Iterator[list[np.ndarray]]:
@@ -173,4 +196,9 @@ def _check_names(names: list[str], there: list[str]) -> None:
             raise ValueError(
                 f"The table has no column {name!r}. Its columns are "
                 f"{', '.join(map(repr, there[:20]))}."
+            )
+        if there.count(name) > 1:
+            raise ValueError(
+                f"The table has {there.count(name)} columns named {name!r}. Rename or "
+                "drop all but one."
             )

@@ -183,9 +183,9 @@ def test_bad_labels_are_refused(y, message):
 
 
 def test_sparse_labels_are_an_indicator():
-    encoding = learn_encoding(csr_array(2 * np.eye(3)))
-    assert [values.tolist() for values in encoding.classes] == [[0, 2]] * 3
-    signs = encoding.encode(csr_array(2 * np.eye(3)))
+    encoding = learn_encoding(csr_array(np.eye(3)))
+    assert [values.tolist() for values in encoding.classes] == [[0, 1]] * 3
+    signs = encoding.encode(csr_array(np.eye(3)))
     np.testing.assert_array_equal(signs, 2 * np.eye(3) - 1)
 
 

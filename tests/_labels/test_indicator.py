@@ -178,6 +178,38 @@ def test_what_is_no_indicator_is_refused(make, words):
     assert model.hidden_weights_ is before
 
 
+def twice(Y):
+    """Each positive label stored two times."""
+    places = np.tile(np.nonzero(Y), 2)
+    return sparse.coo_array((np.ones(places.shape[1], int), tuple(places)), Y.shape)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: sparse.csr_array(Y * 2),
+        lambda: sparse.csr_array(Y * 0.5),
+        lambda: twice(Y),
+        lambda: twice(Y).tocsc(),
+        lambda: torch.sparse_coo_tensor(
+            torch.tensor(np.array(twice(Y).coords)),
+            torch.ones(2 * Y.sum()),
+            Y.shape,
+            check_invariants=True,
+        ),
+    ],
+)
+def test_positive_labels_are_1_once(make):
+    given = make()
+    model = relu().fit(X, Y)
+    words = r"y.* is sparse.*stores \[(2|2.0|0.5)\].*Store 1 only, once for each label"
+    for call in (model.fit, model.partial_fit, model.score, LinearProbe().fit):
+        with pytest.raises(ValueError, match=words):
+            call(X, given)
+    with pytest.raises(ValueError, match=words):
+        multitask_roc_auc_score(given, SCORES)
+
+
 def test_the_long_form_is_not_sparse():
     ids = np.zeros(120, dtype=int)
     with pytest.raises(TypeError, match=r"y is sparse\. With tasks.*toarray"):

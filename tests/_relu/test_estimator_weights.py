@@ -44,6 +44,44 @@ def assert_same(first, second):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-8, err_msg=name)
 
 
+@quick
+@pytest.mark.parametrize(
+    "form",
+    [
+        list,
+        tuple,
+        lambda rows: rows.astype(np.uint8),
+        lambda rows: list(rows.astype(np.int32)),
+        lambda rows: pd.Series(rows.tolist(), dtype=object),
+        lambda rows: pd.Series(rows, index=rows[::-1]),
+    ],
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_rows_of_labels_are_any_array_of_integers(form, weighted):
+    X, y, tasks, rows, weights = relational()
+    given = {"sample_weight": weights} if weighted else {}
+    one, other = (make(max_iter=2) for _ in range(2))
+    for method in ("fit", "partial_fit"):
+        getattr(one, method)(X, y, tasks=tasks, rows=rows, **given)
+        getattr(other, method)(X, y, tasks=tasks, rows=form(rows), **given)
+    np.testing.assert_array_equal(one.hidden_weights_, other.hidden_weights_)
+    score = one.score(X, y, tasks, rows=rows, **given)
+    assert other.score(X, y, tasks, rows=form(rows), **given) == score
+
+
+@quick
+@pytest.mark.parametrize("form", [range, lambda n: list(range(n))])
+def test_rows_of_labels_are_a_range(form):
+    X, y, tasks, rows, _ = relational()
+    X, n = X[rows], len(rows)
+    one, other = make(max_iter=2), make(max_iter=2)
+    one.fit(X, y, tasks=tasks, rows=np.arange(n))
+    other.fit(X, y, tasks=tasks, rows=form(n))
+    np.testing.assert_array_equal(one.hidden_weights_, other.hidden_weights_)
+    score = one.score(X, y, tasks, rows=np.arange(n))
+    assert other.score(X, y, tasks, rows=form(n)) == score
+
+
 SETTINGS = [
     {"n_components": None},
     {"n_components": 2, "loss": "hinge", "task_weight": "equal"},

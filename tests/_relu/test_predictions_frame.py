@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from relu_cases import make, quick, subspace_rows, to_long
 from scipy.sparse import csr_array
+from sklearn.exceptions import NotFittedError
 
 pytestmark = quick
 X, Y = subspace_rows()
@@ -49,3 +50,8 @@ def test_where_there_are_no_probabilities_or_no_pandas(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match=r"predict_proba_frame requires pandas.*prob"):
         model.predict_proba_frame(X)
+
+
+def test_before_fit():
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        make().predict_proba_frame(X)

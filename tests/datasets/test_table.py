@@ -1,6 +1,8 @@
 """Tables of any kind are one and the same relational form."""
 
+import datetime
 import sys
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -81,6 +83,159 @@ def test_numbers_stay_numbers(frame):
         [0, 1, 2],
     ]
     assert [a.dtype.kind for a in found] == ["i", "f", "i", "i"]
+
+
+def write(table, path):
+    pq.write_table(pa.Table.from_pandas(table), path)
+    return path
+
+
+NAMES = {"input": "i", "task": "t", "label": "y"}
+
+
+@pytest.mark.parametrize("form", ["pandas", "polars", "stream", "parquet"])
+@pytest.mark.parametrize("dtype", ["u8", "u1", "i2", "f4", "M8[us]"])
+def test_inputs_keep_the_dtype_of_their_column(tmp_path, form, dtype):
+    last = 2**63 + 10 if dtype == "u8" else 100
+    ids = np.array([last + 1, last, last + 1]).astype(dtype)
+    given = pd.DataFrame({"i": ids, "t": [0, 1, 1], "y": [1, 0, 1]})
+    if form == "parquet":
+        table = write(given, tmp_path / "table.parquet")
+    else:
+        other = pa.table if form == "stream" else pl.DataFrame
+        table = given if form == "pandas" else other(dict(given.items()))
+    found = from_table(table, **NAMES)
+    assert found.inputs.dtype == dtype
+    np.testing.assert_array_equal(found.inputs, ids[:2])
+    assert found.rows.tolist() == [0, 1, 0]
+
+
+def test_strings_of_several_lengths_are_of_one_dtype(monkeypatch, tmp_path):
+    monkeypatch.setattr(_table, "BATCH_ROWS", 1)
+    given = pd.DataFrame({"i": ["a", None, "ccc", "bb"], "t": 0, "y": [1, 0, 1, 0]})
+    path = write(given.assign(i=["a", "a", "ccc", "bb"]), tmp_path / "table.parquet")
+    found = from_table(path, **NAMES)
+    assert found.inputs.tolist() == ["a", "ccc", "bb"]
+    assert found.inputs.dtype == "<U3"
+    path = write(given, tmp_path / "hole.parquet")
+    labels = from_table(path, input="t", task="t", label="i")
+    assert labels.y.tolist() == ["a", "ccc", "bb"]
+    assert labels.y.dtype == "<U3"
+
+
+DAYS = [datetime.datetime(2020, 1, day) for day in (1, 2, 1)]
+
+
+@pytest.mark.parametrize(
+    "hole",
+    [
+        lambda days: pd.Series(days).where([True, False, True]),
+        lambda days: pd.Series(days, dtype=object).where([True, False, True], pd.NaT),
+        lambda days: pl.Series([days[0], None, days[2]]),
+        lambda days: pa.array([days[0], None, days[2]]),
+        lambda days: pa.array([days[0].date(), None, days[2].date()]),
+        lambda days: pd.Series(days).where([True, False, True]) - days[0],
+    ],
+)
+@pytest.mark.parametrize("name", ["i", "t"])
+def test_missing_dates_are_missing(hole, name):
+    columns = {"i": [7, 3, 7], "t": [1, 0, 0], "y": [1, 0, 1]}
+    column = hole(DAYS)
+    make_table = {"pandas": pd.DataFrame, "polars": pl.DataFrame}
+    table = make_table.get(type(column).__module__.split(".")[0], pa.table)
+    if isinstance(column, pd.Series) and column.dtype == object:
+        column = column.map(lambda day: 7 if day == DAYS[0] else day)
+    with pytest.raises(ValueError, match=rf"'{name}' has no value in 1 rows.*Drop"):
+        from_table(table(columns | {name: column}), **NAMES)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        lambda y: pl.Series(y),
+        lambda y: pd.Series(y, dtype="boolean"),
+        lambda y: pd.Series(y, dtype=object),
+        lambda y: pa.array(y),
+        None,
+    ],
+)
+def test_boolean_labels_may_be_missing(tmp_path, labels):
+    y = [True, None, False]
+    columns = {"i": [7, 3, 7], "t": [1, 0, 0]}
+    if labels is None:
+        frame = pd.DataFrame(columns).assign(y=pd.Series(y, dtype=object))
+        table = write(frame, tmp_path / "table.parquet")
+    else:
+        column = labels(y)
+        make_table = {"pandas": pd.DataFrame, "polars": pl.DataFrame}
+        of = make_table.get(type(column).__module__.split(".")[0], pa.table)
+        table = of(columns | {"y": column})
+    found = from_table(table, **NAMES)
+    assert found.y.dtype == bool
+    assert found.y.tolist() == [True, False]
+    assert found.rows.tolist() == [0, 0]
+    assert found.inputs.tolist() == [7, 3]
+
+
+OTHER_VALUES = {
+    "decimals": ([Decimal(1), Decimal(2), None], "got Decimal objects. Convert"),
+    "bytes": ([b"a", b"b", None], r"got \|S1\. Convert"),
+    "tuples": ([(1, 2), (1, 3), None], "got tuple objects. Convert"),
+    "ragged": ([(1, 2), (1,), None], "got tuple objects. Convert"),
+    "objects": ([object()] * 3, "got object objects. Convert"),
+    "mixed": (["a", 1, 2], "mix strings and numbers. Convert them to one type"),
+    "infinity": ([1, np.inf, 2], "contains infinity: in"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_VALUES)
+@pytest.mark.parametrize("name", NAMES)
+def test_other_values_are_refused_by_name(kind, name):
+    values, words = OTHER_VALUES[kind]
+    columns = {"i": [7, 3, 7], "t": [1, 0, 0], "y": [1, 0, 1]}
+    table = pd.DataFrame(columns).assign(**{NAMES[name]: values})
+    with pytest.raises(ValueError, match=words) as raised:
+        from_table(table, **NAMES)
+    assert f"{NAMES[name]!r}" in str(raised.value)
+
+
+def test_decimals_and_bytes_of_arrow_are_refused_by_name():
+    for values in ([Decimal("1.5"), None], [b"a", None]):
+        for form in (pa.table, pl.DataFrame):
+            table = form({"i": [7, 3], "t": [1, 0], "y": values})
+            with pytest.raises(ValueError, match="The labels of 'y' should be numbers"):
+                from_table(table, **NAMES)
+
+
+def test_columns_of_structs_are_refused_by_name():
+    table = pl.DataFrame({"i": [7, 3], "t": [1, 0], "y": [{"a": 1}, None]})
+    with pytest.raises(ValueError, match="labels of 'y' should be single values"):
+        from_table(table, **NAMES)
+
+
+def test_two_columns_of_a_name(tmp_path):
+    twice = [pa.array([1, 2])] * 4
+    arrow = pa.Table.from_arrays(twice, names=["i", "t", "y", "t"])
+    path = tmp_path / "table.parquet"
+    pq.write_table(arrow, path)
+    frame = pd.DataFrame(np.ones((2, 4)), columns=list("itty"))
+    for table in (arrow, path, frame):
+        with pytest.raises(ValueError, match=r"2 columns named 't'\. Rename"):
+            from_table(table, **NAMES)
+
+
+@pytest.mark.parametrize("as_path", [str, lambda path: path])
+def test_a_path_of_another_file(tmp_path, as_path):
+    path = tmp_path / "table.csv.gz"
+    TABLE.to_csv(path)
+    with pytest.raises(
+        ValueError, match=r"table='.*table\.csv\.gz' is no Parquet.*pandas\.read_csv"
+    ) as raised:
+        from_table(as_path(path), **COLUMNS)
+    assert type(raised.value) is ValueError
+    assert from_table(pd.read_csv(path), **COLUMNS).inputs.tolist() == INPUTS
+    with pytest.raises(FileNotFoundError):
+        from_table(tmp_path / "none.parquet", **COLUMNS)
 
 
 @quick
