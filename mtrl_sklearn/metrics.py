@@ -526,7 +526,7 @@ class _RocAucScorer(_Scorer):
 
 def _for_sorted_classes(y_score: Any, estimator: Any) -> Any:
     """Scores that speak for the larger label of each task, whatever `classes_` say."""
-    classes = getattr(estimator, "classes_", None)
+    classes: Any = getattr(estimator, "classes_", None)
     of_outputs = classes if isinstance(classes, list) else [classes]
     is_turned = [np.size(pair) == 2 and pair[0] > pair[1] for pair in of_outputs]
     if not any(is_turned):
