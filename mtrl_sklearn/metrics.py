@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from scipy.linalg import subspace_angles
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import make_scorer
+from sklearn.metrics._scorer import _Scorer
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
@@ -397,7 +398,8 @@ def multitask_roc_auc_score(
     pos_label : str, number, bool or dict, default=None
         The label that larger scores speak for, of all tasks or by name of the column
         of ``y_true``, as in `MultiTaskReLURepresentation`; None is the last one in
-        sorted order.
+        sorted order. ``multitask_roc_auc_scorer`` takes it from the ``classes_`` of
+        the estimator.
 
     Returns
     -------
@@ -509,7 +511,32 @@ def _accuracy(true: np.ndarray, pred: np.ndarray) -> np.ndarray:
     return np.divide(n_right, n_observed, out=out, where=n_observed > 0)
 
 
-multitask_roc_auc_scorer = make_scorer(
-    multitask_roc_auc_score, response_method=("decision_function", "predict_proba")
+class _RocAucScorer(_Scorer):
+    """A scorer of estimators whose scores speak for the last of a task's `classes_`.
+
+    These need not be sorted: see ``pos_label`` of `MultiTaskReLURepresentation`.
+    """
+
+    def _score(self, method_caller, estimator, X, y_true, **kwargs):
+        def call(*args, **options):
+            return _for_sorted_classes(method_caller(*args, **options), estimator)
+
+        return super()._score(call, estimator, X, y_true, **kwargs)
+
+
+def _for_sorted_classes(y_score: Any, estimator: Any) -> Any:
+    """Scores that speak for the larger label of each task, whatever `classes_` say."""
+    classes: Any = getattr(estimator, "classes_", None)
+    of_outputs = classes if isinstance(classes, list) else [classes]
+    is_turned = [np.size(pair) == 2 and pair[0] > pair[1] for pair in of_outputs]
+    if not any(is_turned):
+        return y_score
+    n_tasks = [np.size(c) if np.size(c) > 2 else 1 for c in of_outputs]
+    factors = np.where(np.repeat(is_turned, n_tasks), -1.0, 1.0)
+    return y_score * (factors if np.ndim(y_score) == 2 else factors[0])
+
+
+multitask_roc_auc_scorer = _RocAucScorer(
+    multitask_roc_auc_score, 1, {}, ("decision_function", "predict_proba")
 )
 multitask_accuracy_scorer = make_scorer(multitask_accuracy_score)

@@ -61,6 +61,31 @@ def put_positive_last(encoding: LabelEncoding, pos_label: Any) -> LabelEncoding:
     return replace(encoding, classes=placed)
 
 
+def put_known_last(encoding: LabelEncoding, pos_label: Any) -> LabelEncoding:
+    """The same with the positive label of other outputs, where these know it.
+
+    Parameters
+    ----------
+    encoding : LabelEncoding
+    pos_label : str, number, bool, dict or None
+        A dict is of the other outputs alone. A boolean is none of the numbers 0 and 1:
+        who has made booleans of labels has said which are positive.
+    """
+    if pos_label is None or isinstance(pos_label, Mapping):
+        return encoding
+    value = read_column(as_array([pos_label]), "pos_label").values
+
+    def place(classes: np.ndarray) -> np.ndarray:
+        alike = (value.dtype.kind == "b") == (classes.dtype.kind == "b")
+        is_first = (
+            alike and len(classes) == 2 and find_members(classes[:1], value).all()
+        )
+        return classes[::-1] if is_first else classes
+
+    known = {id(classes): place(classes) for classes in encoding.classes}
+    return replace(encoding, classes=[known[id(c)] for c in encoding.classes])
+
+
 def sort_classes(encoding: LabelEncoding) -> LabelEncoding:
     """The same outputs with the classes of each in sorted order."""
     known = {id(classes): np.sort(classes) for classes in encoding.classes}

@@ -181,7 +181,9 @@ class MultiTaskReLURepresentation(
         all tasks with two classes, or by name of the task (column of ``y`` or task id).
         None, and tasks that a dict leaves out, take the last label in sorted order: 1
         of 0 and 1, but "inactive" of "active" and "inactive". A column with more
-        classes has a task for each of them, and no use for it.
+        classes has a task for each of them, and no use for it. `LinearProbe` takes a
+        single one for new tasks, too. ``score`` and ``multitask_roc_auc_scorer`` know
+        it; scikit-learn's own "roc_auc" takes the last label in sorted order.
 
     warm_start : bool, default=False
         Continue from the previous fit: weights, optimiser and random stream. The tasks

@@ -104,6 +104,19 @@ def first_step(estimator: Any) -> Any:
     return unfreeze(estimator[0] if isinstance(estimator, Pipeline) else estimator)
 
 
+def pos_label_of_sources(representation: Any) -> Any:
+    """The label that is positive in the source tasks, or None; a dict is by task.
+
+    Parameters
+    ----------
+    representation : fitted transformer or None
+    """
+    if representation is None:
+        return None
+    learner = first_step(open_representation(representation, None)[0])
+    return getattr(learner, "pos_label", None) if has_source_tasks(learner) else None
+
+
 def unfreeze(estimator: Any) -> Any:
     """What a `FrozenEstimator` holds; anything else as it is."""
     while isinstance(estimator, FrozenEstimator):

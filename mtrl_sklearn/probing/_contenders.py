@@ -76,7 +76,7 @@ def list_contenders(
     if not sees_blocks(probe):
         take = partial(_safe_indexing, as_rows(estimator.transform(inputs)))
     elif probe.fine_tune:
-        ours, plain = probe.with_representation(representation), probe.of_plain_rows()
+        ours, plain = probe.with_signs(representation), probe.of_plain_rows()
         rows = (
             X if hasattr(X, "shape") else np.asarray(X)
         )  # a list of none has no width

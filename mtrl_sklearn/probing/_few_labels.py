@@ -18,6 +18,7 @@ from mtrl_sklearn._labels.encoding import (
     read_class_labels,
     warn_of_missing_codes,
 )
+from mtrl_sklearn._labels.positive import put_known_last
 
 # Two classes that one of them stands for, where no other label was seen.
 PAIRS = {0: (0, 1), 1: (0, 1), -1: (-1, 1)}
@@ -36,6 +37,30 @@ class ProbeLabels(NamedTuple):
     def is_binary(self) -> bool:
         """Whether each score is that of one binary task."""
         return self.codes is None or len(self.encoding.classes[0]) == 2
+
+    def find_turned(self, pos_label: Any) -> np.ndarray:
+        """Which scores speak against the positive label of the source tasks.
+
+        Parameters
+        ----------
+        pos_label : str, number, bool, dict or None
+            As for `put_known_last`.
+
+        Returns
+        -------
+        ndarray of shape (n_scores,), bool
+        """
+        placed = put_known_last(self.encoding, pos_label).classes
+        is_turned = [a[0] != b[0] for a, b in zip(self.encoding.classes, placed)]
+        return np.repeat(is_turned, self.encoding.tasks_per_output)
+
+    def turn(self, is_turned: np.ndarray) -> "ProbeLabels":
+        """The same with the other class of some binary tasks as the positive one."""
+        signs = np.where(is_turned, -self.signs, self.signs)
+        codes = self.codes
+        if codes is not None and is_turned.all():  # of more classes none is
+            codes = 1 - codes
+        return self._replace(signs=signs, codes=codes)
 
     def tasks(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Rows with labels that count, labels 0 or 1, and weights of losses."""

@@ -38,6 +38,7 @@ from mtrl_sklearn.probing._blocks import (
     one_row_like,
     open_representation,
     pin,
+    pos_label_of_sources,
     read_inputs,
     reads_single_rows,
     rows_differ,
@@ -111,7 +112,13 @@ class LinearProbe(
     prior : ProbePrior, "auto" or None, default="auto"
         "auto" is that of ``settings``, or without any the one that the representation
         has learned in `fit` (``probe_prior_``), where it has: other transformers have
-        none. Centre and scale are those of the representation in either case. With None
+        none. Centre and scale are those of the representation in either case. It
+        speaks of the positive label of the source tasks: for a new task with the scalar
+        ``pos_label`` of the representation among its two labels that is this one, else
+        the last in sorted order ("inactive" of "active" and "inactive"). Without
+        ``pos_label`` the source tasks take the last one, too; a dict says nothing of
+        new tasks. Labels of another encoding have the positive one last, as booleans
+        ``y == "active"`` do. With None
         a task that shows one class, or has no labels, gets the same probability
         everywhere, that of its labels and half a label of each class.
 
@@ -129,7 +136,8 @@ class LinearProbe(
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,) or list of n_outputs such arrays
-        Labels in the caller's encoding; a list where ``y`` had columns.
+        Labels in the caller's encoding, sorted whatever ``pos_label`` is; a list where
+        ``y`` had columns.
     weights_ : dict of float, or of ndarrays of shape (n_tasks,)
         Weights of the blocks that were used, for each task where ``y`` had columns.
     C_ : float, or ndarray of shape (n_tasks,)
@@ -283,6 +291,22 @@ class LinearProbe(
         parameters = self.with_representation(representation).get_params()
         return _ProbeOfBlocks(**parameters)
 
+    def with_signs(self, representation):
+        """A clone on another representation, for labels 0 and 1 whatever sources have.
+
+        Parameters
+        ----------
+        representation : fitted transformer or None
+
+        Returns
+        -------
+        LinearProbe
+            Not fitted. The last class is positive for it: ``pos_label`` of the
+            representation is of labels that are encoded already.
+        """
+        parameters = self.with_representation(representation).get_params()
+        return _ProbeOfSigns(**parameters)
+
     def of_plain_rows(self):
         """A probe of rows without a representation, to compare this one with.
 
@@ -345,7 +369,10 @@ class LinearProbe(
                     "for each, or set fine_tune=False."
                 )
             prior = self._find_prior(blocks) if labels.is_binary else None
-            fitted = self._solve(blocks, labels, prior, X)
+            is_turned = labels.find_turned(self._pos_label())
+            fitted = self._solve(blocks, labels.turn(is_turned), prior, X)
+            for found in (*fitted["coef_"].values(), fitted["intercept_"]):
+                found[is_turned] *= -1
             vars(self).pop("output_names_", None)
             if is_wide:
                 self.output_names_ = labels.encoding.outputs
@@ -354,6 +381,10 @@ class LinearProbe(
             self.prior_ = None if prior is None else dict(vars(prior))
             vars(self).update(fitted)
         return self
+
+    def _pos_label(self):
+        """The label that source tasks count as positive."""
+        return pos_label_of_sources(self.representation)
 
     def _find_prior(self, blocks):
         """The prior that is meant for these features; None is none."""
@@ -632,7 +663,14 @@ class LinearProbe(
         return LabelEncoding("wide", self.output_names_, self.classes_)
 
 
-class _ProbeOfBlocks(LinearProbe):
+class _ProbeOfSigns(LinearProbe):
+    """A LinearProbe of labels of which the last class is the positive one."""
+
+    def _pos_label(self):
+        return None
+
+
+class _ProbeOfBlocks(_ProbeOfSigns):
     """A LinearProbe whose inputs are features that were computed before."""
 
     def _read_blocks(self, X):

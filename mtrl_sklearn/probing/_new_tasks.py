@@ -13,9 +13,10 @@ from sklearn.utils._param_validation import (
 )
 
 from mtrl_sklearn._labels.encoding import learn_encoding, warn_of_missing_codes
+from mtrl_sklearn._labels.positive import put_known_last
 from mtrl_sklearn._labels.signs import Signs, count_signs, unpack_signs
 from mtrl_sklearn._warnings import warn_user
-from mtrl_sklearn.probing._blocks import read_inputs
+from mtrl_sklearn.probing._blocks import pos_label_of_sources, read_inputs
 from mtrl_sklearn.probing._contenders import (
     BASELINES,
     check_probe,
@@ -91,7 +92,9 @@ def probe_new_tasks(
     Y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         Labels of the new tasks in any encoding; NaN, None and NA stand for "not
         observed". A column of k > 2 classes is k one-vs-rest tasks. A DataFrame names
-        its tasks. Those that sparse labels do not store are negative.
+        its tasks. Those that sparse labels do not store are negative. Of two labels the
+        scalar ``pos_label`` of the representation is positive, else the last in sorted
+        order, as in `LinearProbe`.
     shots : tuple of int, default=(16, 32, 64, 128)
         Numbers of labels to train on, which may be 0.
     sampling : {"random", "balanced"}, default="random"
@@ -173,7 +176,7 @@ def probe_new_tasks(
     build_table = import_table("probe_new_tasks")
     check_probe(probe, scoring)
     shots, baselines = read_shots(shots), read_baselines(baselines)
-    encoding = learn_encoding(Y)
+    encoding = put_known_last(learn_encoding(Y), pos_label_of_sources(representation))
     warn_of_missing_codes(encoding)
     signs = unpack_signs(encoding.encode(Y, sparse=True))
     X = read_inputs(X, signs)

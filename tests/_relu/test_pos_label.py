@@ -4,11 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from relu_cases import FITTED_ARRAYS, make, quick, subspace_rows, to_long
+from scipy.sparse import csr_array
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from mtrl_sklearn import MultiTaskReLURepresentation
 from mtrl_sklearn._labels.encoding import learn_encoding
 from mtrl_sklearn._labels.positive import put_positive_last
-from mtrl_sklearn.metrics import multitask_roc_auc_score
+from mtrl_sklearn.metrics import multitask_roc_auc_score, multitask_roc_auc_scorer
 from mtrl_sklearn.probing import source_task_transfer
 
 pytestmark = quick
@@ -175,3 +182,69 @@ def test_tools_that_leave_tasks_out_train_on_the_same_labels(is_long):
     known = source_task_transfer(make(), X, expected, tasks=tasks, **options)
     scores, others = (t[t.select_dtypes("number").columns] for t in (table, known))
     np.testing.assert_allclose(scores.to_numpy(), others.to_numpy(), atol=1e-9)
+
+
+def search(pos_label, X, y, **parameters):
+    model = make(n_hidden=8, pos_label=pos_label)
+    grid = {"n_hidden": [8, 4]}
+    return GridSearchCV(model, grid, cv=KFold(3), **parameters).fit(X, y)
+
+
+def labels_that_scorers_see():
+    X = np.random.default_rng(0).standard_normal((90, 6))
+    a, b, c = (X[:, :3] > 0).T
+    one = np.where(a, "active", "inactive")
+    wide = np.stack([~a, ~b, c], axis=1).astype(float)
+    wide[::7, 1] = np.nan
+    frame = pd.DataFrame({"x": one, "y": np.where(b, "no", "yes"), "z": c})
+    return {
+        "one": (X, one, "active"),
+        "one column": (X, frame[["x"]], {"x": "active"}),
+        "booleans": (X, ~a, False),
+        "all": (X, wide, 0),
+        "some": (X, wide, {"task0": 0, "task1": 0.0}),
+        "frame": (X, frame, {"x": "active", "y": "no"}),
+        "sparse": (X, csr_array(np.nan_to_num(wide)), 0),
+        "sorted": (X, 1 - wide, 1),
+    }
+
+
+@pytest.mark.parametrize("kind", labels_that_scorers_see())
+def test_the_scorer_takes_the_label_of_the_estimator(kind):
+    X, y, pos_label = labels_that_scorers_see()[kind]
+    found = search(pos_label, X, y, scoring=multitask_roc_auc_scorer)
+    expected = search(pos_label, X, y)
+    for name in ("split0_test_score", "split1_test_score", "split2_test_score"):
+        np.testing.assert_allclose(
+            found.cv_results_[name], expected.cv_results_[name], atol=1e-12
+        )
+    assert found.best_score_ > 0.65
+    score = multitask_roc_auc_scorer(found, X, y)
+    best = found.best_estimator_
+    assert score == pytest.approx(best.score(X, y), abs=1e-12)
+    scores = best.decision_function(X)
+    given = multitask_roc_auc_score(y, scores, pos_label=pos_label)
+    assert score == pytest.approx(given, abs=1e-12)
+    pipe = make_pipeline(StandardScaler(), best).fit(X, y)
+    for outer in (pipe, FrozenEstimator(pipe)):
+        score = multitask_roc_auc_scorer(outer, X, y)
+        assert score == pytest.approx(pipe.score(X, y), abs=1e-12)
+
+
+def test_the_scorer_scores_what_predicts():
+    """The label of a representation is not that of a classifier of its features."""
+    X, y, _ = labels_that_scorers_see()["one"]
+    model = make(pos_label="active").fit(X, y)
+    for last in (LogisticRegression(), make(n_hidden=4)):
+        pipe = make_pipeline(FrozenEstimator(model), last).fit(X, y)
+        expected = roc_auc_score(y == "inactive", pipe.decision_function(X))
+        assert multitask_roc_auc_scorer(pipe, X, y) == pytest.approx(expected)
+        assert expected > 0.8
+
+
+def test_the_scorer_leaves_columns_of_more_classes_to_the_metric():
+    X, y, _ = labels_that_scorers_see()["frame"]
+    y = y.assign(w=np.array(["red", "green", "blue"])[np.arange(len(y)) % 3])
+    model = make(pos_label={"x": "active"}).fit(X, y)
+    with pytest.raises(ValueError, match="differ in shape"):
+        multitask_roc_auc_scorer(model, X, y)
