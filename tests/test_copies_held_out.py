@@ -171,6 +171,14 @@ def test_splitters_that_part_inputs_are_told_of_once(spy):
         cross_val_predict(spy, X[[*range(len(X))] * 2], np.r_[Y, Y], cv=2)  # wide
 
 
+def test_groups_of_rows_that_part_inputs_are_told_of(spy):
+    with pytest.warns(UserWarning, match=r"\d+ of \d+ test rows.*whole inputs"):
+        source_task_transfer(
+            spy, X_long, Y_LONG, tasks=TASKS, groups=np.arange(len(ROWS)), **FEW
+        )
+    source_task_transfer(spy, X_long, Y_LONG, tasks=TASKS, groups=ROWS % 9, **FEW)
+
+
 def test_tasks_are_grouped_by_the_labels_of_inputs():
     rng = np.random.default_rng(0)
     kinds = rng.integers(0, 2, (60, 4))

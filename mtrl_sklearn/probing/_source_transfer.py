@@ -8,6 +8,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 from sklearn.utils.validation import _num_samples
 
+from mtrl_sklearn._warnings import warn_user
 from mtrl_sklearn.probing._contenders import (
     BASELINES,
     check_probe,
@@ -108,6 +109,8 @@ def source_task_transfer(
     Warns
     -----
     UserWarning
+        If ``groups`` part rows of the long form that are the same input.
+    UserWarning
         If no task has enough labels, so that the table is empty.
 
     Examples
@@ -137,6 +140,8 @@ def source_task_transfer(
     left_out = read_groups(groups_of_tasks, n_groups, sources, seed)
     split = _split_rows(len(sources.signs), groups, test_size, seed)
     train = np.flatnonzero(~split.is_test)
+    if sources.inputs is not None:
+        _warn_of_parted(sources.inputs, split)
     names = sources.encoding.task_names
     records, skipped = [], sources.list_unusable(shots, n_draws)
     for group, outputs in left_out.items():
@@ -179,3 +184,15 @@ def _split_rows(
     is_test = np.zeros(n_samples, dtype=bool)
     is_test[test] = True
     return FixedSplit(is_test)
+
+
+def _warn_of_parted(inputs: np.ndarray, split: FixedSplit) -> None:
+    """Warn of test rows whose input is also trained on, for another task."""
+    trained, tested = inputs[~split.is_test], inputs[split.is_test]
+    n_parted = int(np.isin(tested, trained).sum())
+    if n_parted:
+        warn_user(
+            f"groups part rows of X that are the same input: {n_parted} of "
+            f"{len(tested)} test rows have it among those trained on, for another "
+            "task, and scores flatter. Pass groups of whole inputs, or None."
+        )
