@@ -1,11 +1,13 @@
 """Out-of-fold predictions of many tasks, with missing labels."""
 
+from collections.abc import Iterable
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import clone
-from sklearn.model_selection import check_cv
+from sklearn.model_selection import GroupKFold, check_cv
 from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -14,6 +16,7 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils.validation import _num_samples
 
+from mtrl_sklearn._arrays.copies import number_inputs
 from mtrl_sklearn._arrays.validation import naming_numbers
 from mtrl_sklearn._group import alone
 from mtrl_sklearn._labels.encoding import (
@@ -23,7 +26,7 @@ from mtrl_sklearn._labels.encoding import (
     read_task_ids,
 )
 from mtrl_sklearn._warnings import warn_user
-from mtrl_sklearn.probing._sources import name_of_tasks
+from mtrl_sklearn.probing._sources import check_rows_of_labels, name_of_tasks
 
 __all__ = ["cross_val_predict"]
 
@@ -61,12 +64,15 @@ def cross_val_predict(
         Labels, as in fit of the estimator; NaN, None and NA stand for "not observed".
         Those that sparse labels do not store are negative.
     tasks : array-like of shape (n_samples,), default=None
-        The long form: ``y`` holds one label per row, of this task.
+        The long form: ``y`` holds one label per row, of this task. Repeat inputs for
+        each of their labels, as ``X[rows]``; there is no ``rows=``.
     groups : array-like of shape (n_samples,), default=None
         For a splitter that keeps groups of rows together.
     cv : int, splitter or iterable, default=None
         As for scikit-learn. An int is the number of folds, None stands for 5; neither
-        stratifies. Each row is in one test set.
+        stratifies. Each row is in one test set. In the long form, without ``groups``,
+        these folds are of whole inputs, as of a `GroupKFold`: rows of X that are equal
+        are one input, which is held out with all of its labels.
     n_jobs : int, default=None
         Processes, over folds.
     method : {"predict_proba", "decision_function"}, default="predict_proba"
@@ -84,6 +90,9 @@ def cross_val_predict(
 
     Warns
     -----
+    UserWarning
+        If ``cv`` parts rows of the long form that are the same input, so that it is
+        tested on inputs that it is trained on.
     UserWarning
         If training rows of a fold do not show all classes of a task, whose predictions
         for the test rows of that fold then are NaN. Where two values are all that
@@ -106,9 +115,15 @@ def cross_val_predict(
     """
     whole = learn_encoding(y, tasks)
     ids = None if tasks is None else read_task_ids(tasks)
+    if ids is not None:
+        check_rows_of_labels(X, len(ids))
     with naming_numbers(X, "X"):
         X, y, ids, groups = indexable(X, y, ids, groups)
     n_samples = _num_samples(X)
+    if ids is not None:
+        inputs = number_inputs(X)
+        if groups is None and (cv is None or isinstance(cv, Integral)):
+            cv, groups = GroupKFold(5 if cv is None else cv), inputs
     splits = list(check_cv(cv).split(X, y, groups))
     tested = np.concatenate([np.arange(n_samples)[test] for _, test in splits])
     if not np.array_equal(np.sort(tested), np.arange(n_samples)):
@@ -117,6 +132,8 @@ def cross_val_predict(
             f"{len(tested)} times in all. Pass a splitter that tests each row once, "
             "such as KFold."
         )
+    if ids is not None:
+        _warn_of_parted(inputs, splits)
     jobs = (
         delayed(_predict_fold)(clone(estimator), X, y, ids, train, test, method, whole)
         for train, test in splits
@@ -175,6 +192,20 @@ def _align(
             here, there = (slice(a, a + size) for a in (start, all_starts[k]))
             aligned[:, there] = found[:, here]
     return aligned
+
+
+def _warn_of_parted(inputs: np.ndarray, splits: Iterable[tuple]) -> None:
+    """Warn of rows whose input is also among those trained on, for another task."""
+    n_parted = sum(
+        int(np.isin(inputs[test], inputs[train]).sum()) for train, test in splits
+    )
+    if n_parted:
+        warn_user(
+            f"Splits of cv test {n_parted} of {len(inputs)} rows on estimators that "
+            "were trained on the same input with another label: their scores flatter. "
+            "Pass the number of folds as cv, or cv=GroupKFold() and groups=, the input "
+            "of each row."
+        )
 
 
 def _warn_of_unknown(predictions: np.ndarray, whole: LabelEncoding) -> None:

@@ -1,10 +1,12 @@
 """Which rows of a matrix are the same, whatever order they come in."""
 
+import math
 from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
+from mtrl_sklearn._arrays.conversion import as_numpy, is_sparse_frame
 from mtrl_sklearn._arrays.rows import block_slices
 from mtrl_sklearn._group import BatchPart, Group
 
@@ -87,6 +89,43 @@ def _mix_bits(values: np.ndarray) -> np.ndarray:
     for shift, factor in MIXING:
         bits = (bits ^ (bits >> shift)) * factor
     return bits ^ (bits >> np.uint64(31))
+
+
+def number_inputs(X: Any) -> np.ndarray:
+    """Which input each row is, of shape (n_samples,), by the order they first come in.
+
+    Parameters
+    ----------
+    X : array-like or sparse matrix of shape (n_samples, ...)
+        Numbers of any number of axes, or rows of a table, or texts, which are the same
+        if they read the same. Rows of which numpy makes no array are inputs each.
+    """
+    keys = _find_keys(X)
+    _, first, inputs = np.unique(keys, return_index=True, return_inverse=True)
+    order = np.empty(len(first), dtype=np.intp)
+    order[np.argsort(first)] = np.arange(len(first))
+    return order[inputs]
+
+
+def _find_keys(X: Any) -> np.ndarray:
+    """A number for each row, the same for equal rows."""
+    if is_sparse_frame(X) and not any(dtype.fill_value for dtype in X.dtypes):
+        X = X.sparse.to_coo()
+    X = as_numpy(X, "X")
+    if issparse(X):
+        rows = csr_array(X, copy=True)
+        rows.sum_duplicates()
+        return hash_rows(rows)
+    try:
+        rows = np.asarray(X)
+    except ValueError:  # of several lengths
+        return np.arange(len(X))
+    rows = rows.reshape(len(rows), math.prod(rows.shape[1:]))
+    if rows.dtype.kind in "biuf":
+        return hash_rows(rows)
+    texts = (tuple(map(str, row)) for row in rows)
+    places: dict[tuple[str, ...], int] = {}
+    return np.array([places.setdefault(row, len(places)) for row in texts], dtype=int)
 
 
 def number_copies(keys: np.ndarray, group: Group) -> BatchPart:

@@ -109,6 +109,9 @@ def calibrate(
     loss: it has a closed form, and without a prior, where it starts at 0, it is ridge
     regression.
 
+    In the long form rows of X that are equal are one input, which is held out with all
+    of its labels.
+
     Parameters
     ----------
     representation : estimator or pipeline
@@ -124,7 +127,8 @@ def calibrate(
         of names or positions. None finds groups that keep tasks with similar labels
         together.
     tasks : array-like of shape (n_samples,), default=None
-        The long form: ``Y`` holds one label per row, of this task.
+        The long form: ``Y`` holds one label per row, of this task. Repeat inputs for
+        each of their labels, as ``X[rows]``; there is no ``rows=``.
     n_groups : int, default=3
         Number of groups to find, and so of fits.
     shots : tuple of int, default=(16, 32, 64, 128)
@@ -177,7 +181,7 @@ def calibrate(
     random_state = check_random_state(random_state)
     seed = int(random_state.randint(2**31 - 1))
     rng = np.random.default_rng(seed)
-    split = _split_rows(sources.signs, rng)
+    split = _split_rows(sources.signs, sources.inputs, rng)
     _check_shots(sources.signs, shots, split, sampling)
     left_out = read_groups(groups_of_tasks, n_groups, sources, seed)
     rows = np.flatnonzero(~split.is_test)
@@ -290,14 +294,21 @@ def _reach(rounds: list[_Round], shots: tuple[int, ...]) -> Reached:
     return collect(found, shots)
 
 
-def _split_rows(signs: np.ndarray, rng: np.random.Generator) -> FixedSplit:
-    """Rows that nothing is trained on, so that many tasks show both classes there."""
-    n_samples = len(signs)
-    n_test = int(np.ceil(TEST_SIZE * n_samples))
-    best, most = np.zeros(n_samples, dtype=bool), -1
+def _split_rows(
+    signs: np.ndarray, inputs: np.ndarray | None, rng: np.random.Generator
+) -> FixedSplit:
+    """Rows that nothing is trained on, so that many tasks show both classes there.
+
+    All rows of an input are on one side: nothing is known of it but what it is.
+    """
+    inputs = np.arange(len(signs)) if inputs is None else inputs
+    n_inputs = int(inputs.max()) + 1
+    n_test = int(np.ceil(TEST_SIZE * n_inputs))
+    best, most = np.zeros(len(signs), dtype=bool), -1
     for _ in range(N_SPLITS):
-        is_test = np.zeros(n_samples, dtype=bool)
-        is_test[rng.permutation(n_samples)[:n_test]] = True
+        is_held_out = np.zeros(n_inputs, dtype=bool)
+        is_held_out[rng.permutation(n_inputs)[:n_test]] = True
+        is_test = is_held_out[inputs]
         n_usable = sum(
             np.minimum((part > 0).sum(axis=0), (part < 0).sum(axis=0)) >= least
             for part, least in ((signs[is_test], MIN_TEST_ROWS), (signs[~is_test], 1))

@@ -31,6 +31,9 @@ class Forecast:
     n_labels : float
     n_tasks : int
         Tasks that were left out.
+    most_tried : int
+        The largest number of labels that was tried. With more the scores are those
+        with so many.
     roc_auc, delta_auprc, log_loss : Spread
         Mean, standard deviation and 10, 50 and 90 % quantiles over tasks (``mean``,
         ``std``, ``q10``, ``q50``, ``q90``) of ROC-AUC, average precision less the
@@ -39,14 +42,17 @@ class Forecast:
 
     n_labels: float
     n_tasks: int
+    most_tried: int
     roc_auc: Spread
     delta_auprc: Spread
     log_loss: Spread
 
     def __str__(self) -> str:
         auc, gain, loss = self.roc_auc, self.delta_auprc, self.log_loss
+        beyond = f", as with {self.most_tried}, the most that was tried"
         return (
-            f"{self.n_labels:g} labels: ROC-AUC {auc.mean:.2f}, 80 % of tasks between "
+            f"{self.n_labels:g} labels{beyond * (self.n_labels > self.most_tried)}: "
+            f"ROC-AUC {auc.mean:.2f}, 80 % of tasks between "
             f"{auc.q10:.2f} and {auc.q90:.2f}; average precision {gain.mean:.2f} above "
             f"the prevalence, between {gain.q10:.2f} and {gain.q90:.2f}; log loss "
             f"{loss.mean:.2f}, between {loss.q10:.2f} and {loss.q90:.2f} "
@@ -98,7 +104,8 @@ class Reached:
             by_count = [_spread(scores) for scores in getattr(self, metric)]
             columns = zip(*by_count)
             spreads.append(Spread(*(float(np.interp(x, known, c)) for c in columns)))
-        return Forecast(n_labels, min(counts[below], counts[above]), *spreads)
+        n_tasks = min(counts[below], counts[above])
+        return Forecast(n_labels, n_tasks, self.n_labels[-1], *spreads)
 
 
 def _spread(scores: tuple[float, ...]) -> Spread:

@@ -8,6 +8,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 from sklearn.utils.validation import _num_samples
 
+from mtrl_sklearn._warnings import warn_user
 from mtrl_sklearn.probing._contenders import (
     BASELINES,
     check_probe,
@@ -63,7 +64,8 @@ def source_task_transfer(
     A share ``test_size`` of the rows is set aside. For each group of tasks the
     estimator is trained without them on the other rows, and these tasks are then
     probed as new ones: few labels of rows that were trained on, scores on rows that
-    were not.
+    were not. In the long form rows of X that are equal are one input, and set aside
+    together with all of its labels.
 
     Parameters
     ----------
@@ -79,12 +81,13 @@ def source_task_transfer(
         together, because near-duplicates among the tasks trained on flatter. Some stay:
         where tasks come in families, name these.
     tasks : array-like of shape (n_samples,), default=None
-        The long form: ``Y`` holds one label per row, of this task.
+        The long form: ``Y`` holds one label per row, of this task. Repeat inputs for
+        each of their labels, as ``X[rows]``; there is no ``rows=``.
     n_groups : int, default=3
         Number of groups to find.
     shots, sampling, n_draws, test_size, scoring, probe, baselines, groups
         As for `probe_new_tasks`. There is one split into training and test rows; draws
-        differ in the few labels.
+        differ in the few labels. In the long form ``groups=None`` are the inputs.
     n_jobs, random_state, verbose
         As for `probe_new_tasks`.
 
@@ -105,6 +108,8 @@ def source_task_transfer(
 
     Warns
     -----
+    UserWarning
+        If ``groups`` part rows of the long form that are the same input.
     UserWarning
         If no task has enough labels, so that the table is empty.
 
@@ -129,12 +134,14 @@ def source_task_transfer(
     if baselines or sees_blocks(probe):
         check_inputs(estimator, sources.X)
     groups = read_groups_of_rows(groups, _num_samples(X))
-    groups = None if groups is None else groups[sources.rows]
+    groups = sources.inputs if groups is None else groups[sources.rows]
     X = sources.X
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     left_out = read_groups(groups_of_tasks, n_groups, sources, seed)
     split = _split_rows(len(sources.signs), groups, test_size, seed)
     train = np.flatnonzero(~split.is_test)
+    if sources.inputs is not None:
+        _warn_of_parted(sources.inputs, split)
     names = sources.encoding.task_names
     records, skipped = [], sources.list_unusable(shots, n_draws)
     for group, outputs in left_out.items():
@@ -166,7 +173,7 @@ def _split_rows(
     n, what = n_samples, "rows"
     splitter = ShuffleSplit
     if groups is not None:
-        n, what, splitter = len(np.unique(groups)), "groups", GroupShuffleSplit
+        n, what, splitter = len(np.unique(groups)), "groups of rows", GroupShuffleSplit
     if not 0 < np.ceil(test_size * n) < n:
         raise ValueError(
             f"test_size={test_size} of {n} {what} leaves no {what} to train on. Lower "
@@ -177,3 +184,15 @@ def _split_rows(
     is_test = np.zeros(n_samples, dtype=bool)
     is_test[test] = True
     return FixedSplit(is_test)
+
+
+def _warn_of_parted(inputs: np.ndarray, split: FixedSplit) -> None:
+    """Warn of test rows whose input is also trained on, for another task."""
+    trained, tested = inputs[~split.is_test], inputs[split.is_test]
+    n_parted = int(np.isin(tested, trained).sum())
+    if n_parted:
+        warn_user(
+            f"groups part rows of X that are the same input: {n_parted} of "
+            f"{len(tested)} test rows have it among those trained on, for another "
+            "task, and scores flatter. Pass groups of whole inputs, or None."
+        )

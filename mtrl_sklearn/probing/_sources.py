@@ -4,15 +4,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.cluster.hierarchy import cut_tree, linkage
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, issparse
 from scipy.spatial.distance import squareform
 from sklearn import get_config
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, get_tags
-from sklearn.utils.validation import _get_feature_names
+from sklearn.utils.validation import _get_feature_names, _num_samples
 
 from mtrl_sklearn._arrays.conversion import dense_remedy
+from mtrl_sklearn._arrays.copies import number_inputs
 from mtrl_sklearn._arrays.validation import naming_numbers
 from mtrl_sklearn._group import alone
 from mtrl_sklearn._labels.encoding import (
@@ -53,6 +54,7 @@ class SourceTasks(NamedTuple):
     signs: np.ndarray  # (n_samples, n_tasks)
     usable: np.ndarray  # (n_outputs,), bool
     rows: np.ndarray | slice  # positions of these rows among the caller's
+    inputs: np.ndarray | None  # (n_samples,), which rows are copies; the long form
 
     @property
     def output_of_task(self) -> np.ndarray:
@@ -236,6 +238,8 @@ def read_sources(X: Any, y: Any, tasks: Any, pos_label: Any = None) -> SourceTas
     encoding = put_positive_last(learn_encoding(y, tasks), pos_label)
     warn_of_missing_codes(encoding)
     signs = encoding.encode(y, tasks)
+    if tasks is not None:
+        check_rows_of_labels(X, len(signs))
     X = read_inputs(X, signs)
     both = np.asarray((signs > 0).any(axis=0) & (signs < 0).any(axis=0))
     of_output = encoding.tasks_per_output
@@ -250,12 +254,30 @@ def read_sources(X: Any, y: Any, tasks: Any, pos_label: Any = None) -> SourceTas
             "for each, or one label per row and its task as tasks=."
         )
     if tasks is None:
-        return SourceTasks(X, y, None, encoding, signs, usable, slice(None))
+        return SourceTasks(X, y, None, encoding, signs, usable, slice(None), None)
     y, ids = as_array(y), as_array(tasks)
     rows = np.flatnonzero(np.isin(ids, encoding.outputs[usable]))
     if len(rows) < len(ids):
         X, y, ids, signs = _safe_indexing(X, rows), y[rows], ids[rows], signs[rows]
-    return SourceTasks(X, y, ids, encoding, signs, usable, rows)
+    inputs = number_inputs(X)
+    return SourceTasks(X, y, ids, encoding, signs, usable, rows, inputs)
+
+
+def check_rows_of_labels(X: Any, n_labels: int) -> None:
+    """Refuse inputs that are not repeated for each of their labels, in the long form.
+
+    Raises
+    ------
+    ValueError
+    """
+    with naming_numbers(X, "X") as rows:
+        n_samples = _num_samples(rows)
+    if n_samples != n_labels:
+        raise ValueError(
+            f"X and y have inconsistent numbers of samples: [{n_samples}, {n_labels}]. "
+            "With tasks=, X has a row for each label, and there is no rows= here. Pass "
+            "X[rows], where rows holds the position of the input of each label."
+        )
 
 
 def read_groups(
@@ -326,7 +348,7 @@ def _mask_of(group: Any, outputs: list[Any]) -> np.ndarray:
 def find_groups(sources: SourceTasks, n_groups: int, seed: int) -> np.ndarray:
     """Groups of about equal size that keep usable outputs of similar labels together.
 
-    Tasks are clustered by the agreement of their labels. Two of which no row has both
+    Tasks are clustered by the agreement of their labels. Two of which no input has both
     labels count as unrelated. Complete linkage keeps clusters small enough to make
     groups of one size; average linkage chained most assays into one.
 
@@ -335,7 +357,10 @@ def find_groups(sources: SourceTasks, n_groups: int, seed: int) -> np.ndarray:
     ndarray of shape (n_usable,), int
     """
     first = np.unique(sources.output_of_task, return_index=True)[1][sources.usable]
-    agreement = np.nan_to_num(sign_agreement(sources.signs[:, first]))
+    signs = sources.signs[:, first]
+    if sources.inputs is not None:
+        signs = _join_copies(signs, sources.inputs)
+    agreement = np.nan_to_num(sign_agreement(signs))
     n_outputs = len(agreement)
     n_groups = min(n_groups, n_outputs)
     distance = np.clip(1 - np.abs(agreement), 0, None)
@@ -352,3 +377,11 @@ def find_groups(sources: SourceTasks, n_groups: int, seed: int) -> np.ndarray:
         group[cluster] = total.argmin()
         total[group[cluster]] += sizes[cluster]
     return group[clusters]
+
+
+def _join_copies(signs: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+    """Signs of inputs, of shape (n_inputs, n_tasks): those that most copies have."""
+    n_samples = len(inputs)
+    places = inputs, np.arange(n_samples)
+    is_of = csr_array((np.ones(n_samples, dtype=np.int32), places))
+    return np.sign(is_of @ signs).astype(signs.dtype)

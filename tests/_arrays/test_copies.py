@@ -1,11 +1,18 @@
 """Equal rows have the same number, in whatever form and order they come."""
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from scipy import sparse
 
 from mtrl_sklearn._arrays import rows as _rows
-from mtrl_sklearn._arrays.copies import hash_rows, number_copies, project_rows
+from mtrl_sklearn._arrays.copies import (
+    hash_rows,
+    number_copies,
+    number_inputs,
+    project_rows,
+)
 from mtrl_sklearn._group import ALONE
 
 
@@ -78,3 +85,52 @@ def test_projections_keep_their_order_where_entries_are_rounded():
     X = np.random.default_rng(3).standard_normal((300, 5))
     exact, rounded = (project_rows(rows, 0, ALONE) for rows in (X, X.astype("f4")))
     np.testing.assert_array_equal(exact.argsort(), rounded.argsort())
+
+
+def as_sparse_frame(X):
+    return pd.DataFrame.sparse.from_spmatrix(sparse.csr_array(X))
+
+
+FORMS = {
+    "array": np.asarray,
+    "list": np.ndarray.tolist,
+    "images": lambda X: X.reshape(len(X), 3, 1, 3),
+    "csr": sparse.csr_array,
+    "coo": sparse.coo_array,
+    "tensor": torch.from_numpy,
+    "tensors": lambda X: list(torch.from_numpy(X.reshape(-1, 3, 3))),
+    "frame": pd.DataFrame,
+    "sparse frame": as_sparse_frame,
+    "filled frame": lambda X: pd.DataFrame(X).astype(pd.SparseDtype(float, 1)),
+    "mixed frame": lambda X: pd.DataFrame(X).assign(c=np.where(X[:, 0] > 0, "a", "b")),
+    "texts": lambda X: ["".join(map(str, row)) for row in X],
+    "missing": lambda X: np.where(X < 0, np.nan, X),
+    "objects": lambda X: np.where(X < 0, None, X),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_inputs_are_numbered_as_they_first_come(form):
+    rows = np.random.default_rng(3).integers(0, 60, 200)
+    distinct = np.unique(np.random.default_rng(4).integers(-1, 2, (90, 9)), axis=0)
+    order = list(dict.fromkeys(rows.tolist()))
+    expected = [order.index(row) for row in rows]
+    made = FORMS[form](distinct[rows].astype(float))
+    np.testing.assert_array_equal(number_inputs(made), expected)
+
+
+def test_entries_that_are_stored_twice_count_as_their_sum():
+    parts = ([1.0, 2.0, 3.0], ([0, 0, 1], [1, 1, 1]))
+    np.testing.assert_array_equal(number_inputs(sparse.coo_array(parts)), [0, 0])
+    matrix = sparse.csr_matrix((parts[0], [1, 1, 1], [0, 2, 3]), shape=(2, 2))
+    np.testing.assert_array_equal(number_inputs(matrix), [0, 0])
+    assert matrix.nnz == 3  # as it came
+
+
+def test_rows_of_several_lengths_are_inputs_each():
+    np.testing.assert_array_equal(number_inputs([[1], [1], [1, 2]]), [0, 1, 2])
+
+
+def test_no_rows_are_no_inputs():
+    for empty in (np.zeros((0, 3)), sparse.csr_array((0, 3)), np.zeros((0, 3), object)):
+        assert number_inputs(empty).shape == (0,)

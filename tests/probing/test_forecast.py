@@ -44,6 +44,10 @@ def test_spread_over_tasks_by_hand():
         "precision 0.25 above the prevalence, between 0.05 and 0.45; log loss 0.75, "
         "between 0.55 and 0.95 (6 source tasks, left out)."
     )
+    assert few.most_tried == 16
+    assert str(SETTINGS.forecast(1000)) == str(few).replace(
+        "16 labels:", "1000 labels, as with 16, the most that was tried:"
+    )
 
 
 def test_forecast_between_is_linear_in_the_logarithm():
