@@ -307,7 +307,7 @@ def test_memory_of_the_relational_form_grows_with_labels():
 def test_weights_that_are_shares_are_told():
     X, Y = subspace_rows()
     shares = np.full(len(X), 1 / len(X))
-    message = r"sum of sample_weight is 1 for \d+ entries.*multiply them"
+    message = r"sum of sample_weight is 1 for \d+ entries.*Multiply them"
     with pytest.warns(UserWarning, match=message):
         make(max_iter=1).fit(X, Y, sample_weight=shares)
     few = np.where(np.arange(len(X)) < 9, 1.0, 0.0)
