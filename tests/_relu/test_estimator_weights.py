@@ -9,7 +9,6 @@ from memory import growth_of_memory, needs_status
 from relu_cases import ALGORITHMS, FITTED_ARRAYS, make, quick, subspace_rows
 from scipy import sparse
 from sklearn import config_context
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -304,6 +303,7 @@ def test_memory_of_the_relational_form_grows_with_labels():
     assert growth.peak < n_rows * n_tasks / 8
 
 
+@quick
 def test_weights_that_are_shares_are_told():
     X, Y = subspace_rows()
     shares = np.full(len(X), 1 / len(X))
@@ -313,7 +313,6 @@ def test_weights_that_are_shares_are_told():
     few = np.where(np.arange(len(X)) < 9, 1.0, 0.0)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "The sum of")
-        warnings.filterwarnings("ignore", category=ConvergenceWarning)
         make(max_iter=1).fit(X, Y, sample_weight=few)
 
 
