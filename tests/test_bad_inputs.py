@@ -534,6 +534,7 @@ def test_forgotten_rows_of_labels(models):
         refused(
             lambda call=call: call(X[:20], y, ids, sample_weight=weights), words, method
         )
+    refused(lambda: models["long"].score(X[:20], y, ids + 7), words, "other tasks")
 
 
 def test_no_labels_of_rows(models):
