@@ -76,7 +76,7 @@ def test_without_labels_the_prior_speaks_of_the_positive_label(relu, rows):
     X, _ = rows
     names = ["active", "inactive"]
     probe = LinearProbe(relu, prior=PRIOR).fit(X[:0], [], classes=names)
-    mean = relu.predict_proba(X).mean(axis=1)
+    mean = relu.source_probabilities(X).mean(axis=1)
     log_odds = -2.0 + 1.5 * (mean - 0.5) / 0.1
     np.testing.assert_allclose(probe.decision_function(X), -log_odds, rtol=1e-6)
 
