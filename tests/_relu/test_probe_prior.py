@@ -33,6 +33,15 @@ def toxic():
     return X, Y
 
 
+def test_a_task_does_not_speak_for_itself():
+    """Tasks of which none says anything of another, though each is predicted well."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((900, 4))
+    model = make().fit(X, (X + 0.3 * rng.standard_normal(X.shape) > 0).astype(float))
+    assert model.score(X, X > 0) > 0.9
+    assert abs(model.probe_prior_["slope"]) < 0.1
+
+
 def test_it_says_what_rows_say_that_were_not_trained_on(toxic):
     X, Y = toxic
     for parameters in ({}, {"early_stopping": True, "validation_fraction": 0.3}):
