@@ -28,7 +28,7 @@ FACTORS = (10.0, 30.0)
 # Share of the heads that a step may take away at most: they are to fade, not to swing.
 LARGEST_STEP = 0.5
 
-# Standard errors over inputs that a gain has to exceed, and inputs to judge on at least.
+# Standard errors over inputs that a gain has to exceed, and inputs to judge on.
 CLEAR = 2.0
 LEAST_INPUTS = 30
 
