@@ -133,7 +133,8 @@ class MultiTaskReLURepresentation(
         Step size of AdamW.
 
     weight_decay : float, default=1.0
-        Decoupled decay of W and A per unit of learning rate; biases do not decay.
+        Decoupled decay of W per unit of learning rate. A decays ``head_decay_`` times
+        as fast, biases do not decay.
 
     dropout : float, default=0.5
         Probability with which a hidden unit is dropped for a row in training.
@@ -240,19 +241,20 @@ class MultiTaskReLURepresentation(
     task_intercept_ : ndarray of shape (n_tasks,)
         c.
     head_decay_ : float
-        By how much heads decay faster than W, in multiples of ``weight_decay``: 1, 10
-        or 30, whichever predicts source tasks best, by mean ROC-AUC, where small
-        networks are trained on half of the inputs and judged on the others; 1 unless
-        the gain exceeds two standard errors. It is 1 for "one_step", with
-        ``early_stopping``, which is a remedy of its own, and for less than 60 inputs.
-        A fit that goes on keeps that of the earlier one, and `partial_fit` does, too.
+        How many times as fast as W the heads A decay: 1, 10 or 30. Before it trains the
+        network, `fit` trains a small one on half of the inputs with 1, another one with
+        10 and, if that is better, one with 30, and judges them by the mean ROC-AUC of
+        source tasks on the other inputs: the best is taken if it gains more than two
+        standard errors, otherwise 1. It is 1 for "one_step", with ``early_stopping``,
+        and for less than 60 inputs. A fit that goes on from an earlier one, as
+        `partial_fit` does, has that of the earlier one.
     head_scale_ : float
         What the scores of all tasks were multiplied by after training, so that rows
         that were not trained on have the likeliest probabilities. Only with the
         logistic loss, and where these are clearly better than before. Rows that
-        ``early_stopping`` holds out tell it; without it a small network that is trained
-        on half of the inputs, for up to a quarter of the time of a descent. `fit`
-        alone does that; after `partial_fit` heads are as they were trained.
+        ``early_stopping`` holds out tell it, or else the small network of
+        ``head_decay_`` and the inputs that it was not trained on. `fit` alone does
+        that; after `partial_fit` heads are as they were trained.
     head_shift_ : ndarray of shape (n_tasks,)
         What was then added to them, for the mean probability of each task to be that
         of its labels. Where there is a ``head_scale_``.
@@ -287,10 +289,9 @@ class MultiTaskReLURepresentation(
     probe_prior_ : dict of float
         What source tasks say of a new one before it has labels: the fields of
         `mtrl_sklearn.probing.ProbePrior`, as a `LinearProbe` uses them. They are
-        learned on the rows that ``early_stopping`` holds out; without it by training a
-        small network on half of the rows, which takes about a tenth of the time of a
-        descent. There is none where fewer than two tasks show both classes, or training
-        was interrupted; `partial_fit` leaves it as it is.
+        learned on the rows that ``early_stopping`` holds out, or else from the small
+        network of ``head_decay_``. There is none where fewer than two tasks show both
+        classes, or training was interrupted; `partial_fit` leaves it as it is.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
 
@@ -473,6 +474,9 @@ class MultiTaskReLURepresentation(
             not finite, rows are none of X, ``pos_label`` is no label of a task, weights
             are negative or all 0, or the loss becomes infinite or NaN. An estimator
             that was fitted before stays as it was.
+        KeyboardInterrupt
+            If Ctrl-C comes while ``head_decay_`` is looked for, before there is a
+            network. An estimator that was fitted before stays as it was.
 
         Warns
         -----
@@ -593,7 +597,7 @@ class MultiTaskReLURepresentation(
         self.n_positive_, self.n_negative_ = data.n_positive, data.n_negative
 
     def _choose_head_decay(self, data, resume, seed):
-        """Set the decay of heads; returns the small network that stands for it."""
+        """Set the decay of heads; returns the small network that was trained so."""
         if resume:
             return None
         self.head_decay_, second = 1.0, None
