@@ -160,6 +160,10 @@ FITS = {
         relu(batch_size=20, max_iter=2, early_stopping=True, algorithm="joint"),
         many_tasks,
     ),
+    "heads that decay faster": (
+        relu(n_hidden=32, n_components=None, dropout=0, max_iter=5),
+        rare_bits,
+    ),
     "gd": (conv(solver="gd", max_iter=8), shuffled_patches),
     "gd, fixed heads": (
         conv(solver="gd", max_iter=8, head="fixed", early_stopping=True),

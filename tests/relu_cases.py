@@ -28,6 +28,16 @@ def subspace_rows():
     return X, Y
 
 
+def rare_bits(n_rows=600):
+    """Many rare bits that act on all tasks alike; a quarter of the labels is wrong."""
+    rng = np.random.default_rng(0)
+    X = (rng.random((n_rows, 200)) < 0.1).astype(np.float32)
+    of_all, own = rng.standard_normal((200, 1)), rng.standard_normal((200, 8))
+    scores = X @ (2 * of_all + own)
+    Y = (scores > np.median(scores, axis=0)) ^ (rng.random(scores.shape) < 0.25)
+    return X, Y.astype(float)
+
+
 def make(**parameters):
     defaults = {"n_hidden": 16, "max_iter": 4, "random_state": 0}
     return MultiTaskReLURepresentation(**{**defaults, **parameters})

@@ -119,6 +119,9 @@ def test_a_shared_fit_is_that_of_one_process(of_ranks, name):
         for other in others:
             np.testing.assert_array_equal(arrays(other)[key], shared, err_msg=key)
     assert once.n_iter_ == first.n_iter_
+    decays = [getattr(m, "head_decay_", None) for m in (once, first, *others)]
+    assert len(set(decays)) == 1
+    assert (decays[0] in (10.0, 30.0)) == (name == "heads that decay faster")
     known, found = (
         [list(c) for c in m.classes_] if isinstance(m.classes_, list) else [*m.classes_]
         for m in (once, first)

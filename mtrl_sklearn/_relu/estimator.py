@@ -244,7 +244,7 @@ class MultiTaskReLURepresentation(
         How many times as fast as W the heads A decay: 1, 10 or 30. Before it trains the
         network, `fit` trains a small one on half of the inputs with 1, another one with
         10 and, if that is better, one with 30, and judges them by the mean ROC-AUC of
-        source tasks on the other inputs: the best is taken if it gains more than two
+        source tasks on the other inputs: the best is taken if it gains more than 1.64
         standard errors, otherwise 1. It is 1 for "one_step", with ``early_stopping``,
         and for less than 60 inputs. A fit that goes on from an earlier one, as
         `partial_fit` does, has that of the earlier one.

@@ -28,8 +28,9 @@ FACTORS = (10.0, 30.0)
 # Share of the heads that a step may take away at most: they are to fade, not to swing.
 LARGEST_STEP = 0.5
 
-# Standard errors over inputs that a gain has to exceed, and inputs to judge on.
-CLEAR = 2.0
+# Standard errors over inputs that a gain has to exceed, which one of 0 does with a
+# probability of 5 %; and inputs to judge on.
+CLEAR = 1.64
 LEAST_INPUTS = 30
 
 # Tasks to judge by at most.

@@ -17,6 +17,7 @@ from mtrl_sklearn._relu.solvers import SOLVERS
 from mtrl_sklearn._relu.task_data import count_labels
 from mtrl_sklearn._training.job import FitJob
 from mtrl_sklearn.datasets import make_subspace_tasks
+from tests.relu_cases import rare_bits
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning"  # few epochs are enough here
@@ -29,19 +30,9 @@ def make(**parameters):
     )
 
 
-def bits(n_rows):
-    """Many rare bits that act on all tasks alike; a quarter of the labels is wrong."""
-    rng = np.random.default_rng(0)
-    X = (rng.random((n_rows, 200)) < 0.1).astype(np.float32)
-    of_all, own = rng.standard_normal((200, 1)), rng.standard_normal((200, 8))
-    scores = X @ (2 * of_all + own)
-    Y = (scores > np.median(scores, axis=0)) ^ (rng.random(scores.shape) < 0.25)
-    return X, Y.astype(float)
-
-
 @pytest.fixture(scope="module")
 def noisy():
-    return tuple(part[:600] for part in bits(1600))
+    return tuple(part[:600] for part in rare_bits(1600))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +47,7 @@ def test_heads_that_know_labels_by_heart_decay_faster_and_rank_new_rows_better(
     monkeypatch.setattr(_head_decay, "FACTORS", ())
     plain = make().fit(*noisy)
     assert plain.head_decay_ == 1.0
-    X, Y = (part[600:] for part in bits(1600))
+    X, Y = (part[600:] for part in rare_bits(1600))
     assert fitted.score(X, Y) - plain.score(X, Y) > 0.02
     norms = (np.linalg.norm(m._state_["task_coef"]) for m in (fitted, plain))
     assert np.divide(*norms) < 0.7
@@ -163,7 +154,7 @@ def test_its_error_is_that_of_the_jackknife_over_inputs():
     [
         ([(0.02, 0.004), (0.03, 0.004)], 30.0, 3),
         ([(0.02, 0.004), (0.01, 0.001)], 10.0, 3),
-        ([(0.02, 0.011), (0.03, 0.02)], 1.0, 3),  # neither is clear
+        ([(0.02, 0.013), (0.03, 0.019)], 1.0, 3),  # neither is clear
         ([(0.005, 0.004), (0.03, 0.004)], 30.0, 3),
         ([(-0.01, 0.004)], 1.0, 2),
         ([(np.nan, np.nan)], 1.0, 2),
@@ -204,7 +195,7 @@ def test_where_there_is_nothing_to_choose(noisy, parameters, monkeypatch):
 
 def test_few_inputs_tell_nothing(monkeypatch):
     monkeypatch.setattr(_head_decay, "find_gain", None)
-    X, Y = bits(58)  # 29 to judge on
+    X, Y = rare_bits(58)  # 29 to judge on
     assert make(max_iter=2).fit(X, Y).head_decay_ == 1.0
 
 
@@ -241,7 +232,7 @@ def test_forms_of_inputs_and_labels_agree(noisy, fitted):
 
 
 def test_integer_weights_are_repeated_rows():
-    X, Y = bits(100)
+    X, Y = rare_bits(100)
     counts = np.repeat([1, 2], [60, 40])
     few = {"max_iter": 20}
     weighted = make(**few).fit(X, Y, sample_weight=counts)

@@ -80,7 +80,8 @@ def die(model, *data, **at):
     notify = DescentNet.notify
 
     def notify_and_die(net, method, **kwargs):
-        if method in ("on_batch_end", "on_epoch_end"):
+        is_small = not net.callbacks  # one that goes before the network
+        if method in ("on_batch_end", "on_epoch_end") and not is_small:
             getattr(kill, method)(net)
         notify(net, method, **kwargs)
 
