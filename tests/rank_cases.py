@@ -13,7 +13,7 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 from conv_cases import images_of_bars, rows_of_patches
-from relu_cases import subspace_rows, to_long
+from relu_cases import rare_bits, subspace_rows, to_long
 from scipy import sparse
 from skorch.callbacks import Callback
 
