@@ -1,8 +1,9 @@
 """Scores of many tasks with missing labels, and what a representation found.
 
 scikit-learn's metrics reject NaN in ``y_true``; those of this module score each task
-over its observed labels, and so do the two scorers, for ``scoring=``. With missing labels pass ``cv=KFold(...)`` to scikit-learn's
-model selection: for classifiers, an integer ``cv`` stratifies, which rejects NaN too.
+over its observed labels, and so do the two scorers, for ``scoring=``. With missing
+labels pass ``cv=KFold(...)`` to scikit-learn's model selection: for classifiers, as
+probes are, an integer ``cv`` stratifies, which rejects NaN too.
 """
 
 from __future__ import annotations

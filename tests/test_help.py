@@ -43,3 +43,8 @@ def test_modules_say_what_is_public(name):
     assert module.__doc__
     for key in module.__all__:
         assert hasattr(module, key)
+
+
+def test_scorers_are_public():
+    names = {"multitask_roc_auc_scorer", "multitask_accuracy_scorer"}
+    assert names <= set(mtrl_sklearn.metrics.__all__)
