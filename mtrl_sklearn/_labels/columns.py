@@ -419,7 +419,7 @@ def _infer_dtype(values: np.ndarray, name: Any, what: str) -> np.ndarray:
         got, remedy = "integers beyond 64 bits", "Convert them, for instance to strings"
         if others:
             got = f"{type(others[0]).__name__} objects"
-        if others and isinstance(others[0], (list, tuple, set)):
+        if others and isinstance(others[0], (list, set)):
             remedy = "MultiLabelBinarizer makes a column for each tag in lists"
         raise ValueError(
             f"The {what} of {name!r} should be numbers, booleans or strings, got "
