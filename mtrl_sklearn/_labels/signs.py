@@ -9,6 +9,7 @@ ones of labels that are all observed.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -130,6 +131,23 @@ def sign_columns(signs: Signs) -> Iterator[np.ndarray]:
     if is_indicator(signs):
         return signs.columns()
     return (sign_column(signs, task) for task in range(signs.shape[1]))
+
+
+def label_columns(signs: Signs) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows and signs of the observed labels of each task in turn, (n_observed,) each.
+
+    Parameters
+    ----------
+    signs : Signs of shape (n_samples, n_tasks)
+    """
+    if isinstance(signs, np.ndarray) or is_indicator(signs):
+        for column in sign_columns(signs):
+            rows = np.flatnonzero(column)
+            yield rows, column[rows]
+        return
+    by_task = signs.tocsc()  # labels at the same place stay apart
+    for start, stop in pairwise(by_task.indptr.tolist()):
+        yield by_task.indices[start:stop], by_task.data[start:stop]
 
 
 def sign_column(signs: Signs, task: int) -> np.ndarray:
