@@ -59,13 +59,7 @@ def read_given(given: GivenLabels, n_samples: int) -> tuple[Labels, np.ndarray |
     if given.sample_weight is None or given.y is None:
         return read_labels(given.y, given.tasks, given.rows, None, n_samples), None
     weights = check_weights(given.sample_weight, given.y)
-    total, n_labels = float(weights.sum()), np.count_nonzero(weights)
-    if total < LEAST_MEAN * n_labels:
-        warn_user(
-            f"The sum of sample_weight is {total:.3g} for {n_labels} entries of y: "
-            "weights are counts, and so few labels say little of how frequent a class "
-            "is. Multiply them by a number, such as 1 / sample_weight.mean()."
-        )
+    warn_of_shares(weights)
     if weights.all():
         of_labels = _unless_one(weights)
         return read_labels(given.y, given.tasks, given.rows, of_labels, n_samples), None
@@ -86,6 +80,17 @@ def read_given(given: GivenLabels, n_samples: int) -> tuple[Labels, np.ndarray |
     if rows is None:
         return read_labels(y, tasks, None, _unless_one(weights)), kept
     return read_labels(y, tasks, rows, _unless_one(weights), n_samples), None
+
+
+def warn_of_shares(weights: np.ndarray) -> None:
+    """Tell of weights that may have been meant as shares of a whole."""
+    total, n_labels = float(weights.sum()), np.count_nonzero(weights)
+    if total < LEAST_MEAN * n_labels:
+        warn_user(
+            f"The sum of sample_weight is {total:.3g} for {n_labels} entries of y: "
+            "weights are counts, and so few labels say little of how frequent a class "
+            "is. Multiply them by a number, such as 1 / sample_weight.mean()."
+        )
 
 
 def _unless_one(weights: np.ndarray) -> np.ndarray | None:

@@ -5,7 +5,7 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.utils.validation import check_consistent_length
+from sklearn.utils.validation import _num_samples, check_consistent_length
 
 from mtrl_sklearn._arrays.conversion import dense_remedy
 from mtrl_sklearn._arrays.validation import check_weights, read_weights
@@ -24,12 +24,16 @@ from mtrl_sklearn._labels.encoding import (
     read_class_labels,
     warn_of_missing_codes,
 )
-from mtrl_sklearn._labels.given import GivenLabels, read_given
+from mtrl_sklearn._labels.given import GivenLabels, read_given, warn_of_shares
 from mtrl_sklearn._labels.positive import put_known_last
 from mtrl_sklearn._labels.signs import Signs, label_columns
 
 # Two classes that one of them stands for, where no other label was seen.
 PAIRS = {0: (0, 1), 1: (0, 1), -1: (-1, 1)}
+
+
+# From there on the penalty of a probe says nothing, and its equations lose digits.
+MOST_WEIGHT = 1e6
 
 
 class OfClasses(NamedTuple):
@@ -123,8 +127,8 @@ def read_probe_labels(
     ValueError
         If labels cannot be read, classes do not follow from them, or lengths differ.
     """
-    if given.y is not None and not len(as_array(given.y)):
-        given = given._replace(sample_weight=None)
+    if given.sample_weight is not None and given.y is not None:
+        given = given._replace(sample_weight=_bound_weights(given))
     if given.tasks is None and given.rows is None and not _is_wide(given.y):
         return _read_classes(n_samples, given, classes, class_weight)
     labels, kept = read_given(given, n_samples)
@@ -136,6 +140,15 @@ def read_probe_labels(
     encoding = _find_wide(labels, classes)
     signs = encoding.encode_labels(labels, sparse=True)
     return ProbeLabels(encoding, kept, None, signs, class_weight)
+
+
+def _bound_weights(given: GivenLabels) -> np.ndarray | None:
+    """Weights of entries, with the same ratios, of which none is too large."""
+    if not _num_samples(given.y):
+        return None
+    weights = check_weights(given.sample_weight, given.y)
+    largest = weights.max()
+    return weights / largest * MOST_WEIGHT if largest > MOST_WEIGHT else weights
 
 
 def read_scored(encoding: LabelEncoding, given: GivenLabels, n_samples: int) -> Signs:
@@ -180,7 +193,8 @@ def _read_classes(
     check_consistent_length(np.empty(n_samples), labels)
     weights, kept = np.ones(len(labels)), None
     if given.sample_weight is not None:
-        weights = check_weights(given.sample_weight, labels)
+        weights = given.sample_weight
+        warn_of_shares(weights)
         kept = np.flatnonzero(weights)
         labels, weights = labels[kept], weights[kept]
     known = _find_all_classes(labels, classes)
