@@ -15,6 +15,9 @@ from mtrl_sklearn._warnings import warn_user
 # Weights whose mean is less are told: they may have been meant as shares.
 LEAST_MEAN = 0.1
 
+# Of the largest weight: beyond, sums of squares are out of the range of floats.
+SMALLEST, LARGEST = 1e-15, 1e15
+
 
 class GivenLabels(NamedTuple):
     """What a caller says of labels, each of any kind that can be read."""
@@ -54,12 +57,12 @@ def read_given(given: GivenLabels, n_samples: int) -> tuple[Labels, np.ndarray |
     ------
     ValueError
         If labels, ids or rows cannot be read, weights are negative, not finite or all
-        0, or lengths differ.
+        0, or of no count's size, or lengths differ.
     """
     if given.sample_weight is None or given.y is None:
         return read_labels(given.y, given.tasks, given.rows, None, n_samples), None
     weights = check_weights(given.sample_weight, given.y)
-    warn_of_shares(weights)
+    check_counts(weights)
     if weights.all():
         of_labels = _unless_one(weights)
         return read_labels(given.y, given.tasks, given.rows, of_labels, n_samples), None
@@ -82,8 +85,20 @@ def read_given(given: GivenLabels, n_samples: int) -> tuple[Labels, np.ndarray |
     return read_labels(y, tasks, rows, _unless_one(weights), n_samples), None
 
 
-def warn_of_shares(weights: np.ndarray) -> None:
-    """Tell of weights that may have been meant as shares of a whole."""
+def check_counts(weights: np.ndarray) -> None:
+    """Refuse weights that are no counts, and tell of those that may be shares.
+
+    Raises
+    ------
+    ValueError
+        If the largest one is of another order of magnitude than any count.
+    """
+    largest = float(weights.max())
+    if not SMALLEST <= largest <= LARGEST:
+        raise ValueError(
+            f"The largest sample_weight is {largest:.3g}, but weights are counts, of "
+            f"{SMALLEST:g} to {LARGEST:g} at most. Divide them by their mean."
+        )
     total, n_labels = float(weights.sum()), np.count_nonzero(weights)
     if total < LEAST_MEAN * n_labels:
         warn_user(

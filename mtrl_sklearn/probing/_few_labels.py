@@ -24,7 +24,7 @@ from mtrl_sklearn._labels.encoding import (
     read_class_labels,
     warn_of_missing_codes,
 )
-from mtrl_sklearn._labels.given import GivenLabels, read_given, warn_of_shares
+from mtrl_sklearn._labels.given import GivenLabels, check_counts, read_given
 from mtrl_sklearn._labels.positive import put_known_last
 from mtrl_sklearn._labels.signs import Signs, label_columns
 
@@ -194,7 +194,7 @@ def _read_classes(
     weights, kept = np.ones(len(labels)), None
     if given.sample_weight is not None:
         weights = given.sample_weight
-        warn_of_shares(weights)
+        check_counts(weights)
         kept = np.flatnonzero(weights)
         labels, weights = labels[kept], weights[kept]
     known = _find_all_classes(labels, classes)

@@ -124,8 +124,10 @@ def test_weights_of_any_size(relu, few, prior, kind):
         found = probe.fit(X, y, weights).predict_proba(X)
         np.testing.assert_allclose(found, expected, atol=1e-6)
     with pytest.warns(UserWarning, match="sum of sample_weight"):
-        tiny = probe.fit(X, y, np.full(len(y), 1e-300)).predict_proba(X)
+        tiny = probe.fit(X, y, np.full(len(y), 1e-15)).predict_proba(X)
     assert np.isfinite(tiny).all()
+    with pytest.raises(ValueError, match=r"largest sample_weight is 1e-300.*mean"):
+        probe.fit(X, y, np.full(len(y), 1e-300))
 
 
 def test_sparse_labels_have_weights(relu, few):
