@@ -37,6 +37,7 @@ from mtrl_sklearn._version import DocumentationLinkMixin
 from mtrl_sklearn.probing._blocks import (
     as_rows,
     compute_blocks,
+    compute_rows_when_asked,
     first_step,
     input_block,
     one_row_like,
@@ -510,7 +511,12 @@ class LinearProbe(
         if self.representation is None:
             _refuse_images(X)
             return input_block(validate_rows(self, X, reset=True, sparse=True))
-        blocks = compute_blocks(*self._open(self.representation, X, reset=True))
+        estimator, inputs = self._open(self.representation, X, reset=True)
+        blocks = None
+        if not self.fine_tune:
+            blocks = compute_rows_when_asked(estimator, inputs)
+        if blocks is None:
+            blocks = compute_blocks(estimator, inputs)
         self.representation_ = pin(self.representation)
         if rows_differ(X):
             return blocks

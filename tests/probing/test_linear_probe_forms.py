@@ -140,3 +140,33 @@ def test_sparse_labels_have_weights(relu, few):
     found = probe.fit(X, csr_array(Y), weights).predict_proba(X)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
     assert probe.score(X, csr_array(Y), weights) == pytest.approx(score)
+
+
+@pytest.mark.parametrize("prior", [PRIOR, None])
+@pytest.mark.parametrize("kind", ["two", "three", "wide", "primal", "primal of three"])
+def test_probabilities_may_be_computed_by_rows(relu, few, monkeypatch, prior, kind):
+    X, Y, *_ = few
+    y = np.arange(60) % 3 if "three" in kind else (X[:, 0] > X[:, 1]).astype(int)
+    labels = Y if kind == "wide" else y
+    weights = np.arange(60) % 4
+    if "primal" in kind:
+        for module in ("_map_logistic", "_ridge_logistic"):
+            monkeypatch.setattr(f"mtrl_sklearn.probing.{module}.MAX_DUAL", 10)
+    probe = LinearProbe(relu, prior=prior)
+    expected = probe.fit(X, labels, weights).predict_proba(X)
+    seen = []
+
+    class Spy(type(relu)):
+        def source_probabilities(self, X):
+            seen.append(len(X))
+            return super().source_probabilities(X)
+
+    spy = Spy()
+    vars(spy).update(vars(relu))
+    monkeypatch.setattr("mtrl_sklearn.probing._blocks.MOST_PROBABILITIES", 0)
+    monkeypatch.setattr("mtrl_sklearn._arrays.computed.rows_at_once", lambda width: 7)
+    probe.set_params(representation=spy).fit(X, labels, weights)
+    counted = ~np.isnan(np.reshape(labels, (60, -1)))[weights > 0]
+    assert max(seen) == 7 if "primal" in kind else counted.sum(axis=0).max()
+    found = probe.predict_proba(X)
+    np.testing.assert_allclose(found, expected, atol=1e-6 if len(seen) < 40 else 3e-4)
