@@ -100,11 +100,15 @@ def number_inputs(X: Any) -> np.ndarray:
         Numbers of any number of axes, or rows of a table, or texts, which are the same
         if they read the same. Rows of which numpy makes no array are inputs each.
     """
-    keys = _find_keys(X)
-    _, first, inputs = np.unique(keys, return_index=True, return_inverse=True)
+    return number_values(_find_keys(X))
+
+
+def number_values(values: np.ndarray) -> np.ndarray:
+    """Which value each is, of shape (n_values,), by the order they first come in."""
+    _, first, places = np.unique(values, return_index=True, return_inverse=True)
     order = np.empty(len(first), dtype=np.intp)
     order[np.argsort(first)] = np.arange(len(first))
-    return order[inputs]
+    return order[places]
 
 
 def _find_keys(X: Any) -> np.ndarray:

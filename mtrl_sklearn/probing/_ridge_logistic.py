@@ -8,6 +8,7 @@ from scipy.special import log_softmax
 
 from mtrl_sklearn._arrays.block_scale import block_scale
 from mtrl_sklearn._arrays.centred import Block, SideBySide, centre
+from mtrl_sklearn._arrays.computed import is_computed
 
 # More rows than this are solved for coefficients, even where columns are more.
 MAX_DUAL = 1000
@@ -89,6 +90,12 @@ def scale_blocks(
     row_weights : ndarray of shape (n_samples,), default=None
         How often each row counts.
     """
+    blocks = {
+        name: block.toarray()
+        if is_computed(block) and len(block) <= MAX_DUAL
+        else block
+        for name, block in blocks.items()
+    }
     scales = block_scales(blocks, row_weights)
     used = {
         name: centre(block, scales[name], row_weights)
