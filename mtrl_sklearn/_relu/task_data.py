@@ -133,6 +133,9 @@ def find_copies(
     if n_rows > MAX_ROWS_COMPARED and of_batch <= MAX_INPUTS_COUNTED:
         return None
     most = max(MAX_INPUTS_COUNTED, of_batch)
+    some = hash_rows(X[:: max(X.shape[0] // (4 * most), 1)])
+    if max(group.gather(len(np.unique(some)))) > most:
+        return None
     hashes = hash_rows(X)
     n_inputs = number_copies(hashes, group).n_rows
     counts_copies = n_inputs < n_rows or any(group.gather(has_weights))
