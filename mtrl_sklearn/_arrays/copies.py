@@ -146,5 +146,6 @@ def number_copies(keys: np.ndarray, group: Group) -> BatchPart:
     BatchPart
         The number of distinct keys on all ranks, and which of them each row has.
     """
-    known = np.unique(np.concatenate(group.gather(np.unique(keys))))
-    return BatchPart(len(known), np.searchsorted(known, keys))
+    here, places = np.unique(keys, return_inverse=True)
+    known = np.unique(np.concatenate(group.gather(here)))
+    return BatchPart(len(known), np.searchsorted(known, here)[places])
