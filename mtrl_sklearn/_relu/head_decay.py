@@ -97,7 +97,7 @@ def choose_head_decay(
         if second is None:
             break
         _, after = _score_held_out(second.judge(rank), seed)
-        found = find_gain(labels, before, after)
+        found = data.group.from_first(find_gain(labels, before, after))
         if not found.mean > gain.mean:
             break
         best, gain = HeadDecay(factor, second), found
@@ -129,7 +129,8 @@ def find_gain(labels: Labels, before: np.ndarray, after: np.ndarray) -> Gain:
         return Gain(np.nan, np.nan)
     influence = shares * (change - of_task[tasks]) / n_seen
     of_input = np.bincount(inputs[seen], influence, n_inputs)
-    return Gain(of_task.sum() / n_seen, float(np.sqrt(np.square(of_input).sum())))
+    mean = float(of_task.sum() / n_seen)
+    return Gain(mean, float(np.sqrt(np.square(of_input).sum())))
 
 
 def _score_held_out(judge: Judge, seed: int) -> tuple[Labels, np.ndarray]:

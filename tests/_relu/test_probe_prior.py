@@ -7,9 +7,8 @@ import pytest
 from mtrl_sklearn import MultiTaskReLURepresentation, load, save
 from mtrl_sklearn._relu import estimator as _estimator
 from mtrl_sklearn._relu import second_network as _second_network
-from mtrl_sklearn._relu.head_decay import HeadDecay
 from mtrl_sklearn.datasets import make_subspace_tasks
-from tests.relu_cases import ALGORITHMS
+from tests.relu_cases import ALGORITHMS, train_no_small_networks
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning"  # two epochs are enough here
@@ -106,9 +105,7 @@ def test_ctrl_c_leaves_the_network_whole(toxic, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(_estimator, "train_second", press)
-    monkeypatch.setattr(
-        _estimator, "choose_head_decay", lambda *arguments: HeadDecay(1.0, None)
-    )
+    train_no_small_networks(monkeypatch)
     expected = make(max_iter=2)
     with pytest.warns(UserWarning, match="interrupted while the prior of probes"):
         expected.fit(X, Y)
