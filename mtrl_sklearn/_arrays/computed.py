@@ -46,6 +46,14 @@ class Computed:
         """All rows, of shape (n_samples, n_columns)."""
         return self.compute(self.rows)
 
+    def hold(self) -> "Computed":
+        """The same block, of which all rows are in memory as they are computed."""
+        whole = np.empty(self.shape, self.dtype)
+        for part, features in self.parts():
+            whole[part] = features
+        every = np.arange(len(self))
+        return Computed(whole.__getitem__, every, self.shape[1], self.dtype)
+
     def map(
         self, function: Callable[[np.ndarray], np.ndarray], dtype: Any
     ) -> "Computed":

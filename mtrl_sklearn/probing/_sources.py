@@ -215,15 +215,17 @@ def name_fit_params(estimator: Any, params: dict[str, Any]) -> dict[str, Any]:
     """What fit of the learner is to get, by the names that fit of a pipeline has."""
     if isinstance(estimator, Pipeline) and not get_config()["enable_metadata_routing"]:
         step = _name_learner(estimator)
+        params = name_fit_params(unfreeze(estimator.named_steps[step]), params)
         return {f"{step}__{name}": value for name, value in params.items()}
     return params
 
 
 def takes_in_fit(estimator: Any, name: str) -> bool:
     """Whether fit of the learner has a parameter."""
+    estimator = unfreeze(estimator)
     if isinstance(estimator, Pipeline):
-        estimator = estimator.named_steps[_name_learner(estimator)]
-    return has_fit_parameter(unfreeze(estimator), name)
+        return takes_in_fit(estimator.named_steps[_name_learner(estimator)], name)
+    return has_fit_parameter(estimator, name)
 
 
 def _count_labels(signs: np.ndarray) -> str:

@@ -122,6 +122,15 @@ def test_pipelines_and_sparse_inputs_see_each_input_once(tool):
     assert 0 < max(seen[1:]) <= 0.75 * N
 
 
+def test_pipelines_in_pipelines():
+    single, nested = quick(), make_pipeline(MaxAbsScaler(), make_pipeline(quick()))
+    single = make_pipeline(MaxAbsScaler(), single)
+    parameters = {"tasks": TASKS, "rows": ROWS, "cv": 2}
+    expected = cross_val_predict(single, X, LABELS, **parameters)
+    found = cross_val_predict(nested, X, LABELS, **parameters)
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_estimators_that_take_no_rows_get_repeated_inputs():
     images, y, tasks, *_ = make_patch_tasks(40, n_tasks=4, random_state=0)
     estimator = ConvMultiTaskClassifier(4, max_iter=1, random_state=0)
