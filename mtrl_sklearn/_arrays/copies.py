@@ -62,9 +62,11 @@ def project_rows(X: Any, seed: int, group: Group) -> np.ndarray:
         moved = csr_array((moved, X.indices, X.indptr), shape=X.shape)
         return np.asarray(moved @ direction)
     projected = np.empty(n_rows)
+    has_origin = origin.any()
     for rows in block_slices(n_rows, n_features):
+        moved = X[rows] - origin if has_origin else X[rows]
         # summed row by row: a product of matrices depends on where a row stands
-        projected[rows] = ((X[rows] - origin) * direction).sum(axis=1)
+        projected[rows] = (moved * direction).sum(axis=1)
     return projected
 
 

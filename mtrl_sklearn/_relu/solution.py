@@ -4,6 +4,7 @@ A solver gets a `FitJob` with `TaskData`, and its options; see `_relu.solvers`. 
 nothing of estimators.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, TypeGuard
 
 import numpy as np
@@ -124,8 +125,9 @@ def update_moments(
     """Class moments of the hidden features of all labels.
 
     Those of an earlier batch of rows, if ``state`` has any, were taken with an earlier
-    first layer: they fade by a factor with each batch. Of many rows some tell how
-    features scatter around the centres of their classes, see `ROWS_PER_UNIT`.
+    first layer: they fade by a factor with each batch. Few rows are summed up in
+    float64. Of many, products are in the dtype of the weights, and some of the rows
+    tell how features scatter around the centres of classes, see `ROWS_PER_UNIT`.
     """
     weights, biases = (to_tensor(array, device) for array in layer[:2])
     weights, n_hidden = by_feature(weights), len(weights)
@@ -134,23 +136,26 @@ def update_moments(
     width = sum(column.width for column in rows.columns) + n_hidden
 
     def add_up(
-        places: Tensor | None = None, origin: Tensor | None = None
+        see: Callable[[Tensor], Tensor],
+        places: Tensor | None = None,
+        with_second: bool = True,
     ) -> ClassMoments:
         moments = no_moments(data.signs.shape[1], n_hidden, device)
         for block in block_slices(len(rows if places is None else places), width):
             X, signs = rows.take(block if places is None else places[block])
-            hidden = hidden_layer(X, weights, biases)
-            if origin is None:
-                add_labels(moments, hidden, signs, with_second=False)
-            else:
-                add_labels(moments, hidden.sub_(origin), signs)
+            hidden = see(hidden_layer(X, weights, biases))
+            add_labels(moments, hidden, signs, with_second)
         return ClassMoments(*data.group.sum(*moments))
 
-    moments = add_up()
     drawn = draw_labelled_rows(data, ROWS_PER_UNIT * n_hidden)
-    places = None if drawn is None else to_tensor(drawn, device)
-    origin = centre_of_all(moments).to(weights.dtype)
-    moments = complete_moments(moments, add_up(places, origin), origin)
+    if drawn is None:
+        moments = add_up(Tensor.double)
+    else:
+        moments = add_up(lambda hidden: hidden, with_second=False)
+        origin = centre_of_all(moments).to(weights.dtype)
+        places = to_tensor(drawn, device)
+        sample = add_up(lambda hidden: hidden.sub_(origin), places)
+        moments = complete_moments(moments, sample, origin)
     if has_moments(state):
         kept = (to_tensor(state[f"{MOMENTS}{k}"], device) for k in ClassMoments._fields)
         pairs = zip(moments, kept)
