@@ -4,6 +4,9 @@ Each entry of a table is a call that has to raise scikit-learn's kind of error, 
 argument and what came, and leave all fitted estimators as they were.
 """
 
+import functools
+import re
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -25,11 +28,13 @@ from bad_input_cases import (
     y,
 )
 from scipy import sparse
+from sklearn.exceptions import UndefinedMetricWarning
 
 from mtrl_sklearn.metrics import (
     multitask_accuracy_score,
     multitask_roc_auc_score,
 )
+from mtrl_sklearn.model_selection import cross_val_predict
 from mtrl_sklearn.probing import (
     LinearProbe,
     calibrate,
@@ -114,7 +119,11 @@ BAD_X = {
     "four dimensions": (X[:, :, None, None, None], r"X\b.*(\(\d+, 5, 1, 1, 1\)|dim 5)"),
     "no rows": (X[:0], r"X\b.*0 (sample|row)|minimum of 1|no observed label|inconsist"),
     "no columns": (X[:, :0], r"X\b.*0 feature"),
-    "words": (np.full(X.shape, "a"), r"X: .*string to float.*OneHotEncoder"),
+    "words": (np.full(X.shape, "a"), r"X: .*float: .*'a'.*OneHotEncoder.*Tfidf"),
+    "documents": (
+        np.full(X.shape, "word " * 99),
+        r"X: .{,200} \[\.\.\.\]\. Encode text as numbers",
+    ),
     "words in a frame": (
         pd.DataFrame(X).add_prefix("x").assign(word="a"),
         r"X: .*string to float.*|X has 6 features.*5 features",
@@ -253,6 +262,10 @@ BAD_LABELS = {
     "words and numbers": (mixed, "mix strings and numbers"),
     "objects": (lambda shape: np.full(shape, object()), f"{OF_TYPE} object objects"),
     "lists": (lambda shape: [[1], [1, 2]] * (N // 2), f"{OF_TYPE} list|{SHAPES}|form"),
+    "lists of tags": (
+        lambda shape: [["a"], ["a", "b"]] * (N // 2),
+        rf"{OF_TYPE} list objects\. MultiLabelBinarizer|{SHAPES}|form",
+    ),
     "dates": (
         lambda shape: np.arange(np.prod(shape)).reshape(shape).astype("M8[D]"),
         rf"{OF_TYPE} (datetime64\[D\]|date)",
@@ -453,12 +466,38 @@ def test_unknown_ids_of_tasks(models):
             lambda ids=ids_: models["long"].partial_fit(X, y, ids),
             "task ids differ from those of fit: got 2",
         )
-        assert np.isnan(models["long"].score(X, y, ids_))
-    refused(lambda: models["per_task"].predict(X), "head='per_task' needs tasks")
+        with pytest.warns(UndefinedMetricWarning, match="No task shows"):
+            assert np.isnan(models["long"].score(X, y, ids_))
+    words = "head='per_task' needs tasks.*metadata routing.*set_score_request"
+    refused(lambda: models["per_task"].predict(X), words)
     refused(
         lambda: models["gd"].partial_fit(X, y, np.where(ids, "a", "b")),
         "ids such as '[ab]', but the ids of fit",
     )
+
+
+FEW = {"shots": 4, "n_draws": 1}
+LONG_TOOLS = {
+    "probe_new_tasks": lambda m, **k: probe_new_tasks(
+        m["alternating"], X, y, tasks=ids, **FEW, **k
+    ),
+    "source_task_transfer": lambda m, **k: source_task_transfer(
+        m["alternating"], X, y, tasks=ids, **FEW, **k
+    ),
+    "calibrate": lambda m, **k: calibrate(
+        m["alternating"], X, y, tasks=ids, **FEW, **k
+    ),
+    "cross_val_predict": lambda m, **k: cross_val_predict(
+        m["long"], X, y, tasks=ids, **k
+    ),
+    "fit probes": lambda m, **k: m["probe"].fit(X, y, tasks=ids, **k),
+    "score probes": lambda m, **k: probes_of_tasks().score(X, y, tasks=ids, **k),
+}
+
+
+@functools.cache
+def probes_of_tasks():
+    return LinearProbe().fit(X, y, tasks=ids)
 
 
 WEIGHT_CALLS = {
@@ -472,6 +511,11 @@ WEIGHT_CALLS = {
     "fit adam": lambda m, w: m["adam"].fit(X, y, ids, w),
     "partial_fit": lambda m, w: m["gd"].partial_fit(X, y, sample_weight=w),
     "score gd": lambda m, w: m["gd"].score(X, y, sample_weight=w),
+    "fit probe": lambda m, w: m["probe"].fit(X, y, w),
+    "fit wide probe": lambda m, w: m["raw probe"].fit(X, Y, w),
+} | {
+    name: lambda m, w, call=call: call(m, sample_weight=w)
+    for name, call in LONG_TOOLS.items()
 }
 BAD_WEIGHTS = {
     "negative": (np.where(ids, -1.0, 1.0), "Negative.*`sample_weight`"),
@@ -487,6 +531,11 @@ BAD_WEIGHTS = {
 }
 
 
+def test_weights_of_labels_are_sent_to_the_long_form(models):
+    words = "sample_weight: Sample weights must be 1D .*long form.*NaN in y"
+    refused(lambda: models["alternating"].fit(X, Y, sample_weight=Y), words)
+
+
 @pytest.mark.parametrize("kind", BAD_WEIGHTS)
 def test_bad_weights(models, kind):
     value, words = BAD_WEIGHTS[kind]
@@ -494,7 +543,27 @@ def test_bad_weights(models, kind):
         refused(lambda call=call: call(models, value), words, name)
 
 
+@pytest.mark.parametrize("weight", [1e-16, 1e16, 1.7e308])
+def test_weights_that_no_count_has(models, weight):
+    shown = re.escape(f"{weight:.3g}")
+    words = f"largest sample_weight is {shown}, .*Divide them by their mean"
+    weights = np.full(N, weight)
+    for name in ("fit", "partial_fit long", "fit relational"):
+        refused(lambda name=name: WEIGHT_CALLS[name](models, weights), words, name)
+
+
+def test_weights_of_tools_that_draw_labels_are_whole_numbers(models):
+    weights = np.where(ids, 0.5, 1)
+    words = r"sample_weight holds 0.5.*labels are drawn.*rint"
+    for name in ("probe_new_tasks", "source_task_transfer", "calibrate"):
+        call = LONG_TOOLS[name]
+        refused(lambda call=call: call(models, sample_weight=weights), words, name)
+
+
 ROWS_OF_LABELS = {
+    name: lambda m, rows, call=call: call(m, rows=rows)
+    for name, call in LONG_TOOLS.items()
+} | {
     "fit": lambda m, rows: m["long"].fit(X, y, ids, rows=rows),
     "partial_fit": lambda m, rows: m["long"].partial_fit(X, y, ids, rows=rows),
     "score": lambda m, rows: m["long"].score(X, y, ids, rows=rows),
@@ -507,7 +576,7 @@ BAD_ROWS_OF_LABELS = {
     "two axes": (np.zeros((N, 2), int), r"rows has shape \(\d+, 2\)"),
     "floats": (np.arange(N) / 2, "rows holds float64, not integers"),
     "booleans": (np.ones(N, bool), "rows holds bool, not integers"),
-    "words": (np.full(N, "a"), "rows holds <U1, not integers"),
+    "words": (np.full(N, "a"), "rows holds <U1, not .*get_indexer"),
     "missing": ([0, None] * (N // 2), "rows holds object, not integers"),
     "whole floats": (np.arange(N) * 1.0, "rows holds float64, not integers"),
     "listed floats": ([1.0] * N, "rows holds object, not integers"),
@@ -543,13 +612,18 @@ def test_no_labels_of_rows(models):
             refused(
                 lambda call=call, rows=rows: call(X, [], [], rows=rows), "no observed"
             )
-        assert np.isnan(models["long"].score(X, [], [], rows=rows))
+        with pytest.warns(UndefinedMetricWarning, match="No task shows"):
+            assert np.isnan(models["long"].score(X, [], [], rows=rows))
 
 
 def test_rows_of_labels_without_tasks(models):
     for method in ("fit", "partial_fit", "score"):
         call = getattr(models["single"], method)
         refused(lambda call=call: call(X, y, rows=np.arange(N)), "rows= says.*tasks=")
+    for tool in (calibrate, source_task_transfer, probe_new_tasks, cross_val_predict):
+        call = functools.partial(tool, models["alternating"], X, y, rows=np.arange(N))
+        refused(call, "rows= says.*tasks=", tool.__name__)
+    refused(lambda: models["probe"].fit(X, y, rows=np.arange(N)), "rows= says.*tasks=")
 
 
 CLASS_CALLS = {

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.exceptions import UndefinedMetricWarning
 
 from mtrl_sklearn._labels.indicator import Indicator, is_indicator
 from mtrl_sklearn._labels.signs import Signs, labels_per_row, row_blocks
+from mtrl_sklearn._warnings import warn_user
 
 # Labels that are sorted together, where not those of one task are more.
 SORTED_LABELS = 2**19
@@ -45,6 +47,17 @@ def mean_of_defined(of_task: np.ndarray) -> float:
     """Mean over the tasks that have a score; NaN without any."""
     defined = ~np.isnan(of_task)
     return float(of_task[defined].mean()) if defined.any() else float("nan")
+
+
+def warn_if_undefined(score: float) -> float:
+    """The score, of which the caller is told where it is NaN."""
+    if np.isnan(score):
+        warn_user(
+            "No task shows labels of both classes, so that the score is NaN. Pass more "
+            "rows, and labels of tasks that were part of fit.",
+            UndefinedMetricWarning,
+        )
+    return score
 
 
 def indicator_roc_auc(

@@ -445,8 +445,8 @@ class MultiTaskReLURepresentation(
         tasks : array-like of shape (n_samples,), default=None
             The long form: ``y`` holds one label per row, and ``tasks`` the id of the
             task it belongs to. The objective is that of the wide form, and where
-            nothing is drawn per row or batch ("one_step", or one batch with
-            ``dropout=0``) the result is the same.
+            nothing is drawn per row or batch ("one_step" of at most 128 rows per
+            hidden unit, or one batch with ``dropout=0``) the result is the same.
         rows : array-like of shape (n_labels,), default=None
             The relational form, with ``tasks``: the row of X that each label belongs
             to, from 0 on. X then has each input once, and ``y`` and ``tasks`` an entry

@@ -8,6 +8,7 @@ without any, a small network does that was trained on half of the inputs. Heads 
 they are where that gains nothing that is clear.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from scipy.sparse import issparse
 from mtrl_sklearn._relu.features import LabelScores, score_observed
 from mtrl_sklearn._relu.network import ReLUNetwork
 from mtrl_sklearn._relu.second_network import Judge, thin_held_out
-from mtrl_sklearn._relu.task_data import TaskData
+from mtrl_sklearn._relu.task_data import TaskData, draw_labelled_rows
 from mtrl_sklearn._training.losses import log_odds
 
 # Factors that heads may be multiplied by.
@@ -29,6 +30,9 @@ CLEAR = 2.0
 
 # Entries and scores that are looked at together.
 AT_ONCE = 2**18
+
+# Labels of each task whose scores tell their mean and variance, where there are more.
+ENOUGH_LABELS = 20_000
 
 
 class HeadStrength(NamedTuple):
@@ -129,6 +133,8 @@ def _take_moments(network: ReLUNetwork, data: TaskData) -> ScoreMoments:
     """Mean and variance of the scores of training labels, by their weights."""
     n_tasks = data.signs.shape[1]
     rows = np.arange(data.shard.n_here) if data.rows is None else data.rows
+    places = draw_labelled_rows(data, _count_enough(data))
+    rows = rows if places is None else rows[places]
     base = network.task_intercept.astype(np.float64)
     sums = np.zeros((3, n_tasks))
     for _, (_, tasks, signs, scores) in _score_blocks(network, data, rows):
@@ -139,6 +145,15 @@ def _take_moments(network: ReLUNetwork, data: TaskData) -> ScoreMoments:
     totals = np.where(totals > 0, totals, 1)
     mean = first / totals
     return ScoreMoments(mean + base, np.maximum(second / totals - mean**2, 0))
+
+
+def _count_enough(data: TaskData) -> int:
+    """Training rows of which some tell as much as all: so many have enough labels."""
+    n_rows, n_labels = data.shard.n_rows, data.n_positive + data.n_negative
+    n_labels = n_labels[n_labels > 0]
+    if data.signs.dtype.kind == "f" or not n_labels.size:  # weights are no numbers
+        return n_rows
+    return math.ceil(n_rows * min(ENOUGH_LABELS / n_labels.min(), 1))
 
 
 def _score_blocks(

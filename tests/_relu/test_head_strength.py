@@ -109,6 +109,28 @@ def test_moments_are_those_of_the_scores_of_labels(sparse, monkeypatch):
     assert moments.variance[3] == 0.0
 
 
+def test_of_many_labels_of_each_task_some_tell_their_moments(monkeypatch):
+    network, X, signs = linear_tasks(1.0)
+    data = halves(X, signs)
+    whole = _take_moments(network, data)
+    n_labels = np.abs(signs[data.rows]).sum(axis=0)
+    monkeypatch.setattr(_head_strength, "ENOUGH_LABELS", 400)
+    assert (_take_moments(network, data).mean != whole.mean).all()
+    error = np.sqrt(whole.variance / 400)
+    away = np.abs(_take_moments(network, data).mean - whole.mean)
+    assert (away < 4 * error).all()
+    # a task with few labels, and weights, leave all in place
+    monkeypatch.setattr(_head_strength, "ENOUGH_LABELS", n_labels.min())
+    for given in (signs, 0.5 * signs):
+        found = _take_moments(network, halves(X, given))
+        np.testing.assert_allclose(found.mean, whole.mean)
+    few = signs.copy()
+    few[500:, 0] = 0
+    monkeypatch.setattr(_head_strength, "ENOUGH_LABELS", 500)
+    found = _take_moments(network, halves(X, few))
+    np.testing.assert_allclose(found.mean[1:], whole.mean[1:])
+
+
 def test_probabilities_have_the_mean_of_the_labels():
     rng = np.random.default_rng(0)
     scores = 2.0 + 3.0 * rng.standard_normal(100_000)
