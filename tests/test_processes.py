@@ -1,6 +1,5 @@
 """Fits in threads and in processes disturb neither each other nor anything else."""
 
-import multiprocessing
 import os
 import random
 import re
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from joblib import Parallel, delayed
+from processes import METHODS, TIMEOUT, run
 
 from mtrl_sklearn import ConvMultiTaskClassifier, MultiTaskReLURepresentation
 from mtrl_sklearn.probing import LinearProbe
@@ -24,8 +24,6 @@ pytestmark = [
     # Python 3.12 warns of any fork beside threads, which is what is tested here
     pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning"),
 ]
-
-TIMEOUT = 60  # seconds after which a process counts as hung
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((60, 6)).astype(np.float32)
@@ -137,42 +135,9 @@ def test_importing_the_package_changes_nothing():
 # ------------------------------------------------------------------------- processes
 
 
-def _send(connection, function, arguments):
-    try:
-        connection.send((True, function(*arguments)))
-    except BaseException as error:
-        connection.send((False, repr(error)))
-
-
-def run(method, function, *arguments, timeout=TIMEOUT):
-    """What a function returns in another process; a hang fails."""
-    context = multiprocessing.get_context(method)
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_send, args=(sender, function, arguments))
-    process.start()
-    sender.close()
-    try:
-        if not receiver.poll(timeout):
-            pytest.fail(f"{method}: no answer within {timeout} s")
-        worked, result = receiver.recv()
-    finally:
-        process.kill()
-        process.join()
-        receiver.close()
-    assert worked, result
-    return result
-
-
 def fit_all():
     """Contents of fits of all kinds."""
     return {kind: content(fit(kind)) for kind in KINDS}
-
-
-METHODS = [
-    method
-    for method in ("fork", "spawn")
-    if method in multiprocessing.get_all_start_methods()
-]
 
 
 @pytest.mark.parametrize("method", METHODS)

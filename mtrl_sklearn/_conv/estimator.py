@@ -50,6 +50,7 @@ from mtrl_sklearn._training.estimator import (
     last_good_state,
     unite_rows,
 )
+from mtrl_sklearn._training.job import hold_out
 from mtrl_sklearn._training.saving import saveable
 from mtrl_sklearn._version import DocumentationLinkMixin
 from mtrl_sklearn._warnings import is_within_another_call, warn_user
@@ -645,7 +646,7 @@ class ConvMultiTaskClassifier(
         """Rows to train on, and to hold out if any."""
         if not self.early_stopping:
             return data, None
-        parts = self._hold_out(data.shard.part, seed)
+        parts = hold_out(data.shard.part, self.validation_fraction, seed)
         for rows, what in zip(parts, ("training", "held-out")):
             codes = data.group.gather(
                 np.unique(data.codes[rows[data.weights[rows] > 0]])

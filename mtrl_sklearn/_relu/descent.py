@@ -22,13 +22,8 @@ from mtrl_sklearn._relu.heads import select_heads
 from mtrl_sklearn._relu.input_scale import relu_scale
 from mtrl_sklearn._relu.network import TwoLayerReLU, find_full_columns
 from mtrl_sklearn._relu.options import ReLUOptions
-from mtrl_sklearn._relu.solution import (
-    Heads,
-    Prepared,
-    SolverNet,
-    TaskData,
-    Trained,
-)
+from mtrl_sklearn._relu.solution import Heads, Prepared, SolverNet, Trained
+from mtrl_sklearn._relu.task_data import TaskData
 from mtrl_sklearn._training.adamw import LazyAdamW
 from mtrl_sklearn._training.gradients import head_gradients
 from mtrl_sklearn._training.job import FitJob

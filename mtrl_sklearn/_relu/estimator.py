@@ -19,7 +19,6 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
-from mtrl_sklearn._arrays.copies import hash_rows, number_copies, project_rows
 from mtrl_sklearn._arrays.precision import PRECISIONS, resolve_device, resolve_precision
 from mtrl_sklearn._arrays.rows import Rows
 from mtrl_sklearn._arrays.threads import fork_safe
@@ -43,14 +42,15 @@ from mtrl_sklearn._relu.options import AUTO_EPOCHS, resolve_options
 from mtrl_sklearn._relu.predictions import TaskPredictionsMixin, mean_roc_auc
 from mtrl_sklearn._relu.probe_prior import learn_probe_prior
 from mtrl_sklearn._relu.representation import ReLURepresentationMixin
-from mtrl_sklearn._relu.solution import (
-    FirstLayer,
-    Heads,
+from mtrl_sklearn._relu.solution import FirstLayer, Heads
+from mtrl_sklearn._relu.solvers import SOLVERS, solve
+from mtrl_sklearn._relu.task_data import (
     TaskData,
     count_all_signs,
     count_labels,
+    find_copies,
+    split_rows,
 )
-from mtrl_sklearn._relu.solvers import SOLVERS, solve
 from mtrl_sklearn._training.checkpoint import Checkpoint
 from mtrl_sklearn._training.estimator import (
     TrainedEstimator,
@@ -65,11 +65,6 @@ from mtrl_sklearn._training.net import (
 from mtrl_sklearn._training.saving import saveable
 from mtrl_sklearn._version import DocumentationLinkMixin
 from mtrl_sklearn._warnings import is_within_another_call, warn_user
-
-# Copies of a row are drawn as one among at most so many rows, where these are at most
-# so many different ones; or where all of them are in one batch.
-MAX_ROWS_COMPARED = 10_000
-MAX_INPUTS_COUNTED = 128
 
 
 @saveable
@@ -496,7 +491,7 @@ class MultiTaskReLURepresentation(
             check_usable_tasks(*counts, self.task_names_, shard.n_rows)
             self._warn_of_scales(X)
             stored = signs.positive if is_indicator(signs) else signs
-            inputs = self._find_inputs(X, signs, given, group)
+            inputs = self._find_copies(X, signs, given, group)
             drawn = {} if inputs is None else {"copies": inputs}
             checkpoint = self._open_checkpoint(resume, group, X=X, y=stored, **drawn)
             train, held_out = self._split_rows(X, signs, inputs, checkpoint)
@@ -567,7 +562,7 @@ class MultiTaskReLURepresentation(
             given = GivenLabels(y, tasks, rows, sample_weight)
             X, signs = self._read_training_data(X, given, group, not resume, classes)
             earlier = (self.n_positive_, self.n_negative_) if resume else None
-            inputs = self._find_inputs(X, signs, given, group)
+            inputs = self._find_copies(X, signs, given, group)
             data = count_labels(
                 X, signs, self.task_weight, earlier, group=group, inputs=inputs
             )
@@ -713,53 +708,17 @@ class MultiTaskReLURepresentation(
                 "estimator to start anew."
             )
 
-    def _find_inputs(self, X, signs, given, group):
-        """Which input each row is, of (n_samples,), where copies count as one; or None.
-
-        That is so where few inputs are there, or all are in one batch, and some rows
-        are copies or have weights, so that weights are what copies are.
-        """
-        of_batch = self.batch_size if isinstance(self.batch_size, Integral) else 0
-        n_rows = group.locate_rows(X.shape[0]).n_rows
-        if n_rows > MAX_ROWS_COMPARED and of_batch <= MAX_INPUTS_COUNTED:
-            return None
-        hashes = hash_rows(X)
-        n_inputs = number_copies(hashes, group).n_rows
+    def _find_copies(self, X, signs, given, group):
         has_weights = given.rows is None and signs.dtype.kind == "f"
-        counts_copies = n_inputs < n_rows or any(group.gather(has_weights))
-        is_small = n_inputs <= max(MAX_INPUTS_COUNTED, of_batch)
-        return hashes if counts_copies and is_small else None
+        return find_copies(X, has_weights, self.batch_size, group)
 
     def _split_rows(self, X, signs, inputs, checkpoint):
-        """Positions of the rows to train on, None for all, and of those to hold out.
-
-        In the long form there is a row for each label of an input: they stay together.
-        """
+        """Rows to train on, None for all, and those to hold out."""
         if not self._holds_out():
             return None, None
-        group = checkpoint.group
-        part = group.locate_rows(signs.shape[0]).part
-        if inputs is not None:
-            part = number_copies(inputs, group)
-        elif self.label_form_ == "long":
-            part = number_copies(project_rows(X, 0, group), group)
-        if part.n_rows < 2:
-            raise ValueError(
-                "early_stopping=True holds out inputs, but all rows of X are the same. "
-                "Set early_stopping=False, or pass other rows."
-            )
-        parts = self._hold_out(part, checkpoint.seed)
-        for rows, what in zip(parts, ("training", "held-out")):
-            n_positive, n_negative = count_all_signs(signs[rows], group)
-            if not ((n_positive > 0) & (n_negative > 0)).any():
-                n_rows = group.locate_rows(len(rows)).n_rows
-                raise ValueError(
-                    f"early_stopping=True with validation_fraction="
-                    f"{self.validation_fraction} leaves {n_rows} {what} rows, in "
-                    "which no task shows both classes. Change validation_fraction, or "
-                    "set early_stopping=False."
-                )
-        return parts
+        is_long = self.label_form_ == "long"
+        how = self.validation_fraction, checkpoint.seed, checkpoint.group
+        return split_rows(X, signs, inputs, is_long, *how)
 
     def _resolve_options(self, data, resume):
         return resolve_options(

@@ -19,7 +19,7 @@ from mtrl_sklearn._relu.features import LabelScores, score_observed
 from mtrl_sklearn._relu.network import ReLUNetwork
 from mtrl_sklearn._relu.options import ReLUOptions
 from mtrl_sklearn._relu.second_network import train_small
-from mtrl_sklearn._relu.solution import TaskData, find_inputs, set_aside
+from mtrl_sklearn._relu.task_data import TaskData, find_inputs, set_aside
 from mtrl_sklearn._training.losses import log_odds
 
 # Factors that heads may be multiplied by.

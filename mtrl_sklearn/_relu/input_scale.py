@@ -9,7 +9,7 @@ from scipy.sparse import issparse
 from mtrl_sklearn._arrays.rows import Rows, torch_dtype, working_dtype
 from mtrl_sklearn._group import ALONE, Group
 from mtrl_sklearn._labels.signs import Signs, labels_per_row
-from mtrl_sklearn._relu.solution import TaskData
+from mtrl_sklearn._relu.task_data import TaskData
 from mtrl_sklearn._training.input_scale import (
     HEAVY,
     WAITING,

@@ -49,12 +49,8 @@ from mtrl_sklearn._relu.gradients import gate, hidden_layer, pull_back
 from mtrl_sklearn._relu.input_scale import relu_scale
 from mtrl_sklearn._relu.network import find_full_columns, normalize_rows
 from mtrl_sklearn._relu.options import ReLUOptions
-from mtrl_sklearn._relu.solution import (
-    Prepared,
-    SolverNet,
-    TaskData,
-    Trained,
-)
+from mtrl_sklearn._relu.solution import Prepared, SolverNet, Trained
+from mtrl_sklearn._relu.task_data import TaskData
 from mtrl_sklearn._training.job import FitJob
 from mtrl_sklearn._training.net import loss_curve
 from mtrl_sklearn._training.state import State

@@ -18,7 +18,7 @@ from mtrl_sklearn._relu.features import score_all
 from mtrl_sklearn._relu.network import ReLUNetwork
 from mtrl_sklearn._relu.options import ReLUOptions
 from mtrl_sklearn._relu.second_network import train_small
-from mtrl_sklearn._relu.solution import TaskData, count_all_signs, set_aside
+from mtrl_sklearn._relu.task_data import TaskData, count_all_signs, set_aside
 from mtrl_sklearn._training.prior import (
     MAX_LABELS,
     MAX_TASKS,

@@ -21,14 +21,9 @@ from mtrl_sklearn._relu.features import (
     score_tasks,
 )
 from mtrl_sklearn._relu.network import ReLUNetwork
-from mtrl_sklearn._relu.solution import (
-    Finished,
-    TaskData,
-    Trained,
-    finish,
-    set_aside,
-)
+from mtrl_sklearn._relu.solution import Finished, Trained, finish
 from mtrl_sklearn._relu.spectral import candidate_ranks
+from mtrl_sklearn._relu.task_data import TaskData, set_aside
 from mtrl_sklearn._training.state import State
 
 # Mean ROC-AUC of source tasks that a cut may cost: half of a hundredth.

@@ -2,8 +2,8 @@
 
 from mtrl_sklearn._relu.network import ReLUNetwork
 from mtrl_sklearn._relu.options import ReLUOptions
-from mtrl_sklearn._relu.solution import TaskData
 from mtrl_sklearn._relu.solvers import solve
+from mtrl_sklearn._relu.task_data import TaskData
 from mtrl_sklearn._training.job import FitJob
 
 # Its hidden units at most.

@@ -1,32 +1,22 @@
-"""What goes into a solver and what comes out of it.
+"""What comes out of a solver, and how all of them end.
 
 A solver gets a `FitJob` with `TaskData`, and its options; see `_relu.solvers`. It knows
-nothing of estimators. This module holds the two ends that all solvers share.
+nothing of estimators.
 """
 
-from typing import Any, NamedTuple, TypeGuard
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mtrl_sklearn._arrays.copies import number_copies, project_rows
 from mtrl_sklearn._arrays.products import by_feature
 from mtrl_sklearn._arrays.rows import (
     RowDataset,
-    Rows,
     block_slices,
     to_numpy,
     to_tensor,
     torch_dtype,
-)
-from mtrl_sklearn._group import ALONE, BatchPart, Group, Shard
-from mtrl_sklearn._labels.signs import (
-    Signs,
-    count_signs,
-    keep_tasks,
-    labels_per_row,
-    sign_rows,
 )
 from mtrl_sklearn._relu.discriminant import (
     ClassMoments,
@@ -36,133 +26,13 @@ from mtrl_sklearn._relu.discriminant import (
 )
 from mtrl_sklearn._relu.gradients import hidden_layer
 from mtrl_sklearn._relu.spectral import truncate
-from mtrl_sklearn._training.losses import log_odds, task_weights
+from mtrl_sklearn._relu.task_data import TaskData
+from mtrl_sklearn._training.losses import log_odds
 from mtrl_sklearn._training.net import DescentNet
 from mtrl_sklearn._training.state import MOMENTS, State
 
 # Weight of an earlier batch of rows in the heads, per batch since.
 FADING = 0.9
-
-
-class TaskData(NamedTuple):
-    """Training rows with their signs, and what was counted in those of all ranks.
-
-    Tasks that lack a class have a weight and signs of 0.
-    """
-
-    X: Any  # (n_samples, n_features), ndarray of any numeric dtype or CSR array
-    signs: Signs  # (n_samples, n_tasks): +1, -1, times a weight; 0 = not observed
-    rows: np.ndarray | None  # positions of the rows to train on; None is all of them
-    n_positive: np.ndarray  # (n_tasks,), weight of labels, earlier batches included
-    n_negative: np.ndarray  # (n_tasks,)
-    weights: np.ndarray  # (n_tasks,), weight of one label of these rows
-    n_observed: float  # weight of labels of usable tasks in these rows
-    shard: Shard  # where the rows to train on are among those of all ranks
-    task_weight: str  # what `weights` were made by
-    held_out: np.ndarray | None  # positions of rows that nothing is trained on
-    group: Group  # of the processes that have the rows
-    # Which inputs the rows of X are, (n_samples,), if copies count as one in draws.
-    inputs: np.ndarray | None = None
-    copies: BatchPart | None = None  # the same of the rows to train on, of all ranks
-
-    @property
-    def part(self) -> BatchPart:
-        """Which of the inputs to train on are here."""
-        return self.copies or self.shard.part
-
-    @property
-    def n_inputs(self) -> int:
-        """Number of inputs to train on, of all ranks."""
-        return self.part.n_rows
-
-    def on_device(self, device: str, dtype: torch.dtype) -> RowDataset:
-        """Inputs and signs of the rows to train on, as batches of tensors."""
-        X = Rows(self.X, dtype, device, self.rows)
-        signs = sign_rows(self.signs, dtype, device, self.rows)
-        n_inputs, places = self.part
-        if not isinstance(places, slice):
-            places = to_tensor(places, device)
-        part = BatchPart(n_inputs, places)
-        return RowDataset(X, signs, shard=self.shard, inputs=part)
-
-
-def count_labels(
-    X: Any,
-    signs: Signs,
-    task_weight: str,
-    earlier: tuple[np.ndarray, np.ndarray] | None = None,
-    rows: np.ndarray | None = None,
-    held_out: np.ndarray | None = None,
-    group: Group = ALONE,
-    inputs: np.ndarray | None = None,
-) -> TaskData:
-    """Count labels, on top of those of earlier batches, and weigh tasks."""
-    counts = count_all_signs(signs if rows is None else signs[rows], group)
-    n_positive, n_negative = n_here = counts
-    if earlier is not None:
-        n_positive, n_negative = n_positive + earlier[0], n_negative + earlier[1]
-    usable = (n_positive > 0) & (n_negative > 0)
-    n_observed = np.add(*n_here)[usable].sum().item()
-    # they sum to 1 over all labels so far: make it the labels of these rows
-    weights = task_weights(n_positive, n_negative, task_weight)
-    weights = weights * (n_positive + n_negative)[usable].sum() / (n_observed or 1)
-    copies = None
-    if inputs is not None:
-        copies = number_copies(inputs if rows is None else inputs[rows], group)
-    return TaskData(
-        X,
-        keep_tasks(signs, usable),
-        rows,
-        n_positive,
-        n_negative,
-        weights,
-        n_observed,
-        group.locate_rows(X.shape[0] if rows is None else len(rows)),
-        task_weight,
-        held_out,
-        group,
-        inputs,
-        copies,
-    )
-
-
-def set_aside(data: TaskData, share: float, seed: int) -> TaskData:
-    """The same data with the rows of a share of the inputs held out, at least one.
-
-    Rows of the same input stay together: in the long form there is one for each label.
-    """
-    rows = np.arange(data.shard.n_here) if data.rows is None else data.rows
-    rows = rows[labels_per_row(data.signs[rows]) > 0]  # others have no influence
-    n_inputs, places = find_inputs(data, rows, seed)
-    order = np.random.default_rng(seed).permutation(n_inputs)
-    is_aside = np.zeros(n_inputs, dtype=bool)
-    is_aside[order[: max(int(share * n_inputs), 1)]] = True
-    is_aside = is_aside[places]
-    return count_labels(
-        data.X,
-        data.signs,
-        data.task_weight,
-        rows=rows[~is_aside],
-        held_out=rows[is_aside],
-        group=data.group,
-        inputs=data.inputs,
-    )
-
-
-def find_inputs(data: TaskData, rows: np.ndarray, seed: int) -> BatchPart:
-    """Which input each of these rows is, among all that differ of all ranks.
-
-    They come in an order that depends on them and the seed, not on that of the rows.
-    """
-    return number_copies(project_rows(data.X, seed, data.group)[rows], data.group)
-
-
-def count_all_signs(
-    signs: Signs, group: Group = ALONE
-) -> tuple[np.ndarray, np.ndarray]:
-    """Positive and negative labels per task, as `count_signs`, on all ranks."""
-    of_positive, of_negative = zip(*group.gather(count_signs(signs)))
-    return np.sum(of_positive, axis=0), np.sum(of_negative, axis=0)
 
 
 class FirstLayer(NamedTuple):

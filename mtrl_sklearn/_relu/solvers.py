@@ -10,7 +10,8 @@ from mtrl_sklearn._relu.descent import Descent
 from mtrl_sklearn._relu.one_step import OneStep
 from mtrl_sklearn._relu.options import ReLUOptions
 from mtrl_sklearn._relu.rank_choice import choose_rank
-from mtrl_sklearn._relu.solution import Prepared, Solution, TaskData, Trained
+from mtrl_sklearn._relu.solution import Prepared, Solution, Trained
+from mtrl_sklearn._relu.task_data import TaskData
 from mtrl_sklearn._training.callbacks import resume
 from mtrl_sklearn._training.job import FitJob
 from mtrl_sklearn._training.net import TrainingLog, train

@@ -11,13 +11,12 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from skorch.callbacks import Callback, LRScheduler
 
 from mtrl_sklearn._arrays.precision import resolve_device
 from mtrl_sklearn._arrays.rows import working_dtype
-from mtrl_sklearn._group import BatchPart, Group, show
+from mtrl_sklearn._group import Group, show
 from mtrl_sklearn._training.callbacks import (
     EpochProgress,
     SaveProgress,
@@ -237,15 +236,6 @@ class TrainedEstimator(BaseEstimator, ABC):
         if resume or self.random_state is not None:
             return {"random_state": f"seed {seed}"}
         return {}
-
-    def _hold_out(self, inputs: BatchPart, seed: int) -> list[np.ndarray]:
-        """Positions of the rows that are here to train on, and of those to hold out."""
-        everything = np.arange(inputs.n_rows)
-        parts = train_test_split(
-            everything, test_size=self.validation_fraction, random_state=seed
-        )
-        here = everything[inputs.places]
-        return [np.flatnonzero(np.isin(here, part)) for part in parts]
 
     def _own_callbacks(self) -> list[Callback]:
         """Callbacks of the caller."""

@@ -9,9 +9,9 @@ from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import has_fit_parameter
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from mtrl_sklearn._arrays.threads import one_thread
 from mtrl_sklearn._group import alone
 from mtrl_sklearn._labels.signs import Signs, sign_columns
 from mtrl_sklearn._training.random_features import random_features
@@ -270,7 +270,7 @@ def _score_task(
     """Scores on one task; one thread, so that results do not depend on n_jobs."""
     records: list[dict[str, Any]] = []
     missing: dict[int, list[str]] = {}
-    with threadpool_limits(1), alone():
+    with one_thread(), alone():
         for draw, seed in enumerate(seeds):
             rows = draw_rows(signs, rng=np.random.default_rng(seed))
             for k, reason in rows.missing.items():

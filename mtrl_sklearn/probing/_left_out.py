@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
+from mtrl_sklearn._arrays.threads import one_thread
 from mtrl_sklearn._labels.signs import Signs, sign_column
 from mtrl_sklearn.probing._blocks import Blocks
 from mtrl_sklearn.probing._draws import Draw
@@ -75,7 +75,7 @@ def score_left_out(
     """
     present = left_out.blocks.present
     found: dict[int, dict[int, list[tuple[float, ...]]]] = {}
-    with threadpool_limits(1):
+    with one_thread():
         for k in shots:
             problems = [p for p in left_out.problems if k in p.few or k == 0]
             if not problems:

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.special import expit
-from threadpoolctl import threadpool_limits
 
 from mtrl_sklearn._arrays.centred import SideBySide, centre
+from mtrl_sklearn._arrays.threads import one_thread
 from mtrl_sklearn._labels.roc_auc import table_roc_auc
 from mtrl_sklearn._training.prior import ProbePrior
 from mtrl_sklearn.probing._blocks import BLOCKS, Blocks
@@ -79,7 +79,7 @@ def score_settings(
     its kernel, and replaces 4 and y by what Newton's method says at its scores.
     """
     largest = draw.few[max(draw.few)]
-    with threadpool_limits(1):
+    with one_thread():
         among, between = [], []
         is_few = np.repeat([1.0, 0.0], [len(largest), len(draw.test)])
         scales = block_scales(blocks.take(largest).present)

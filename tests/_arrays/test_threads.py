@@ -1,22 +1,34 @@
 """Settings of the process that a fit makes, and leaves as they were."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from processes import METHODS, run
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from mtrl_sklearn._arrays.precision import _tf32, has_bfloat16_products, tf32_allowed
+from mtrl_sklearn._arrays.precision import (
+    SharedContext,
+    _tf32,
+    has_bfloat16_products,
+    tf32_allowed,
+)
 from mtrl_sklearn._arrays.threads import (
     ONE_THREAD_OPERATIONS,
-    SharedContext,
     blas_threads,
+    one_thread,
     torch_threads,
 )
 
 SMALL, LARGE = ONE_THREAD_OPERATIONS / 2, ONE_THREAD_OPERATIONS * 2
+
+
+pytestmark = [  # Python 3.12 warns of any fork beside threads
+    pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+]
 
 
 def n_blas_threads():
@@ -24,21 +36,52 @@ def n_blas_threads():
     return {i["num_threads"] for i in threadpool_info() if i["user_api"] == "blas"}
 
 
-def test_small_problems_run_on_one_thread_and_leave_no_trace():
-    before = torch.get_num_threads()
+def n_threads():
+    return {torch.get_num_threads()} | n_blas_threads()
+
+
+COUNTS = [{2}, {1}, {2}, {1}, {2}, {2}]
+
+
+def count_threads():
+    """Numbers of threads before, in, between, in and after contexts."""
     torch.set_num_threads(2)
-    try:
-        with threadpool_limits(2, user_api="blas"):
-            with torch_threads(SMALL), blas_threads(SMALL):
-                assert torch.get_num_threads() == 1
-                assert n_blas_threads() == {1}
-            with torch_threads(LARGE), blas_threads(LARGE):
-                assert torch.get_num_threads() == 2
-                assert n_blas_threads() == {2}
-            assert torch.get_num_threads() == 2
-            assert n_blas_threads() == {2}
-    finally:
-        torch.set_num_threads(before)
+    with threadpool_limits(2, user_api="blas"):
+        counts = [n_threads()]
+        with torch_threads(SMALL), blas_threads(SMALL):
+            counts.append(n_threads())
+        counts.append(n_threads())
+        with one_thread():
+            counts.append(n_threads())
+        with torch_threads(LARGE), blas_threads(LARGE):
+            counts.append(n_threads())
+        counts.append(n_threads())
+    return counts
+
+
+def test_small_problems_run_on_one_thread_and_leave_no_trace():
+    """In a process of its own: what other threads of it do would count as well."""
+    assert run(METHODS[0], count_threads) == COUNTS
+
+
+def enter():
+    context = one_thread()
+    context.__enter__()
+    return context
+
+
+def count_after_overlap(first_leaves_first):
+    """As above, beside two threads that were in contexts at once and live on."""
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+        contexts = {thread: thread.submit(enter).result() for thread in (first, second)}
+        for thread in (first, second) if first_leaves_first else (second, first):
+            thread.submit(contexts[thread].__exit__, None, None, None).result()
+        return count_threads()
+
+
+@pytest.mark.parametrize("first_leaves_first", [True, False])
+def test_threads_that_overlap_leave_no_trace(first_leaves_first):
+    assert run(METHODS[0], count_after_overlap, first_leaves_first) == COUNTS
 
 
 def test_threads_that_overlap_share_a_setting():

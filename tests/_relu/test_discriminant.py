@@ -13,11 +13,11 @@ from mtrl_sklearn._relu.discriminant import (
 )
 from mtrl_sklearn._relu.solution import (
     FADING,
-    count_labels,
     export_moments,
     finish_first_layer,
     update_moments,
 )
+from mtrl_sklearn._relu.task_data import count_labels
 from mtrl_sklearn._training.losses import log_odds
 
 

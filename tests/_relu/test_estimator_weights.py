@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from mtrl_sklearn import load, save
 from mtrl_sklearn._group import ALONE
 from mtrl_sklearn._labels import signs as _signs
-from mtrl_sklearn._labels.given import GivenLabels
+from mtrl_sklearn._relu.task_data import find_copies
 
 N_LABELS = 400
 PER_ROW = {"dropout": 0.0, "batch_size": 10_000}  # nothing is drawn per row
@@ -175,9 +175,9 @@ def test_copies_count_as_one_among_few_rows_or_in_one_batch():
     X, signs = np.r_[X, X], np.ones((280, 2), np.int8)
 
     def count(rows, signs=signs, **parameters):
-        model = make(**parameters)
-        given = GivenLabels(None)
-        found = model._find_inputs(X[rows], signs[rows], given, ALONE)
+        batch_size = make(**parameters).batch_size
+        has_weights = signs.dtype.kind == "f"
+        found = find_copies(X[rows], has_weights, batch_size, ALONE)
         return None if found is None else len(np.unique(found))
 
     everything, few, all_differ = np.arange(280), np.arange(140) * 2, np.arange(100)

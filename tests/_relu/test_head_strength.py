@@ -20,7 +20,7 @@ from mtrl_sklearn._relu.head_strength import (
     learn_head_strength,
 )
 from mtrl_sklearn._relu.network import ReLUNetwork
-from mtrl_sklearn._relu.solution import count_labels, set_aside
+from mtrl_sklearn._relu.task_data import count_labels, set_aside
 from mtrl_sklearn.datasets import make_subspace_tasks
 from tests.relu_cases import ALGORITHMS
 

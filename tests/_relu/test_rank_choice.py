@@ -6,8 +6,9 @@ import torch
 
 from mtrl_sklearn import MultiTaskReLURepresentation
 from mtrl_sklearn._relu.rank_choice import choose_rank
-from mtrl_sklearn._relu.solution import Heads, Trained, count_labels, set_aside
+from mtrl_sklearn._relu.solution import Heads, Trained
 from mtrl_sklearn._relu.spectral import candidate_ranks
+from mtrl_sklearn._relu.task_data import count_labels, set_aside
 
 N_FEATURES, N_HIDDEN = 12, 256
 RNG = np.random.default_rng(0)

@@ -33,8 +33,8 @@ from mtrl_sklearn._relu.gradients import (
 )
 from mtrl_sklearn._relu.options import resolve_options
 from mtrl_sklearn._relu.rank_choice import choose_rank
-from mtrl_sklearn._relu.solution import count_labels
 from mtrl_sklearn._relu.solvers import SOLVERS, solve
+from mtrl_sklearn._relu.task_data import count_labels
 from mtrl_sklearn._training import checkpoint as _checkpoint
 from mtrl_sklearn._training.gradients import head_gradients
 from mtrl_sklearn._training.job import FitJob
