@@ -95,25 +95,27 @@ def draw_picture(found, path):
     """Time and memory over size, each relative to the first one."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(9, 4.4), layout="constrained")
+    plt.style.use("mtrl_sklearn.plotting.style")
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.6))
     for axis, key, what in zip(axes, ("seconds", "bytes"), ("seconds", "memory")):
-        for name, row in found.items():
+        for marker, (name, row) in zip("osD^v", found.items()):
             sizes = np.divide(row["sizes"], row["sizes"][0])
             values = np.array(row[key], dtype=float)
             values = values / (1e6 if key == "bytes" else 1)
             slope = row["upper"] if key == "seconds" else row["exponent of memory"]
-            axis.plot(sizes, values, marker="o", label=f"{name}: {slope:.2f}")
+            axis.plot(sizes, values, marker=marker, label=f"{name}: {slope:.2f}")
         ends = np.array([1, 100])
         floor = min(min(row[key]) for row in found.values())
         floor = floor / (1e6 if key == "bytes" else 1)
         axis.plot(ends, floor * ends, color="0.7", linestyle=":", label="proportional")
         axis.set(xscale="log", yscale="log", xlabel="times the smallest size")
+        axis.minorticks_off()
         title = f"exponent of {what}, upper decade"
         place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.18), "ncols": 3}
-        axis.legend(fontsize=8, title=title, **place)
+        axis.legend(title=title, **place)
     axes[0].set_ylabel("seconds of an epoch")
     axes[1].set_ylabel("memory of a fit, MB")
-    figure.savefig(path, dpi=110)
+    figure.savefig(path)
 
 
 def run_all(options):

@@ -1,8 +1,9 @@
 """Scores of many tasks with missing labels, and what a representation found.
 
 scikit-learn's metrics reject NaN in ``y_true``; those of this module score each task
-over its observed labels. With missing labels pass ``cv=KFold(...)`` to scikit-learn's
-model selection: for classifiers, an integer ``cv`` stratifies, which rejects NaN too.
+over its observed labels, and so do the two scorers, for ``scoring=``. With missing
+labels pass ``cv=KFold(...)`` to scikit-learn's model selection: for classifiers, as
+probes are, an integer ``cv`` stratifies, which rejects NaN too.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ __all__ = [
     "feature_alignment",
     "masked_roc_auc",
     "multitask_accuracy_score",
+    "multitask_accuracy_scorer",
     "multitask_roc_auc_score",
+    "multitask_roc_auc_scorer",
     "principal_angles",
     "signal_to_noise",
     "subspace_distance",
@@ -536,7 +539,11 @@ def _for_sorted_classes(y_score: Any, estimator: Any) -> Any:
     return y_score * (factors if np.ndim(y_score) == 2 else factors[0])
 
 
+#: `multitask_roc_auc_score` as ``scoring=`` of scikit-learn's searches and
+#: cross-validation, for the positive labels of the estimator.
 multitask_roc_auc_scorer = _RocAucScorer(
     multitask_roc_auc_score, 1, {}, ("decision_function", "predict_proba")
 )
+#: `multitask_accuracy_score` as ``scoring=`` of scikit-learn's searches and
+#: cross-validation.
 multitask_accuracy_scorer = make_scorer(multitask_accuracy_score)

@@ -119,7 +119,11 @@ BAD_X = {
     "four dimensions": (X[:, :, None, None, None], r"X\b.*(\(\d+, 5, 1, 1, 1\)|dim 5)"),
     "no rows": (X[:0], r"X\b.*0 (sample|row)|minimum of 1|no observed label|inconsist"),
     "no columns": (X[:, :0], r"X\b.*0 feature"),
-    "words": (np.full(X.shape, "a"), r"X: .*string to float.*OneHotEncoder"),
+    "words": (np.full(X.shape, "a"), r"X: .*float: .*'a'.*OneHotEncoder.*Tfidf"),
+    "documents": (
+        np.full(X.shape, "word " * 99),
+        r"X: .{,200} \[\.\.\.\]\. Encode text as numbers",
+    ),
     "words in a frame": (
         pd.DataFrame(X).add_prefix("x").assign(word="a"),
         r"X: .*string to float.*|X has 6 features.*5 features",
@@ -258,6 +262,10 @@ BAD_LABELS = {
     "words and numbers": (mixed, "mix strings and numbers"),
     "objects": (lambda shape: np.full(shape, object()), f"{OF_TYPE} object objects"),
     "lists": (lambda shape: [[1], [1, 2]] * (N // 2), f"{OF_TYPE} list|{SHAPES}|form"),
+    "lists of tags": (
+        lambda shape: [["a"], ["a", "b"]] * (N // 2),
+        rf"{OF_TYPE} list objects\. MultiLabelBinarizer|{SHAPES}|form",
+    ),
     "dates": (
         lambda shape: np.arange(np.prod(shape)).reshape(shape).astype("M8[D]"),
         rf"{OF_TYPE} (datetime64\[D\]|date)",
@@ -460,7 +468,8 @@ def test_unknown_ids_of_tasks(models):
         )
         with pytest.warns(UndefinedMetricWarning, match="No task shows"):
             assert np.isnan(models["long"].score(X, y, ids_))
-    refused(lambda: models["per_task"].predict(X), "head='per_task' needs tasks")
+    words = "head='per_task' needs tasks.*metadata routing.*set_score_request"
+    refused(lambda: models["per_task"].predict(X), words)
     refused(
         lambda: models["gd"].partial_fit(X, y, np.where(ids, "a", "b")),
         "ids such as '[ab]', but the ids of fit",
@@ -522,6 +531,11 @@ BAD_WEIGHTS = {
 }
 
 
+def test_weights_of_labels_are_sent_to_the_long_form(models):
+    words = "sample_weight: Sample weights must be 1D .*long form.*NaN in y"
+    refused(lambda: models["alternating"].fit(X, Y, sample_weight=Y), words)
+
+
 @pytest.mark.parametrize("kind", BAD_WEIGHTS)
 def test_bad_weights(models, kind):
     value, words = BAD_WEIGHTS[kind]
@@ -562,7 +576,7 @@ BAD_ROWS_OF_LABELS = {
     "two axes": (np.zeros((N, 2), int), r"rows has shape \(\d+, 2\)"),
     "floats": (np.arange(N) / 2, "rows holds float64, not integers"),
     "booleans": (np.ones(N, bool), "rows holds bool, not integers"),
-    "words": (np.full(N, "a"), "rows holds <U1, not integers"),
+    "words": (np.full(N, "a"), "rows holds <U1, not .*get_indexer"),
     "missing": ([0, None] * (N // 2), "rows holds object, not integers"),
     "whole floats": (np.arange(N) * 1.0, "rows holds float64, not integers"),
     "listed floats": ([1.0] * N, "rows holds object, not integers"),

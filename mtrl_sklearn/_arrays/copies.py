@@ -62,9 +62,11 @@ def project_rows(X: Any, seed: int, group: Group) -> np.ndarray:
         moved = csr_array((moved, X.indices, X.indptr), shape=X.shape)
         return np.asarray(moved @ direction)
     projected = np.empty(n_rows)
+    has_origin = origin.any()
     for rows in block_slices(n_rows, n_features):
+        moved = X[rows] - origin if has_origin else X[rows]
         # summed row by row: a product of matrices depends on where a row stands
-        projected[rows] = ((X[rows] - origin) * direction).sum(axis=1)
+        projected[rows] = (moved * direction).sum(axis=1)
     return projected
 
 
@@ -146,5 +148,6 @@ def number_copies(keys: np.ndarray, group: Group) -> BatchPart:
     BatchPart
         The number of distinct keys on all ranks, and which of them each row has.
     """
-    known = np.unique(np.concatenate(group.gather(np.unique(keys))))
-    return BatchPart(len(known), np.searchsorted(known, keys))
+    here, places = np.unique(keys, return_inverse=True)
+    known = np.unique(np.concatenate(group.gather(here)))
+    return BatchPart(len(known), np.searchsorted(known, here)[places])

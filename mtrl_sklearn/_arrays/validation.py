@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,14 @@ from mtrl_sklearn._arrays.conversion import (
     read_sparse_frame,
 )
 from mtrl_sklearn._arrays.rows import DTYPES
+
+REMEDIES = {  # by words of errors of numpy and scikit-learn
+    "convert string": "Encode text as numbers first, as OneHotEncoder does with names "
+    "and TfidfVectorizer with documents",
+    "inhomogeneous": "Bring all rows to one shape",
+    "1D array or scalar": "Weights of single labels go with the long form, a label "
+    "in a row of y with tasks=; NaN in y leaves a label out",
+}
 
 
 @contextmanager
@@ -50,8 +59,9 @@ def naming_numbers(value: Any, name: str) -> Iterator[Any]:
         if re.search(rf"(^|Input |for |`){re.escape(name)}\b", told):
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        if "convert string" in told:
-            told += ". Encode text as numbers first, as OneHotEncoder does."
+        if remedies := [r for words, r in REMEDIES.items() if words in told]:
+            told = shorten(told, 200, placeholder=" [...]").rstrip(".")
+            told = f"{told}. {remedies[0]}."
         raise kind(f"{name}: {told}") from error
 
 

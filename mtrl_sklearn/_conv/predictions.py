@@ -137,7 +137,10 @@ class ClassPredictionsMixin:
                 return 0
             raise ValueError(
                 "head='per_task' needs tasks, the source of each row, to choose heads. "
-                f"Pass tasks=; fitted on {known}."
+                f"Pass tasks=; fitted on {known}. In cross-validation, tasks reach "
+                "score by metadata routing alone: sklearn.set_config("
+                "enable_metadata_routing=True), and "
+                "set_fit_request(tasks=True).set_score_request(tasks=True)."
             )
         positions = find_codes(ids, self.tasks_)
         if (positions < 0).any():

@@ -298,7 +298,8 @@ def read_row_numbers(rows: Any, n_labels: int, n_samples: int) -> np.ndarray:
     if len(array) and array.dtype.kind not in "iu" and not _are_integers(array):
         raise ValueError(
             f"rows holds {array.dtype}, not integers. Pass positions of rows of X, "
-            "from 0 on."
+            "from 0 on: those of names are index.get_indexer(names), where index is "
+            "that of a frame of inputs; datasets.from_table finds them in a table."
         )
     outside = (array < 0) | (array >= n_samples)
     if outside.any():
@@ -416,12 +417,14 @@ def _infer_dtype(values: np.ndarray, name: Any, what: str) -> np.ndarray:
         inferred = values
     if inferred.ndim != 1 or inferred.dtype.kind == "O":
         others = [v for v in values if not isinstance(v, (int, float, np.generic))]
-        got = "integers beyond 64 bits"
+        got, remedy = "integers beyond 64 bits", "Convert them, for instance to strings"
         if others:
             got = f"{type(others[0]).__name__} objects"
+        if others and isinstance(others[0], (list, set)):
+            remedy = "MultiLabelBinarizer makes a column for each tag in lists"
         raise ValueError(
             f"The {what} of {name!r} should be numbers, booleans or strings, got "
-            f"{got}. Convert them, for instance to strings."
+            f"{got}. {remedy}."
         )
     if inferred.dtype.kind in "biufU":
         _check_lossless(values, inferred, name, what)

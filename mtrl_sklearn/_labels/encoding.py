@@ -53,6 +53,9 @@ TYPES |= {"U": "string", "T": "string"}
 # Strings that a missing label often becomes, as in np.array(["yes", np.nan]).
 MISSING_NAMES = {"", "nan", "NaN", "None", "<NA>", "NaT"}
 
+# Up to so many classes may differ in most rows without being names of these.
+FEW_LABELS = 20
+
 
 @dataclass(frozen=True)
 class LabelEncoding:
@@ -133,7 +136,9 @@ class LabelEncoding:
                 f"{self.form!r} form. Pass labels in the form used in fit: "
                 "'single' is y of shape (n_samples,), 'wide' is y of shape "
                 "(n_samples, n_tasks), 'long' is y of shape (n_samples,) with tasks. "
-                "In cross-validation, tasks reach fit and score by metadata routing."
+                "In cross-validation, tasks reach score by metadata routing alone: "
+                "sklearn.set_config(enable_metadata_routing=True), and "
+                "set_fit_request(tasks=True).set_score_request(tasks=True)."
             )
         order = self._match_outputs(labels.names, labels.n_outputs)
         if (indicator := self._match_indicator(labels, order)) is not None:
@@ -383,6 +388,28 @@ def warn_of_missing_codes(encoding: LabelEncoding) -> None:
             f"y holds {suspects[0]}, read as a class of its own. If it stands for a "
             "label that was not observed, put NaN or None in its place. If not, name "
             "the classes otherwise, such as 'low', 'middle' and 'high'.",
+            UserWarning,
+        )
+
+
+def warn_of_names(encoding: LabelEncoding, n_samples: int) -> None:
+    """Warn of outputs with a class for most rows, as names of these have.
+
+    Parameters
+    ----------
+    encoding : LabelEncoding
+    n_samples : int
+        Number of rows of a wide ``y``, or of labels.
+    """
+    least = max(FEW_LABELS, n_samples / 2)
+    found = [k for k, classes in enumerate(encoding.classes) if len(classes) > least]
+    if found:
+        warn_user(
+            "y has a class for most rows in "
+            f"{brief(encoding.outputs[found].tolist())}: "
+            f"{len(encoding.classes[found[0]])} in {n_samples} rows, each of which "
+            "becomes a task against the rest. Leave names of rows out of y, and "
+            "threshold numbers.",
             UserWarning,
         )
 

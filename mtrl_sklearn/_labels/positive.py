@@ -9,6 +9,7 @@ import numpy as np
 from mtrl_sklearn._labels.columns import as_array, read_column
 from mtrl_sklearn._labels.encoding import LabelEncoding, brief
 from mtrl_sklearn._labels.values import find_members
+from mtrl_sklearn._warnings import warn_user
 
 
 def put_positive_last(encoding: LabelEncoding, pos_label: Any) -> LabelEncoding:
@@ -43,7 +44,9 @@ def put_positive_last(encoding: LabelEncoding, pos_label: Any) -> LabelEncoding:
     elif all(len(classes) > 2 for classes in encoding.classes):
         raise ValueError(
             f"pos_label={pos_label!r} is for tasks with two classes, and y has none: "
-            "each of more classes is a task against the rest. Leave pos_label out."
+            f"{names[0]!r} has {brief(encoding.classes[0].tolist())}, each a task "
+            "against the rest. Put NaN or None in place of labels that say neither of "
+            "two outcomes, or leave pos_label out."
         )
     known: dict[tuple[int, str], np.ndarray] = {}  # many outputs share their classes
     placed = []
@@ -59,6 +62,34 @@ def put_positive_last(encoding: LabelEncoding, pos_label: Any) -> LabelEncoding:
             known[key] = _place_last(classes, label, name)
         placed.append(known[key])
     return replace(encoding, classes=placed)
+
+
+def warn_of_more_classes(encoding: LabelEncoding, pos_label: Any) -> None:
+    """Warn of outputs that have the positive label, and two others beside it.
+
+    Parameters
+    ----------
+    encoding : LabelEncoding
+    pos_label : str, number, bool, dict or None
+        A dict is right or refused: see `put_positive_last`.
+    """
+    if pos_label is None or isinstance(pos_label, Mapping):
+        return
+    value = read_column(as_array([pos_label]), "pos_label").values
+    apart = {
+        id(classes): len(classes) > 2 and bool(find_members(classes, value).any())
+        for classes in encoding.classes
+    }
+    found = [k for k, classes in enumerate(encoding.classes) if apart[id(classes)]]
+    if found:
+        warn_user(
+            f"pos_label={pos_label!r} is one of more than two labels in "
+            f"{brief(encoding.outputs[found].tolist())}: "
+            f"{brief(encoding.classes[found[0]].tolist())}, each of which becomes a "
+            "task against the rest. Put NaN or None in place of labels that say "
+            "neither of two outcomes, or name the other tasks in a dict.",
+            UserWarning,
+        )
 
 
 def put_known_last(encoding: LabelEncoding, pos_label: Any) -> LabelEncoding:

@@ -24,9 +24,14 @@ from mtrl_sklearn._labels.encoding import (
     find_encoding,
     read_task_ids,
     warn_of_missing_codes,
+    warn_of_names,
 )
 from mtrl_sklearn._labels.indicator import is_indicator
-from mtrl_sklearn._labels.positive import check_same_positive, put_positive_last
+from mtrl_sklearn._labels.positive import (
+    check_same_positive,
+    put_positive_last,
+    warn_of_more_classes,
+)
 from mtrl_sklearn._labels.roc_auc import (
     indicator_roc_auc,
     mean_of_defined,
@@ -114,6 +119,8 @@ class TaskPredictionsMixin:
         encoding = put_positive_last(encoding, self.pos_label)
         if classes is None:
             warn_of_missing_codes(encoding)
+            warn_of_names(encoding, labels.n_samples)
+            warn_of_more_classes(encoding, self.pos_label)
         single = encoding.form == "single"
         self.label_form_ = encoding.form
         self.output_names_ = encoding.outputs

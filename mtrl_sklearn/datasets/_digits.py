@@ -40,7 +40,7 @@ def make_digit_tasks(
     *,
     n_new_tasks: int = 20,
     missing_fraction: float = 0.5,
-    random_state: Seed = None,
+    random_state: "Seed" = None,
 ) -> DigitTasks:
     """Turn scikit-learn's handwritten digits into many binary tasks.
 
@@ -145,7 +145,7 @@ class CorruptedDigits(NamedTuple):
 
 @_validated
 def make_corrupted_digits(
-    n_samples_per_task: int = 200, *, random_state: Seed = None
+    n_samples_per_task: int = 200, *, random_state: "Seed" = None
 ) -> CorruptedDigits:
     """Turn scikit-learn's handwritten digits into five sources of unlike quality.
 

@@ -82,7 +82,7 @@ class PatchProblem:
     shared_fraction: float
     shared_strength: float
     noise_norm: float
-    kind: PatchKind
+    kind: "PatchKind"
 
     @_validated_sample
     def sample(
@@ -90,7 +90,7 @@ class PatchProblem:
         n_samples_per_task: int,
         *,
         shared_fraction: float | None = None,
-        random_state: Seed = None,
+        random_state: "Seed" = None,
     ) -> PatchSample:
         """Draw more rows of these tasks.
 
@@ -157,7 +157,7 @@ class PatchProblem:
         return X
 
     @_validated
-    def new_tasks(self, n_tasks: int, *, random_state: Seed = None) -> Self:
+    def new_tasks(self, n_tasks: int, *, random_state: "Seed" = None) -> Self:
         """Draw further tasks with the same shared feature.
 
         Parameters
@@ -229,8 +229,8 @@ def make_patch_tasks(
     shared_fraction: float = 0.5,
     shared_strength: float = 0.35,
     noise_norm: float = 1.5,
-    kind: PatchKind = "linear",
-    random_state: Seed = None,
+    kind: "PatchKind" = "linear",
+    random_state: "Seed" = None,
 ) -> PatchTasks:
     """Draw tasks whose rows carry a feature that all tasks share, or one of their own.
 

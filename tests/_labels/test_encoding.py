@@ -1,6 +1,7 @@
 """Labels in any encoding, to signs and back."""
 
 import tracemalloc
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from mtrl_sklearn._labels.encoding import (
     learn_encoding,
     read_class_labels,
     read_task_ids,
+    warn_of_names,
 )
 from mtrl_sklearn._labels.signs import count_signs
 
@@ -473,3 +475,18 @@ def test_unusable_tasks_of_sparse_signs_are_named():
         check_usable_tasks(*count_signs(signs), names, 2)
     with pytest.raises(ValueError, match=r"no usable task.* n_samples=2 rows"):
         check_usable_tasks(*count_signs(signs[:, 1:2]), names[1:2], 2)
+
+
+@pytest.mark.parametrize(
+    ("n_names", "n_rows", "is_told"), [(21, 41, True), (21, 42, False), (20, 20, False)]
+)
+def test_names_of_rows_among_labels_are_told(n_names, n_rows, is_told):
+    names = [f"C{k % n_names}" for k in range(n_rows)]
+    y = pd.DataFrame({"molecule": names, "assay": np.arange(n_rows) % 2})
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        warn_of_names(learn_encoding(y), n_rows)
+    assert len(told) == is_told
+    if is_told:
+        words = f"1 ('molecule'): {n_names} in {n_rows} rows"
+        assert words in str(told[0].message)

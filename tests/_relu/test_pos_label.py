@@ -102,6 +102,20 @@ def test_tasks_of_more_classes_have_no_use_for_it():
     assert model.classes_[0].tolist() == ["inactive", "active"]
 
 
+def test_a_third_outcome_beside_the_positive_label_is_told():
+    X, Y = subspace_rows()
+    frame = pd.DataFrame(words(np.nan_to_num(Y[:, :3])), columns=list("abc"))
+    frame.loc[:9, "b"] = "inconclusive"
+    told = r"pos_label='active' is one of more .* in 1 \('b'\): 3 \('active', .*NaN"
+    with pytest.warns(UserWarning, match=told):
+        model = make(pos_label="active").fit(X, frame)
+    assert model.n_tasks_ == 5
+    make(pos_label={"a": "active", "c": "active"}).fit(
+        X, frame
+    )  # says that it is meant
+    make(pos_label="active").fit(X, frame.where(frame != "inconclusive", None))
+
+
 def test_a_task_that_shows_one_label_counts_it_on_its_side():
     y = pd.DataFrame({"a": ["no", "no"], "b": ["yes", None], "c": ["x", "y"]})
     encoding = put_positive_last(learn_encoding(y), {"a": "yes", "b": "yes"})
@@ -157,7 +171,7 @@ def test_what_is_no_label_is_refused(pos_label, message):
         model.fit(X, y)
     assert not hasattr(model, "classes_")
     model = MultiTaskReLURepresentation(4, pos_label="red")
-    with pytest.raises(ValueError, match="pos_label='red' is for tasks with two"):
+    with pytest.raises(ValueError, match=r"pos_label='red' is for .*'b' has 3 .'blue'"):
         model.fit(X, y["b"])
 
 
