@@ -64,7 +64,7 @@ def main():
     nothing = sparse.csr_array(Y.shape, dtype=bool)
     with measured("accuracy of no tags at all"):
         multitask_accuracy_score(Y, nothing)
-    # a probe sees a probability of each source task: those of all rows would be 8 GB
+    # tools that compare features hold all of them: of all rows they would be 8 GB
     some = slice(5000)
     with measured("probe_new_tasks, 5000 rows"):
         probe_new_tasks(
@@ -72,6 +72,12 @@ def main():
         )
     with measured("LinearProbe, 20 tags"):
         LinearProbe(network).fit(X[:200], Y[:200, :20])
+    few = np.full((len(X), 20), np.nan)
+    few[:200] = Y[:200, :20].toarray()
+    with measured("the same, all rows given"):
+        probe = LinearProbe(network).fit(X, few)
+    with measured("its predictions, all rows"):
+        probe.predict_proba(X)
     with measured("fit, n_components='auto'"):
         network.set_params(n_components="auto").fit(X, Y)
 

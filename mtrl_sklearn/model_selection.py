@@ -16,17 +16,19 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils.validation import _num_samples
 
-from mtrl_sklearn._arrays.copies import number_inputs
+from mtrl_sklearn._arrays.copies import number_inputs, number_values
 from mtrl_sklearn._arrays.validation import naming_numbers
 from mtrl_sklearn._group import alone
+from mtrl_sklearn._labels.columns import read_row_numbers
 from mtrl_sklearn._labels.encoding import (
     LabelEncoding,
     brief,
-    learn_encoding,
+    find_encoding,
     read_task_ids,
 )
+from mtrl_sklearn._labels.given import GivenLabels, read_given
 from mtrl_sklearn._warnings import warn_user
-from mtrl_sklearn.probing._sources import check_rows_of_labels, name_of_tasks
+from mtrl_sklearn.probing._sources import name_fit_params, takes_in_fit
 
 __all__ = ["cross_val_predict"]
 
@@ -44,6 +46,8 @@ def cross_val_predict(
     y,
     *,
     tasks=None,
+    rows=None,
+    sample_weight=None,
     groups=None,
     cv=None,
     n_jobs=None,
@@ -64,8 +68,14 @@ def cross_val_predict(
         Labels, as in fit of the estimator; NaN, None and NA stand for "not observed".
         Those that sparse labels do not store are negative.
     tasks : array-like of shape (n_samples,), default=None
-        The long form: ``y`` holds one label per row, of this task. Repeat inputs for
-        each of their labels, as ``X[rows]``; there is no ``rows=``.
+        The long form: ``y`` holds one label per row, of this task.
+    rows : array-like of shape (n_labels,), default=None
+        The relational form, with ``tasks``: the row of X that each label belongs to.
+        Predictions are for the rows of X, those without labels included, and folds are
+        those of ``X[rows]`` in the long form.
+    sample_weight : array-like of shape (n_samples,) or (n_labels,), default=None
+        Weights of the entries of ``y`` that fit gets. Folds do not depend on them, and
+        rows of weight 0 are predicted, too.
     groups : array-like of shape (n_samples,), default=None
         For a splitter that keeps groups of rows together.
     cv : int, splitter or iterable, default=None
@@ -113,18 +123,27 @@ def cross_val_predict(
     >>> bool(multitask_roc_auc_score(Y, probabilities) > 0.7)
     True
     """
-    whole = learn_encoding(y, tasks)
-    ids = None if tasks is None else read_task_ids(tasks)
-    if ids is not None:
-        check_rows_of_labels(X, len(ids))
+    with naming_numbers(X, "X") as numbers:
+        n_samples = _num_samples(numbers)
+    labels, _ = read_given(GivenLabels(y, tasks, rows, sample_weight), n_samples)
+    whole = find_encoding(labels)
     with naming_numbers(X, "X"):
-        X, y, ids, groups = indexable(X, y, ids, groups)
-    n_samples = _num_samples(X)
-    if ids is not None:
-        inputs = number_inputs(X)
-        if groups is None and (cv is None or isinstance(cv, Integral)):
-            cv, groups = GroupKFold(5 if cv is None else cv), inputs
-    splits = list(check_cv(cv).split(X, y, groups))
+        if rows is None:
+            X, y, groups = indexable(X, y, groups)
+        else:
+            X, groups = indexable(X, groups)
+            rows = read_row_numbers(rows, _num_samples(y), n_samples)
+    ids = None if tasks is None else read_task_ids(tasks)
+    given = GivenLabels(y, ids, rows, sample_weight)
+    inputs = None if tasks is None else number_inputs(X)
+    if (
+        inputs is not None
+        and groups is None
+        and (cv is None or isinstance(cv, Integral))
+    ):
+        cv = _fold_inputs(inputs, rows, 5 if cv is None else cv)
+    of_rows = y if rows is None else None
+    splits = list(check_cv(cv).split(X, of_rows, groups))
     tested = np.concatenate([np.arange(n_samples)[test] for _, test in splits])
     if not np.array_equal(np.sort(tested), np.arange(n_samples)):
         raise ValueError(
@@ -132,10 +151,10 @@ def cross_val_predict(
             f"{len(tested)} times in all. Pass a splitter that tests each row once, "
             "such as KFold."
         )
-    if ids is not None:
+    if inputs is not None:
         _warn_of_parted(inputs, splits)
     jobs = (
-        delayed(_predict_fold)(clone(estimator), X, y, ids, train, test, method, whole)
+        delayed(_predict_fold)(clone(estimator), X, given, train, test, method, whole)
         for train, test in splits
     )
     predictions = np.concatenate(Parallel(n_jobs=n_jobs)(jobs))[np.argsort(tested)]
@@ -144,24 +163,52 @@ def cross_val_predict(
     return predictions[:, 0] if is_flat else predictions
 
 
+def _fold_inputs(
+    inputs: np.ndarray, rows: np.ndarray | None, n_folds: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Rows of X to train on and to test on, whole inputs of about as many labels.
+
+    Parameters
+    ----------
+    inputs : ndarray of shape (n_samples,)
+        Which input each row is.
+    rows : ndarray of shape (n_labels,) or None
+        The row of each label; None is one label each.
+    n_folds : int
+    """
+    every = np.arange(len(inputs))
+    entries = every if rows is None else np.append(rows, np.setdiff1d(every, rows))
+    folds = GroupKFold(n_folds).split(entries, groups=number_values(inputs[entries]))
+    tested = (np.unique(entries[test]) for _, test in folds)
+    return [(np.setdiff1d(every, test), test) for test in tested]
+
+
 def _predict_fold(
     estimator: Any,
     X: Any,
-    y: Any,
-    ids: np.ndarray | None,
+    given: GivenLabels,
     train: np.ndarray,
     test: np.ndarray,
     method: str,
     whole: LabelEncoding,
 ) -> np.ndarray:
     """Predictions for test rows, a column for each of all labels' columns."""
-    y = _safe_indexing(y, train)
-    ids = None if ids is None else ids[train]
-    fit_params = {} if ids is None else {name_of_tasks(estimator): ids}
+    trained = _safe_indexing(X, train)
+    if given.rows is None:
+        given = given.take(train)
+    else:
+        place = np.full(_num_samples(X), -1)
+        place[train] = np.arange(_num_samples(trained))
+        given = given._replace(rows=place[given.rows])
+        given = given.take(np.flatnonzero(given.rows >= 0))
+        if not takes_in_fit(estimator, "rows"):
+            trained = _safe_indexing(trained, given.rows)
+            given = given._replace(rows=None)
+    params = {k: v for k, v in given._asdict().items() if k != "y" and v is not None}
     with alone():
-        estimator.fit(_safe_indexing(X, train), y, **fit_params)
+        estimator.fit(trained, given.y, **name_fit_params(estimator, params))
     found = getattr(estimator, method)(_safe_indexing(X, test))
-    part = learn_encoding(y, ids)
+    part = find_encoding(read_given(given, _num_samples(trained))[0])
     return _align(np.asarray(found).reshape(len(test), -1), part, whole, method)
 
 

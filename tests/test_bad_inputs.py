@@ -4,6 +4,9 @@ Each entry of a table is a call that has to raise scikit-learn's kind of error, 
 argument and what came, and leave all fitted estimators as they were.
 """
 
+import functools
+import re
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -25,11 +28,13 @@ from bad_input_cases import (
     y,
 )
 from scipy import sparse
+from sklearn.exceptions import UndefinedMetricWarning
 
 from mtrl_sklearn.metrics import (
     multitask_accuracy_score,
     multitask_roc_auc_score,
 )
+from mtrl_sklearn.model_selection import cross_val_predict
 from mtrl_sklearn.probing import (
     LinearProbe,
     calibrate,
@@ -461,13 +466,38 @@ def test_unknown_ids_of_tasks(models):
             lambda ids=ids_: models["long"].partial_fit(X, y, ids),
             "task ids differ from those of fit: got 2",
         )
-        assert np.isnan(models["long"].score(X, y, ids_))
+        with pytest.warns(UndefinedMetricWarning, match="No task shows"):
+            assert np.isnan(models["long"].score(X, y, ids_))
     words = "head='per_task' needs tasks.*metadata routing.*set_score_request"
     refused(lambda: models["per_task"].predict(X), words)
     refused(
         lambda: models["gd"].partial_fit(X, y, np.where(ids, "a", "b")),
         "ids such as '[ab]', but the ids of fit",
     )
+
+
+FEW = {"shots": 4, "n_draws": 1}
+LONG_TOOLS = {
+    "probe_new_tasks": lambda m, **k: probe_new_tasks(
+        m["alternating"], X, y, tasks=ids, **FEW, **k
+    ),
+    "source_task_transfer": lambda m, **k: source_task_transfer(
+        m["alternating"], X, y, tasks=ids, **FEW, **k
+    ),
+    "calibrate": lambda m, **k: calibrate(
+        m["alternating"], X, y, tasks=ids, **FEW, **k
+    ),
+    "cross_val_predict": lambda m, **k: cross_val_predict(
+        m["long"], X, y, tasks=ids, **k
+    ),
+    "fit probes": lambda m, **k: m["probe"].fit(X, y, tasks=ids, **k),
+    "score probes": lambda m, **k: probes_of_tasks().score(X, y, tasks=ids, **k),
+}
+
+
+@functools.cache
+def probes_of_tasks():
+    return LinearProbe().fit(X, y, tasks=ids)
 
 
 WEIGHT_CALLS = {
@@ -481,6 +511,11 @@ WEIGHT_CALLS = {
     "fit adam": lambda m, w: m["adam"].fit(X, y, ids, w),
     "partial_fit": lambda m, w: m["gd"].partial_fit(X, y, sample_weight=w),
     "score gd": lambda m, w: m["gd"].score(X, y, sample_weight=w),
+    "fit probe": lambda m, w: m["probe"].fit(X, y, w),
+    "fit wide probe": lambda m, w: m["raw probe"].fit(X, Y, w),
+} | {
+    name: lambda m, w, call=call: call(m, sample_weight=w)
+    for name, call in LONG_TOOLS.items()
 }
 BAD_WEIGHTS = {
     "negative": (np.where(ids, -1.0, 1.0), "Negative.*`sample_weight`"),
@@ -508,7 +543,27 @@ def test_bad_weights(models, kind):
         refused(lambda call=call: call(models, value), words, name)
 
 
+@pytest.mark.parametrize("weight", [1e-16, 1e16, 1.7e308])
+def test_weights_that_no_count_has(models, weight):
+    shown = re.escape(f"{weight:.3g}")
+    words = f"largest sample_weight is {shown}, .*Divide them by their mean"
+    weights = np.full(N, weight)
+    for name in ("fit", "partial_fit long", "fit relational"):
+        refused(lambda name=name: WEIGHT_CALLS[name](models, weights), words, name)
+
+
+def test_weights_of_tools_that_draw_labels_are_whole_numbers(models):
+    weights = np.where(ids, 0.5, 1)
+    words = r"sample_weight holds 0.5.*labels are drawn.*rint"
+    for name in ("probe_new_tasks", "source_task_transfer", "calibrate"):
+        call = LONG_TOOLS[name]
+        refused(lambda call=call: call(models, sample_weight=weights), words, name)
+
+
 ROWS_OF_LABELS = {
+    name: lambda m, rows, call=call: call(m, rows=rows)
+    for name, call in LONG_TOOLS.items()
+} | {
     "fit": lambda m, rows: m["long"].fit(X, y, ids, rows=rows),
     "partial_fit": lambda m, rows: m["long"].partial_fit(X, y, ids, rows=rows),
     "score": lambda m, rows: m["long"].score(X, y, ids, rows=rows),
@@ -557,13 +612,18 @@ def test_no_labels_of_rows(models):
             refused(
                 lambda call=call, rows=rows: call(X, [], [], rows=rows), "no observed"
             )
-        assert np.isnan(models["long"].score(X, [], [], rows=rows))
+        with pytest.warns(UndefinedMetricWarning, match="No task shows"):
+            assert np.isnan(models["long"].score(X, [], [], rows=rows))
 
 
 def test_rows_of_labels_without_tasks(models):
     for method in ("fit", "partial_fit", "score"):
         call = getattr(models["single"], method)
         refused(lambda call=call: call(X, y, rows=np.arange(N)), "rows= says.*tasks=")
+    for tool in (calibrate, source_task_transfer, probe_new_tasks, cross_val_predict):
+        call = functools.partial(tool, models["alternating"], X, y, rows=np.arange(N))
+        refused(call, "rows= says.*tasks=", tool.__name__)
+    refused(lambda: models["probe"].fit(X, y, rows=np.arange(N)), "rows= says.*tasks=")
 
 
 CLASS_CALLS = {

@@ -202,7 +202,8 @@ def test_images_that_come_twice_are_one_input():
 )
 def test_inputs_that_are_not_repeated_are_refused(spy, measure):
     with pytest.raises(
-        ValueError, match=rf"inconsistent .*\[{len(X)}, {len(ROWS)}\].*X\[rows\]"
+        ValueError,
+        match=rf"X has {len(X)} rows, y and tasks have {len(ROWS)} .*pass rows=",
     ):
         measure(spy, X, Y_LONG, tasks=TASKS)
     assert not Spy.fits

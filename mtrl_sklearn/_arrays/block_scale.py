@@ -3,7 +3,13 @@
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
-from mtrl_sklearn._arrays.centred import Block, column_means, move_full_columns
+from mtrl_sklearn._arrays.centred import (
+    Block,
+    column_means,
+    move_full_columns,
+    move_to_first,
+)
+from mtrl_sklearn._arrays.computed import Computed, is_computed
 from mtrl_sklearn._arrays.rows import LARGE_BLOCK_ENTRIES
 
 MIN_COLUMNS = 16  # of a part: those of a row lie together in memory
@@ -16,10 +22,12 @@ def block_scale(block: Block, row_weights: np.ndarray | None = None) -> float:
 
     Parameters
     ----------
-    block : ndarray or CSR array of shape (n_samples, n_columns)
+    block : ndarray, CSR array or Computed of shape (n_samples, n_columns)
     row_weights : ndarray of shape (n_samples,), default=None
         How often each row counts, more than 0. None is once.
     """
+    if is_computed(block):
+        return _scale_computed(block, row_weights)
     values = np.asarray(block.data if issparse(block) else block)
     largest = max(float(values.max(initial=0)), -float(values.min(initial=0)))
     if largest == 0:
@@ -62,6 +70,25 @@ def _column_slices(block: np.ndarray) -> list[slice]:
     """Parts of few entries: one of a small block."""
     width = max(LARGE_BLOCK_ENTRIES // len(block), MIN_COLUMNS)
     return [slice(k, k + width) for k in range(0, block.shape[1], width)]
+
+
+def _scale_computed(block: Computed, row_weights: np.ndarray | None) -> float:
+    """The same of a block of which rows are computed, all of them once."""
+    moved, origin = move_to_first(block, 1.0)
+    weights = np.ones(len(block)) if row_weights is None else row_weights
+    sums, squares, low, high = np.zeros((4, block.shape[1]))
+    for part, rows in moved.parts():
+        low, high = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(0))
+        sums += weights[part] @ rows
+        squares += weights[part] @ np.square(rows, out=rows)
+    spread = np.maximum(high, -low)
+    size = np.maximum(np.abs(high + origin), np.abs(low + origin))
+    varies = spread > 10 * np.finfo(block.dtype).eps * size
+    if not varies.any():
+        return np.inf
+    total = weights.sum()
+    deviations = squares[varies] - np.square(sums[varies]) / total
+    return float(np.sqrt(deviations.sum() / total))
 
 
 def _scale_sparse(

@@ -1,4 +1,4 @@
-"""Blocks of features that are centred: arrays, or sparse and centred in products."""
+"""Blocks of features that are centred: arrays, or others, centred in products."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -6,18 +6,24 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
+from mtrl_sklearn._arrays.computed import Computed, is_computed
+
+# Or `Computed`: csr_array has no types, so that a union with it takes anything.
 Block: TypeAlias = np.ndarray | csr_array
 
 
 class Centred(NamedTuple):
     """A block whose rows are ``(raw - origin) / scale - mean``."""
 
-    matrix: Block  # (n_samples, n_columns), float64; a sparse one without "- mean"
+    matrix: Block  # (n_samples, n_columns), float64; without "- mean" if no array
     origin: np.ndarray  # (n_columns,)
     mean: np.ndarray  # (n_columns,)
 
     def times(self, factor: float) -> "Centred":
         """The block multiplied by a number, for products only."""
+        if is_computed(self.matrix):
+            matrix = self.matrix.map(lambda part: factor * part, np.float64)
+            return Centred(matrix, self.origin, factor * self.mean)
         return Centred(factor * self.matrix, self.origin, factor * self.mean)
 
 
@@ -28,12 +34,16 @@ def centre(
 
     Parameters
     ----------
-    block : ndarray or CSR array of shape (n_samples, n_columns)
+    block : ndarray, CSR array or Computed of shape (n_samples, n_columns)
         Of at least one row.
     scale : float
     row_weights : ndarray of shape (n_samples,), default=None
         How often each row counts in the mean. None is once.
     """
+    if is_computed(block):
+        moved, origin = move_to_first(block, scale)
+        weights = np.ones(len(block)) if row_weights is None else row_weights
+        return Centred(moved, origin, (weights @ moved) / weights.sum())
     if not issparse(block):
         origin = block[0].astype(np.float64)
         moved = (block.astype(np.float64) - origin) / scale
@@ -42,6 +52,19 @@ def centre(
     moved, origin = move_full_columns(block)
     moved = moved / scale
     return Centred(moved, origin, column_means(moved, row_weights))
+
+
+def move_to_first(block: Computed, scale: float) -> tuple[Computed, np.ndarray]:
+    """Rows less the first one, divided by a number, and that row, float64."""
+    origin = block[:1].toarray()[0].astype(np.float64)
+
+    def move(part: np.ndarray) -> np.ndarray:
+        moved = part.astype(np.float64)
+        moved -= origin
+        moved /= scale
+        return moved
+
+    return block.map(move, np.float64), origin
 
 
 def move_full_columns(block: csr_array) -> tuple[csr_array, np.ndarray]:
@@ -74,7 +97,8 @@ def column_means(block: csr_array, row_weights: np.ndarray | None = None) -> np.
 class SideBySide:
     """Centred blocks beside each other, as one factor of products.
 
-    Sparse blocks stay sparse: their means are subtracted from products.
+    Sparse blocks stay sparse, and computed ones are never whole: their means are
+    subtracted from products.
 
     Parameters
     ----------
@@ -98,7 +122,7 @@ class SideBySide:
             part = right[start : start + matrix.shape[1]]
             start += matrix.shape[1]
             product += matrix @ part
-            if issparse(matrix):
+            if not isinstance(matrix, np.ndarray):
                 product -= mean @ part
         return product
 
@@ -107,13 +131,15 @@ class SideBySide:
         parts = []
         for matrix, _, mean in self.blocks:
             part = left @ matrix
-            if issparse(matrix):
+            if not isinstance(matrix, np.ndarray):
                 part -= np.multiply.outer(left.sum(axis=-1), mean)
             parts.append(part)
         return np.concatenate(parts, axis=-1)
 
     def products(self, n_first: int | None = None) -> np.ndarray:
         """Products of all rows with the first ones, (n_samples, n_first); None is all.
+
+        No block is `Computed` where they are asked for.
 
         Parameters
         ----------

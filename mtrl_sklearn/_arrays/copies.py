@@ -62,9 +62,11 @@ def project_rows(X: Any, seed: int, group: Group) -> np.ndarray:
         moved = csr_array((moved, X.indices, X.indptr), shape=X.shape)
         return np.asarray(moved @ direction)
     projected = np.empty(n_rows)
+    has_origin = origin.any()
     for rows in block_slices(n_rows, n_features):
+        moved = X[rows] - origin if has_origin else X[rows]
         # summed row by row: a product of matrices depends on where a row stands
-        projected[rows] = ((X[rows] - origin) * direction).sum(axis=1)
+        projected[rows] = (moved * direction).sum(axis=1)
     return projected
 
 
@@ -100,11 +102,15 @@ def number_inputs(X: Any) -> np.ndarray:
         Numbers of any number of axes, or rows of a table, or texts, which are the same
         if they read the same. Rows of which numpy makes no array are inputs each.
     """
-    keys = _find_keys(X)
-    _, first, inputs = np.unique(keys, return_index=True, return_inverse=True)
+    return number_values(_find_keys(X))
+
+
+def number_values(values: np.ndarray) -> np.ndarray:
+    """Which value each is, of shape (n_values,), by the order they first come in."""
+    _, first, places = np.unique(values, return_index=True, return_inverse=True)
     order = np.empty(len(first), dtype=np.intp)
     order[np.argsort(first)] = np.arange(len(first))
-    return order[inputs]
+    return order[places]
 
 
 def _find_keys(X: Any) -> np.ndarray:
@@ -142,5 +148,6 @@ def number_copies(keys: np.ndarray, group: Group) -> BatchPart:
     BatchPart
         The number of distinct keys on all ranks, and which of them each row has.
     """
-    known = np.unique(np.concatenate(group.gather(np.unique(keys))))
-    return BatchPart(len(known), np.searchsorted(known, keys))
+    here, places = np.unique(keys, return_inverse=True)
+    known = np.unique(np.concatenate(group.gather(here)))
+    return BatchPart(len(known), np.searchsorted(known, here)[places])

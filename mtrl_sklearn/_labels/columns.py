@@ -305,7 +305,8 @@ def read_row_numbers(rows: Any, n_labels: int, n_samples: int) -> np.ndarray:
     if outside.any():
         raise ValueError(
             f"rows holds {array[outside][0]}, but X has {n_samples} rows. Pass "
-            f"positions from 0 to {n_samples - 1}."
+            f"positions from 0 to {n_samples - 1}. Cross-validation of scikit-learn "
+            "splits rows as if each were one of X: pass it X[rows] and tasks alone."
         )
     return array.astype(np.int64, copy=False)
 

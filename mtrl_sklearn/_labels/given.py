@@ -15,6 +15,9 @@ from mtrl_sklearn._warnings import warn_user
 # Weights whose mean is less are told: they may have been meant as shares.
 LEAST_MEAN = 0.1
 
+# Of the largest weight: beyond, sums of squares are out of the range of floats.
+SMALLEST, LARGEST = 1e-15, 1e15
+
 
 class GivenLabels(NamedTuple):
     """What a caller says of labels, each of any kind that can be read."""
@@ -54,18 +57,12 @@ def read_given(given: GivenLabels, n_samples: int) -> tuple[Labels, np.ndarray |
     ------
     ValueError
         If labels, ids or rows cannot be read, weights are negative, not finite or all
-        0, or lengths differ.
+        0, or of no count's size, or lengths differ.
     """
     if given.sample_weight is None or given.y is None:
         return read_labels(given.y, given.tasks, given.rows, None, n_samples), None
     weights = check_weights(given.sample_weight, given.y)
-    total, n_labels = float(weights.sum()), np.count_nonzero(weights)
-    if total < LEAST_MEAN * n_labels:
-        warn_user(
-            f"The sum of sample_weight is {total:.3g} for {n_labels} entries of y: "
-            "weights are counts, and so few labels say little of how frequent a class "
-            "is. Multiply them by a number, such as 1 / sample_weight.mean()."
-        )
+    check_counts(weights)
     if weights.all():
         of_labels = _unless_one(weights)
         return read_labels(given.y, given.tasks, given.rows, of_labels, n_samples), None
@@ -86,6 +83,29 @@ def read_given(given: GivenLabels, n_samples: int) -> tuple[Labels, np.ndarray |
     if rows is None:
         return read_labels(y, tasks, None, _unless_one(weights)), kept
     return read_labels(y, tasks, rows, _unless_one(weights), n_samples), None
+
+
+def check_counts(weights: np.ndarray) -> None:
+    """Refuse weights that are no counts, and tell of those that may be shares.
+
+    Raises
+    ------
+    ValueError
+        If the largest one is of another order of magnitude than any count.
+    """
+    largest = float(weights.max())
+    if not SMALLEST <= largest <= LARGEST:
+        raise ValueError(
+            f"The largest sample_weight is {largest:.3g}, but weights are counts, of "
+            f"{SMALLEST:g} to {LARGEST:g} at most. Divide them by their mean."
+        )
+    total, n_labels = float(weights.sum()), np.count_nonzero(weights)
+    if total < LEAST_MEAN * n_labels:
+        warn_user(
+            f"The sum of sample_weight is {total:.3g} for {n_labels} entries of y: "
+            "weights are counts, and so few labels say little of how frequent a class "
+            "is. Multiply them by a number, such as 1 / sample_weight.mean()."
+        )
 
 
 def _unless_one(weights: np.ndarray) -> np.ndarray | None:

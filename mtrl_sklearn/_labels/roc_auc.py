@@ -4,11 +4,14 @@ It is the probability that a positive scores higher than a negative, ties counte
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
+from sklearn.exceptions import UndefinedMetricWarning
 
 from mtrl_sklearn._labels.indicator import Indicator, is_indicator
 from mtrl_sklearn._labels.signs import Signs, labels_per_row, row_blocks
+from mtrl_sklearn._warnings import warn_user
 
 # Labels that are sorted together, where not those of one task are more.
 SORTED_LABELS = 2**19
@@ -44,6 +47,17 @@ def mean_of_defined(of_task: np.ndarray) -> float:
     """Mean over the tasks that have a score; NaN without any."""
     defined = ~np.isnan(of_task)
     return float(of_task[defined].mean()) if defined.any() else float("nan")
+
+
+def warn_if_undefined(score: float) -> float:
+    """The score, of which the caller is told where it is NaN."""
+    if np.isnan(score):
+        warn_user(
+            "No task shows labels of both classes, so that the score is NaN. Pass more "
+            "rows, and labels of tasks that were part of fit.",
+            UndefinedMetricWarning,
+        )
+    return score
 
 
 def indicator_roc_auc(
@@ -146,6 +160,56 @@ def pair_roc_auc(
         )
         first = last
     return of_task
+
+
+class Placements(NamedTuple):
+    """Where labels stand among those of the other class of their task."""
+
+    placements: np.ndarray  # (n_labels,), share of pairs won; NaN without a pair
+    shares: np.ndarray  # (n_labels,), of the weight of the class in the task
+
+
+def find_placements(
+    tasks: np.ndarray, signs: np.ndarray, scores: np.ndarray, n_tasks: int
+) -> Placements:
+    """Share of negatives below each positive, and of positives above each negative.
+
+    Equal scores count half. The mean over either class is the ROC-AUC of a task (DeLong
+    et al., Biometrics 44, 1988, whose components these are).
+
+    Parameters
+    ----------
+    tasks : ndarray of shape (n_labels,), int
+        Position of the task of each label.
+    signs : ndarray of shape (n_labels,)
+        Times weights.
+    scores : ndarray of shape (n_labels,)
+    n_tasks : int
+    """
+    order = np.lexsort((scores, tasks))
+    sorted_tasks, sorted_scores = tasks[order], scores[order]
+    weights = np.abs(signs[order].astype(np.float64))
+    is_high = signs[order] > 0
+    is_new = np.ones(len(order), dtype=bool)
+    is_new[1:] = np.diff(sorted_tasks) != 0
+    is_new[1:] |= np.diff(sorted_scores) != 0
+    ties = np.cumsum(is_new) - 1
+    below, totals = [], []
+    for w in (weights * is_high, weights * ~is_high):
+        of_ties = np.bincount(ties, w)
+        of_task = np.bincount(sorted_tasks, w, n_tasks)
+        before = np.cumsum(of_ties) - of_ties / 2
+        below.append(before[ties] - (np.cumsum(of_task) - of_task)[sorted_tasks])
+        totals.append(of_task[sorted_tasks])
+    (high, low), (n_high, n_low) = below, totals
+    won = np.where(is_high, low, n_high - high)
+    n_others = np.where(is_high, n_low, n_high)
+    found = np.empty((2, len(order)))
+    found[0, order] = np.divide(
+        won, n_others, out=np.full(len(order), np.nan), where=n_others > 0
+    )
+    found[1, order] = weights / np.where(is_high, n_high, n_low)
+    return Placements(*found)
 
 
 def table_roc_auc(

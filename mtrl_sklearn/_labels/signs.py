@@ -9,6 +9,7 @@ ones of labels that are all observed.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -125,11 +126,41 @@ def sign_columns(signs: Signs) -> Iterator[np.ndarray]:
 
     Parameters
     ----------
-    signs : ndarray or Indicator of shape (n_samples, n_tasks)
+    signs : ndarray, Indicator or CSC array of shape (n_samples, n_tasks)
     """
     if is_indicator(signs):
         return signs.columns()
-    return iter(signs.T)
+    return (sign_column(signs, task) for task in range(signs.shape[1]))
+
+
+def label_columns(signs: Signs) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows and signs of the observed labels of each task in turn, (n_observed,) each.
+
+    Parameters
+    ----------
+    signs : Signs of shape (n_samples, n_tasks)
+    """
+    if isinstance(signs, np.ndarray) or is_indicator(signs):
+        for column in sign_columns(signs):
+            rows = np.flatnonzero(column)
+            yield rows, column[rows]
+        return
+    by_task = signs.tocsc()  # labels at the same place stay apart
+    for start, stop in pairwise(by_task.indptr.tolist()):
+        yield by_task.indices[start:stop], by_task.data[start:stop]
+
+
+def sign_column(signs: Signs, task: int) -> np.ndarray:
+    """Signs of a task, of shape (n_samples,), int8.
+
+    Parameters
+    ----------
+    signs : ndarray or CSC array of shape (n_samples, n_tasks)
+    task : int
+    """
+    if isinstance(signs, np.ndarray):
+        return signs[:, task]
+    return signs[:, [task]].toarray()[:, 0]
 
 
 def _is_sparse(n_observed: int, shape: tuple[int, ...]) -> bool:
@@ -144,16 +175,17 @@ def count_signs(signs: Signs) -> tuple[np.ndarray, np.ndarray]:
 
     Parameters
     ----------
-    signs : Signs of shape (n_samples, n_tasks)
+    signs : Signs of shape (n_samples, n_tasks), or CSC array
     """
     if is_indicator(signs):
         return signs.count()
     n_tasks, is_weighted = signs.shape[1], signs.dtype.kind == "f"
     if not isinstance(signs, np.ndarray):
         of_class = []
+        tasks = signs.indices if signs.format == "csr" else signs.tocoo().col
         for chosen in (signs.data > 0, signs.data < 0):
             weights = np.abs(signs.data[chosen]) if is_weighted else None
-            of_class.append(np.bincount(signs.indices[chosen], weights, n_tasks))
+            of_class.append(np.bincount(tasks[chosen], weights, n_tasks))
         return of_class[0], of_class[1]
     counts = np.zeros((2, n_tasks), dtype=np.float64 if is_weighted else np.int64)
     for rows in row_blocks(signs):

@@ -52,6 +52,8 @@ class MultiTaskNet(SolverNet):
     group : Group
     product_dtype : torch.dtype or None, default=None
         What matrix products are computed in, if not in the dtype of the parameters.
+    head_decay : float, default=1.0
+        Decay of the heads, in multiples of `weight_decay`.
     """
 
     def __init__(
@@ -70,9 +72,11 @@ class MultiTaskNet(SolverNet):
         device: str,
         group: Group = ALONE,
         product_dtype: torch.dtype | None = None,
+        head_decay: float = 1.0,
     ):
         self.algorithm = algorithm
         self.dropout = dropout
+        self.head_decay = head_decay
         super().__init__(
             module,
             criterion,
@@ -90,15 +94,14 @@ class MultiTaskNet(SolverNet):
     def initialize_optimizer(self, triggered_directly: Any = None) -> "MultiTaskNet":
         """AdamW that decays matrices only: intercepts are to absorb base rates."""
         module = self.module_
-        matrices = [module.hidden_weights, module.task_coef]
         biases = [module.hidden_biases, module.task_intercept]
-        self.optimizer_ = LazyAdamW(
-            [
-                {"params": matrices, "weight_decay": self.weight_decay},
-                {"params": biases, "weight_decay": 0.0},
-            ],
-            lr=self.learning_rate,
+        decays = (
+            ([module.hidden_weights], self.weight_decay),
+            ([module.task_coef], self.head_decay * self.weight_decay),
+            (biases, 0.0),
         )
+        groups = [{"params": p, "weight_decay": decay} for p, decay in decays]
+        self.optimizer_ = LazyAdamW(groups, lr=self.learning_rate)
         return self
 
     @torch.no_grad()
@@ -227,6 +230,7 @@ class Descent:
             weight_decay=options.weight_decay,
             dropout=options.dropout,
             product_dtype=precision.products,
+            head_decay=options.head_decay,
             batch_size=options.batch_size,
             max_epochs=options.max_epochs,
             generator=generator,

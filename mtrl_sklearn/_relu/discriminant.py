@@ -16,6 +16,9 @@ from mtrl_sklearn._arrays.products import (
 # Share of the identity in the covariance of the hidden features.
 SHRINKAGE = 0.05
 
+# Features whose products are computed together: of a symmetric matrix the rest follows.
+AT_ONCE = 128
+
 
 class ClassMoments(NamedTuple):
     """Sums over labels from which the heads of every task follow."""
@@ -35,8 +38,12 @@ def no_moments(n_tasks: int, n_hidden: int, device: torch.device | str) -> Class
     return ClassMoments(*(nothing.new_zeros(shape) for shape in shapes))
 
 
-def add_labels(moments: ClassMoments, hidden: Tensor, signs: Tensor) -> None:
+def add_labels(
+    moments: ClassMoments, hidden: Tensor, signs: Tensor, with_second: bool = True
+) -> None:
     """Add labels to moments, in place.
+
+    Products are computed in the dtype of the features, sums in that of the moments.
 
     Parameters
     ----------
@@ -44,18 +51,64 @@ def add_labels(moments: ClassMoments, hidden: Tensor, signs: Tensor) -> None:
     hidden : Tensor of shape (n, n_hidden)
     signs : Tensor of shape (n, n_tasks)
         Dense or CSR, times the weights of labels if these have any.
+    with_second : bool, default=True
+        Whether products of features are added, too.
     """
-    hidden = hidden.to(moments.second.dtype)
+    exact = moments.second.dtype
     for sign, total, count in (
         (1, moments.positive, moments.n_positive),
         (-1, moments.negative, moments.n_negative),
     ):
-        weights = (sign * entries(signs)).clamp(min=0).to(hidden.dtype)
-        of_class = with_values(signs, weights)
+        weights = (sign * entries(signs)).clamp(min=0)
+        of_class = with_values(signs, weights.to(hidden.dtype))
         add_transposed_(total, of_class, hidden)
-        count += column_sums(of_class)
-    n_labels = row_sums(with_values(signs, entries(signs).abs().to(hidden.dtype)))
-    moments.second.addmm_(hidden.T, hidden * n_labels[:, None])
+        count += column_sums(with_values(signs, weights.to(exact)))
+    if not with_second:
+        return
+    n_labels = row_sums(with_values(signs, entries(signs).abs().to(exact)))
+    weighted = hidden * n_labels.to(hidden.dtype)[:, None]
+    for start in range(0, hidden.shape[1], AT_ONCE):
+        stop = start + AT_ONCE
+        rows = moments.second[start:stop]
+        rows[:, start:] += hidden[:, start:stop].T @ weighted[:, start:]
+        moments.second[stop:, start:stop] = rows[:, stop:].T
+
+
+def centre_of_all(moments: ClassMoments) -> Tensor:
+    """Mean feature over all labels, of shape (n_hidden,)."""
+    total = moments.positive.sum(0) + moments.negative.sum(0)
+    return total / _divisor(moments.n_positive.sum() + moments.n_negative.sum())
+
+
+def complete_moments(
+    moments: ClassMoments, sample: ClassMoments, origin: Tensor
+) -> ClassMoments:
+    """Moments of all labels with second ones, of which a sample of labels tells.
+
+    The sample says how features scatter around the centres of their classes, which are
+    those of all labels. Of all labels as the sample the result is exact.
+
+    Parameters
+    ----------
+    moments : ClassMoments
+        Of all labels, without second ones.
+    sample : ClassMoments
+        Of the features of some of the labels less the origin.
+    origin : Tensor of shape (n_hidden,)
+    """
+    scatter, between = sample.second, torch.zeros_like(sample.second)
+    for total, count, part, n_part in (
+        (moments.positive, moments.n_positive, sample.positive, sample.n_positive),
+        (moments.negative, moments.n_negative, sample.negative, sample.n_negative),
+    ):
+        centre = total / _divisor(count)[:, None]
+        between += centre.T @ total
+        centre -= origin
+        cross = centre.T @ (part - centre * (n_part / 2)[:, None])
+        scatter = scatter - cross - cross.T
+    n_labels = (moments.n_positive + moments.n_negative).sum()
+    n_drawn = (sample.n_positive + sample.n_negative).sum()
+    return moments._replace(second=between + scatter * (n_labels / _divisor(n_drawn)))
 
 
 def discriminant_heads(

@@ -36,12 +36,14 @@ from mtrl_sklearn._relu.features import (
     score_labels,
     score_tasks,
 )
+from mtrl_sklearn._relu.head_decay import choose_head_decay
 from mtrl_sklearn._relu.head_strength import learn_head_strength
 from mtrl_sklearn._relu.network import ReLUNetwork
 from mtrl_sklearn._relu.options import AUTO_EPOCHS, resolve_options
 from mtrl_sklearn._relu.predictions import TaskPredictionsMixin, mean_roc_auc
 from mtrl_sklearn._relu.probe_prior import learn_probe_prior
 from mtrl_sklearn._relu.representation import ReLURepresentationMixin
+from mtrl_sklearn._relu.second_network import Judge, train_second
 from mtrl_sklearn._relu.solution import FirstLayer, Heads
 from mtrl_sklearn._relu.solvers import SOLVERS, solve
 from mtrl_sklearn._relu.task_data import (
@@ -131,7 +133,8 @@ class MultiTaskReLURepresentation(
         Step size of AdamW.
 
     weight_decay : float, default=1.0
-        Decoupled decay of W and A per unit of learning rate; biases do not decay.
+        Decoupled decay of W per unit of learning rate. A decays ``head_decay_`` times
+        as fast, biases do not decay.
 
     dropout : float, default=0.5
         Probability with which a hidden unit is dropped for a row in training.
@@ -237,13 +240,21 @@ class MultiTaskReLURepresentation(
         A. Discriminants on the truncated features where W was truncated.
     task_intercept_ : ndarray of shape (n_tasks,)
         c.
+    head_decay_ : float
+        How many times as fast as W the heads A decay: 1, 10 or 30. Before it trains the
+        network, `fit` trains a small one on half of the inputs with 1, another one with
+        10 and, if that is better, one with 30, and judges them by the mean ROC-AUC of
+        source tasks on the other inputs: the best is taken if it gains more than two
+        standard errors, otherwise 1. It is 1 for "one_step", with ``early_stopping``,
+        and for less than 60 inputs. A fit that goes on from an earlier one, as
+        `partial_fit` does, has that of the earlier one.
     head_scale_ : float
         What the scores of all tasks were multiplied by after training, so that rows
         that were not trained on have the likeliest probabilities. Only with the
         logistic loss, and where these are clearly better than before. Rows that
-        ``early_stopping`` holds out tell it; without it a small network that is trained
-        on half of the inputs, for up to a quarter of the time of a descent. `fit`
-        alone does that; after `partial_fit` heads are as they were trained.
+        ``early_stopping`` holds out tell it, or else the small network of
+        ``head_decay_`` and the inputs that it was not trained on. `fit` alone does
+        that; after `partial_fit` heads are as they were trained.
     head_shift_ : ndarray of shape (n_tasks,)
         What was then added to them, for the mean probability of each task to be that
         of its labels. Where there is a ``head_scale_``.
@@ -278,10 +289,9 @@ class MultiTaskReLURepresentation(
     probe_prior_ : dict of float
         What source tasks say of a new one before it has labels: the fields of
         `mtrl_sklearn.probing.ProbePrior`, as a `LinearProbe` uses them. They are
-        learned on the rows that ``early_stopping`` holds out; without it by training a
-        small network on half of the rows, which takes about a tenth of the time of a
-        descent. There is none where fewer than two tasks show both classes, or training
-        was interrupted; `partial_fit` leaves it as it is.
+        learned on the rows that ``early_stopping`` holds out, or else from the small
+        network of ``head_decay_``. There is none where fewer than two tasks show both
+        classes, or training was interrupted; `partial_fit` leaves it as it is.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
 
@@ -435,8 +445,8 @@ class MultiTaskReLURepresentation(
         tasks : array-like of shape (n_samples,), default=None
             The long form: ``y`` holds one label per row, and ``tasks`` the id of the
             task it belongs to. The objective is that of the wide form, and where
-            nothing is drawn per row or batch ("one_step", or one batch with
-            ``dropout=0``) the result is the same.
+            nothing is drawn per row or batch ("one_step" of at most 128 rows per
+            hidden unit, or one batch with ``dropout=0``) the result is the same.
         rows : array-like of shape (n_labels,), default=None
             The relational form, with ``tasks``: the row of X that each label belongs
             to, from 0 on. X then has each input once, and ``y`` and ``tasks`` an entry
@@ -464,6 +474,9 @@ class MultiTaskReLURepresentation(
             not finite, rows are none of X, ``pos_label`` is no label of a task, weights
             are negative or all 0, or the loss becomes infinite or NaN. An estimator
             that was fitted before stays as it was.
+        KeyboardInterrupt
+            If Ctrl-C comes while ``head_decay_`` is looked for, before there is a
+            network. An estimator that was fitted before stays as it was.
 
         Warns
         -----
@@ -505,10 +518,13 @@ class MultiTaskReLURepresentation(
                 inputs=inputs,
             )
             callbacks = self._list_callbacks(data, signs, checkpoint)
+            second = self._choose_head_decay(data, resume, checkpoint.seed)
             interrupted = self._learn(data, resume, checkpoint, callbacks, ends_all)
             vars(self).pop("probe_prior_", None)
             if not interrupted:
-                self._learn_from_rows_aside(data, resume, checkpoint.seed, ends_all)
+                self._learn_from_rows_aside(
+                    data, resume, checkpoint.seed, ends_all, second
+                )
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -580,22 +596,41 @@ class MultiTaskReLURepresentation(
             vars(self).pop(name, None)
         self.n_positive_, self.n_negative_ = data.n_positive, data.n_negative
 
-    def _learn_from_rows_aside(self, data, resume, seed, ends_all):
+    def _choose_head_decay(self, data, resume, seed):
+        """Set the decay of heads; returns the small network that was trained so."""
+        if resume:
+            return None
+        self.head_decay_, second = 1.0, None
+        if SOLVERS[self.algorithm].is_descent and data.held_out is None:
+            options = self._resolve_options(data, resume)
+            device = resolve_device(self.device)
+            self.head_decay_, second = choose_head_decay(data, options, seed, device)
+        return second
+
+    def _learn_from_rows_aside(self, data, resume, seed, ends_all, second):
         """Set the strength of heads and the prior of probes, if data tell them."""
         options = self._resolve_options(data, resume)
-        of_fit = (seed, resolve_device(self.device))
         # all epochs, those before a warm start included
         n_epochs = min(self.n_iter_, max(options.max_epochs, AUTO_EPOCHS[1]))
         is_cut = self.n_components_ < len(self.singular_values_)
         rank = self.n_components_ if is_cut else None
         try:
-            prior = learn_probe_prior(self._network(), data, options, *of_fit)
+            if data.held_out is not None:
+                whole = like_this = Judge(self._network(), data)
+            else:
+                if second is None or second.n_epochs != n_epochs:
+                    options = options._replace(max_epochs=n_epochs)
+                    device = resolve_device(self.device)
+                    second = train_second(data, options, seed, device)
+                if second is None:
+                    return
+                whole, like_this = second.judge(), second.judge(rank)
+            prior = learn_probe_prior(self._network(), data, whole, seed)
             if prior is not None:
                 self.probe_prior_ = dict(vars(prior))
             if self.loss == "logistic":  # no other one gives probabilities
-                trained = options._replace(max_epochs=n_epochs)
                 self._scale_heads(
-                    learn_head_strength(self._network(), data, trained, *of_fit, rank)
+                    learn_head_strength(self._network(), data, like_this, seed)
                 )
         except KeyboardInterrupt:
             if ends_all or data.group.n_ranks > 1:
@@ -721,12 +756,14 @@ class MultiTaskReLURepresentation(
         return split_rows(X, signs, inputs, is_long, *how)
 
     def _resolve_options(self, data, resume):
-        return resolve_options(
+        options = resolve_options(
             self.get_params(deep=False),
             data.n_inputs,
             self._resolve_precision(data, resume),
             SOLVERS[self.algorithm].auto_epochs,
         )
+        # partial_fit alone chooses none, nor did earlier versions
+        return options._replace(head_decay=getattr(self, "head_decay_", 1.0))
 
     def _resolve_precision(self, data, resume):
         """Dtypes to compute in; a fit that goes on keeps that of its weights."""

@@ -80,6 +80,8 @@ def check_relu(fitted: dict[str, Any], has_pos_label: bool = False) -> None:
     """
     arrays, rest = dict(fitted), {}
     check_prior("probe_prior_", arrays.pop("probe_prior_", None))
+    decay = arrays.pop("head_decay_", 1.0)
+    demand(type(decay) is float and 1 <= decay < np.inf, "head_decay_", decay)
     scale = arrays.pop("head_scale_", 1.0)
     demand(type(scale) is float and 0 < scale < np.inf, "head_scale_", scale)
     demand(("head_scale_" in fitted) == ("head_shift_" in fitted), "head_scale_", scale)

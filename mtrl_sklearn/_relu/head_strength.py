@@ -4,41 +4,35 @@ Heads are too sure of new rows where they have learned those of training by hear
 not sure enough where dropout, or the covariance of discriminants, held them back. So
 all are multiplied by one factor, and each intercept is set so that probabilities have
 the mean of the labels of the task. Rows that early stopping holds out tell the factor;
-without any, a small network is trained on half of the rows, and judged on the others.
-Heads stay as they are where that gains nothing that is clear.
+without any, a small network does that was trained on half of the inputs. Heads stay as
+they are where that gains nothing that is clear.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import issparse
 
-from mtrl_sklearn._labels.signs import labels_per_row
 from mtrl_sklearn._relu.features import LabelScores, score_observed
 from mtrl_sklearn._relu.network import ReLUNetwork
-from mtrl_sklearn._relu.options import ReLUOptions
-from mtrl_sklearn._relu.second_network import train_small
-from mtrl_sklearn._relu.task_data import TaskData, find_inputs, set_aside
+from mtrl_sklearn._relu.second_network import Judge, thin_held_out
+from mtrl_sklearn._relu.task_data import TaskData, draw_labelled_rows
 from mtrl_sklearn._training.losses import log_odds
 
 # Factors that heads may be multiplied by.
 SCALES = 2.0 ** (np.arange(-16, 9) / 4)
 
-# The second network: its share of the epochs, and its pace, which make as many updates
-# times learning rate for a row as the first network has.
-SHARE_OF_EPOCHS = 0.5
-PACE = 2
-
 # Inputs to judge on at least, and standard errors over them that a gain has to exceed.
 LEAST_INPUTS = 30
 CLEAR = 2.0
 
-# Labels that are judged on at most, unless they are of fewer inputs than these; entries
-# and scores that are looked at together.
-MAX_LABELS = 100_000
-ENOUGH_INPUTS = 300
+# Entries and scores that are looked at together.
 AT_ONCE = 2**18
+
+# Labels of each task whose scores tell their mean and variance, where there are more.
+ENOUGH_LABELS = 20_000
 
 
 class HeadStrength(NamedTuple):
@@ -56,12 +50,7 @@ class ScoreMoments(NamedTuple):
 
 
 def learn_head_strength(
-    network: ReLUNetwork,
-    data: TaskData,
-    options: ReLUOptions,
-    seed: int,
-    device: str,
-    rank: int | None = None,
+    network: ReLUNetwork, data: TaskData, judge: Judge, seed: int
 ) -> HeadStrength | None:
     """What to change the heads of a network by that was trained on these data.
 
@@ -69,39 +58,17 @@ def learn_head_strength(
     ----------
     network : ReLUNetwork
     data : TaskData
-    options : ReLUOptions
-        Of its training.
+    judge : Judge
+        Which tells the factor.
     seed : int
-    device : str
-    rank : int or None, default=None
-        Where its first layer was cut; None if it is whole.
 
     Returns
     -------
     HeadStrength or None
         None if heads are to stay as they are: there are few rows to judge by, or these
         are not predicted clearly better with any factor.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        If the second training was interrupted.
     """
-    judge, judged = network, data
-    if data.held_out is None:
-        judged = set_aside(data, 0.5, seed)
-    held_out = np.asarray(judged.held_out)
-    n_inputs = find_inputs(judged, held_out, seed).n_rows
-    if not judged.n_observed or n_inputs < LEAST_INPUTS:
-        return None
-    if data.held_out is None:
-        try:
-            judge = train_small(
-                judged, options, seed, device, SHARE_OF_EPOCHS, rank, PACE
-            )
-        except ValueError:  # too fast for these data: there is nothing to judge
-            return None
-    scale = data.group.from_first(_choose_scale(judge, judged, seed))
+    scale = data.group.from_first(_choose_scale(*judge, seed))
     if scale is None:
         return None
     shift = find_shift(scale, _take_moments(network, data), data)
@@ -135,9 +102,11 @@ def find_shift(scale: float, moments: ScoreMoments, data: TaskData) -> np.ndarra
 
 def _choose_scale(network: ReLUNetwork, data: TaskData, seed: int) -> float | None:
     """The factor by which labels held out are predicted best, None if not clearly."""
+    rows, ids, n_inputs = thin_held_out(data, seed)
+    if n_inputs < LEAST_INPUTS:
+        return None
     moments = _take_moments(network, data)
     shifts = [find_shift(scale, moments, data) for scale in SCALES]
-    rows, ids, n_inputs = _thin(data, seed)
     losses = np.zeros((1 + len(SCALES), n_inputs))
     start = 0
     for part, labels in _score_blocks(network, data, rows):
@@ -160,29 +129,12 @@ def _losses(signs: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return losses
 
 
-def _thin(data: TaskData, seed: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Rows held out of so many inputs that their labels are not too many.
-
-    Returns
-    -------
-    rows : ndarray of shape (n_rows,)
-    ids : ndarray of shape (n_rows,)
-        The input that each is, from 0 on.
-    n_inputs : int
-    """
-    rows = np.asarray(data.held_out)
-    n_inputs, places = find_inputs(data, rows, seed)
-    ids = np.asarray(places)
-    n_labels = sum(data.group.gather(labels_per_row(data.signs[rows]).sum()))
-    step = max(int(min(np.ceil(n_labels / MAX_LABELS), n_inputs // ENOUGH_INPUTS)), 1)
-    kept = ids % step == 0
-    return rows[kept], ids[kept] // step, -(-n_inputs // step)
-
-
 def _take_moments(network: ReLUNetwork, data: TaskData) -> ScoreMoments:
     """Mean and variance of the scores of training labels, by their weights."""
     n_tasks = data.signs.shape[1]
     rows = np.arange(data.shard.n_here) if data.rows is None else data.rows
+    places = draw_labelled_rows(data, _count_enough(data))
+    rows = rows if places is None else rows[places]
     base = network.task_intercept.astype(np.float64)
     sums = np.zeros((3, n_tasks))
     for _, (_, tasks, signs, scores) in _score_blocks(network, data, rows):
@@ -193,6 +145,15 @@ def _take_moments(network: ReLUNetwork, data: TaskData) -> ScoreMoments:
     totals = np.where(totals > 0, totals, 1)
     mean = first / totals
     return ScoreMoments(mean + base, np.maximum(second / totals - mean**2, 0))
+
+
+def _count_enough(data: TaskData) -> int:
+    """Training rows of which some tell as much as all: so many have enough labels."""
+    n_rows, n_labels = data.shard.n_rows, data.n_positive + data.n_negative
+    n_labels = n_labels[n_labels > 0]
+    if data.signs.dtype.kind == "f" or not n_labels.size:  # weights are no numbers
+        return n_rows
+    return math.ceil(n_rows * min(ENOUGH_LABELS / n_labels.min(), 1))
 
 
 def _score_blocks(

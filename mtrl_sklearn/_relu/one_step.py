@@ -45,7 +45,7 @@ from mtrl_sklearn._arrays.rows import (
     to_tensor,
 )
 from mtrl_sklearn._group import ALONE, Group
-from mtrl_sklearn._relu.gradients import gate, hidden_layer, pull_back
+from mtrl_sklearn._relu.gradients import gate, pull_back
 from mtrl_sklearn._relu.input_scale import relu_scale
 from mtrl_sklearn._relu.network import find_full_columns, normalize_rows
 from mtrl_sklearn._relu.options import ReLUOptions
@@ -119,22 +119,21 @@ def add_rows(
         Applied to each block of inputs: centring and scaling.
     """
     start, task_coef = sums.start, torch.zeros_like(sums.task_coef)
-    step = torch.zeros_like(sums.step)
-    no_biases = start.new_zeros(len(start))
-    if is_sparse(rows.columns[0].matrix):  # products read and write whole features
-        start, step = by_feature(start), by_feature(step)
+    step = by_feature(torch.zeros_like(sums.step))  # as products write it
+    if is_sparse(rows.columns[0].matrix):  # these read whole features
+        start = by_feature(start)
     width = sum(column.width for column in rows.columns) + len(start)
     blocks = list(block_slices(len(rows), width))
     for block in blocks:
         X, signs = rows.take(block)
-        hidden = hidden_layer(transform(X), start, no_biases)
+        hidden = multiply(transform(X), start.T).relu_()
         add_transposed_(task_coef, centred_labels(signs, label_mean, weights), hidden)
     task_coef = sums.task_coef + group.sum(task_coef)[0]
     heads = task_coef.to(start.dtype)
     for block in blocks:
         X, signs = rows.take(block)
         inputs = transform(X)
-        hidden = hidden_layer(inputs, start, no_biases)
+        hidden = multiply(inputs, start.T).relu_()
         residuals = centred_labels(signs, label_mean, weights)
         step += representation_step(inputs, hidden, residuals, heads)
     step = sums.step + group.sum(step)[0]

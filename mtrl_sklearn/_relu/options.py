@@ -29,6 +29,7 @@ class ReLUOptions(NamedTuple):
     max_epochs: int
     batch_size: int
     precision: Precision
+    head_decay: float = 1.0  # of the heads, in multiples of that of the first layer
 
 
 # Parameters of the estimator that are taken as they are.

@@ -36,6 +36,7 @@ from mtrl_sklearn._labels.roc_auc import (
     indicator_roc_auc,
     mean_of_defined,
     mean_roc_auc,
+    warn_if_undefined,
 )
 from mtrl_sklearn._labels.shared import share_labels
 from mtrl_sklearn._labels.signs import Signs
@@ -306,6 +307,11 @@ class TaskPredictionsMixin:
         ------
         ValueError
             If labels, ids of tasks or weights cannot be read, or lengths differ.
+
+        Warns
+        -----
+        UndefinedMetricWarning
+            If no task shows both classes.
         """
         check_is_fitted(self)
         check_scored(X)
@@ -316,7 +322,7 @@ class TaskPredictionsMixin:
                 check_label_per_row(len(y), _num_samples(X))
             known = find_codes(tasks, self.output_names_) >= 0
             if not known.any():
-                return float("nan")
+                return warn_if_undefined(float("nan"))
             if not known.all():  # a label that is missing counts for no task
                 y, tasks = (
                     np.where(known, y, None),
@@ -329,8 +335,10 @@ class TaskPredictionsMixin:
         signs = self._label_encoding().encode_labels(labels, strict=False, sparse=True)
         check_consistent_length(X, signs)
         if rows is not None:
-            return mean_roc_auc(signs, self._task_scores(X, signs))
+            return warn_if_undefined(mean_roc_auc(signs, self._task_scores(X, signs)))
         if is_indicator(signs):
             score = self._score_tasks(X)
-            return mean_of_defined(indicator_roc_auc(signs, score, sample_weight))
-        return mean_roc_auc(signs, self._task_scores(X, signs), sample_weight)
+            found = mean_of_defined(indicator_roc_auc(signs, score, sample_weight))
+            return warn_if_undefined(found)
+        scores = self._task_scores(X, signs)
+        return warn_if_undefined(mean_roc_auc(signs, scores, sample_weight))

@@ -2,9 +2,8 @@
 
 What the mean of the source-task probabilities says of another task is not to be learned
 on rows that were trained on: there it has seen the labels. Rows that early stopping
-holds out tell it; without any, a small network is trained on half of the rows for a
-quarter of the time, and judged on the others. It draws from a generator of its own, so
-that all else a fit gives stays as it was.
+holds out tell it; without any, a small network does that was trained on half of the
+inputs.
 """
 
 import math
@@ -16,9 +15,8 @@ from scipy.special import expit
 
 from mtrl_sklearn._relu.features import score_all
 from mtrl_sklearn._relu.network import ReLUNetwork
-from mtrl_sklearn._relu.options import ReLUOptions
-from mtrl_sklearn._relu.second_network import train_small
-from mtrl_sklearn._relu.task_data import TaskData, count_all_signs, set_aside
+from mtrl_sklearn._relu.second_network import Judge
+from mtrl_sklearn._relu.task_data import TaskData, count_all_signs
 from mtrl_sklearn._training.prior import (
     MAX_LABELS,
     MAX_TASKS,
@@ -26,9 +24,6 @@ from mtrl_sklearn._training.prior import (
     find_effects,
     make_prior,
 )
-
-# Epochs of the second network, of those of the first.
-SHARE_OF_EPOCHS = 0.25
 
 # What is looked at, of some rows: probabilities of all tasks, and inputs.
 MAX_PROBABILITIES = 2_000_000
@@ -43,11 +38,7 @@ class Shared(NamedTuple):
 
 
 def learn_probe_prior(
-    network: ReLUNetwork,
-    data: TaskData,
-    options: ReLUOptions,
-    seed: int,
-    device: str,
+    network: ReLUNetwork, data: TaskData, judge: Judge, seed: int
 ) -> ProbePrior | None:
     """The prior of probes on a network that was trained on these data.
 
@@ -55,38 +46,22 @@ def learn_probe_prior(
     ----------
     network : ReLUNetwork
     data : TaskData
-    options : ReLUOptions
-        Of its training.
+    judge : Judge
+        Whose rows held out tell what probabilities say of other tasks.
     seed : int
-    device : str
 
     Returns
     -------
     ProbePrior or None
         None if fewer than two tasks show both classes in the rows that tell it, or the
         probabilities do not vary.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        If the second training was interrupted.
     """
-    if np.count_nonzero((data.n_positive > 0) & (data.n_negative > 0)) < 2:
+    if _count_usable(judge.data).sum() < 2:
         return None
-    own = _standardise(network, data)
-    if own is None:
+    own, its = _standardise(network, data), _standardise(*judge)
+    if own is None or its is None:
         return None
-    judge, judged = network, data
-    its: Shared | None = own
-    if data.held_out is None:
-        judged = set_aside(data, 0.5, seed)
-        if not judged.n_observed or not _count_usable(judged).sum() >= 2:
-            return None
-        judge = train_small(judged, options, seed, device, SHARE_OF_EPOCHS)
-        its = _standardise(judge, judged)
-    if its is None:
-        return None
-    effects = find_effects(*_labels_held_out(judge, judged, its, seed))
+    effects = find_effects(*_labels_held_out(*judge, its, seed))
     prior = None if effects is None else make_prior(effects, *own)
     return data.group.from_first(prior)
 

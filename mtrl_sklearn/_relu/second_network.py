@@ -1,59 +1,125 @@
-"""A small network on part of the rows, to be judged on the others."""
+"""A small network on half of the inputs, to be judged on the others.
 
+It says what the large network would do on rows that it was not trained on. It makes as
+many updates times learning rate for a row, in a quarter of the updates, so that what
+its heads know by heart is as much. It draws from a generator of its own, so that all
+else a fit gives stays as it was.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mtrl_sklearn._labels.signs import labels_per_row
 from mtrl_sklearn._relu.network import ReLUNetwork
 from mtrl_sklearn._relu.options import ReLUOptions
-from mtrl_sklearn._relu.solvers import solve
-from mtrl_sklearn._relu.task_data import TaskData
+from mtrl_sklearn._relu.solution import Trained, finish
+from mtrl_sklearn._relu.solvers import train_whole
+from mtrl_sklearn._relu.task_data import TaskData, find_inputs, set_aside
 from mtrl_sklearn._training.job import FitJob
 
-# Its hidden units at most.
+# Its hidden units at most, and its share of the epochs.
 MOST_UNITS = 128
+SHARE_OF_EPOCHS = 0.5
+
+# Its batches are so many times, and its learning rate the square of it times, those of
+# the large network; less where that is too fast for the data.
+PACES = (2, 1)
+
+# Labels that are judged on at most, unless they are of fewer inputs than these.
+MAX_LABELS = 100_000
+ENOUGH_INPUTS = 300
 
 
-def train_small(
-    data: TaskData,
-    options: ReLUOptions,
-    seed: int,
-    device: str,
-    share_of_epochs: float,
-    rank: int | None = None,
-    pace: int = 1,
-) -> ReLUNetwork:
-    """Train a small network from draws of its own.
+class Judge(NamedTuple):
+    """A network, and data of which it has not seen the labels held out."""
+
+    network: ReLUNetwork
+    data: TaskData
+
+
+class SecondNetwork(NamedTuple):
+    """A small network, trained on data of which half of the inputs are held out."""
+
+    trained: Trained
+    data: TaskData
+    n_epochs: int  # of the large network that it stands for
+
+    def judge(self, rank: int | None = None) -> Judge:
+        """The network with its first layer cut like a large one.
+
+        Parameters
+        ----------
+        rank : int or None, default=None
+            Where the large one is cut, which may be at more than this one has; None
+            keeps it whole.
+        """
+        if rank is not None:
+            rank = min(rank, min(self.trained.weights.shape) - 1)
+        found = finish(self.trained, self.data, rank)
+        return Judge(ReLUNetwork(*found.first_layer[:2], *found.heads), self.data)
+
+
+def train_second(
+    data: TaskData, options: ReLUOptions, seed: int, device: str
+) -> SecondNetwork | None:
+    """Train a small network on half of the inputs, from draws of its own.
 
     Parameters
     ----------
     data : TaskData
-        Of which rows are held out.
     options : ReLUOptions
         Of the large network.
     seed : int
         Of the large network.
     device : str
-    share_of_epochs : float
-        Its epochs, of those in the options.
-    rank : int or None, default=None
-        Where its first layer is cut; None keeps it whole.
-    pace : int, default=1
-        Its batches and learning rate are so many times, and so many times the square
-        of it, those in the options, within the rows that there are.
+
+    Returns
+    -------
+    SecondNetwork or None
+        None if no task has both classes in that half, or what is trained there does not
+        stay finite.
 
     Raises
     ------
     KeyboardInterrupt
         If the training was interrupted.
     """
-    n_hidden = min(options.n_hidden, MOST_UNITS)
-    if rank is not None:  # cut like the large one, even if that has a higher rank
-        rank = min(rank, min(n_hidden, data.X.shape[1]) - 1)
-    small = options._replace(
-        n_hidden=n_hidden,
-        n_components=rank,
-        max_epochs=max(1, round(share_of_epochs * options.max_epochs)),
-        batch_size=min(pace * options.batch_size, data.n_inputs),
-        learning_rate=pace**2 * options.learning_rate,
-    )
-    found = solve(FitJob(data, None, (seed + 1) % 2**31, device, []), small)
-    if found.interrupted:
-        raise KeyboardInterrupt
-    return ReLUNetwork(*found.first_layer[:2], *found.heads)
+    half = set_aside(data, 0.5, seed)
+    if not half.n_observed:
+        return None
+    for pace in PACES:
+        small = options._replace(
+            n_hidden=min(options.n_hidden, MOST_UNITS),
+            max_epochs=max(1, round(SHARE_OF_EPOCHS * options.max_epochs)),
+            batch_size=min(pace * options.batch_size, half.n_inputs),
+            learning_rate=pace**2 * options.learning_rate,
+        )
+        job = FitJob(half, None, (seed + 1) % 2**31, device, [])
+        try:
+            trained = train_whole(job, small)
+            second = SecondNetwork(trained, half, options.max_epochs)
+            second.judge()
+        except ValueError:  # something was not finite
+            continue
+        return second
+    return None
+
+
+def thin_held_out(data: TaskData, seed: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """Rows held out of so many inputs that their labels are not too many.
+
+    Returns
+    -------
+    rows : ndarray of shape (n_rows,)
+    inputs : ndarray of shape (n_rows,)
+        The input that each is, from 0 on.
+    n_inputs : int
+    """
+    rows = np.asarray(data.held_out)
+    n_inputs, places = find_inputs(data, rows, seed)
+    ids = np.asarray(places)
+    n_labels = sum(data.group.gather(labels_per_row(data.signs[rows]).sum()))
+    step = max(int(min(np.ceil(n_labels / MAX_LABELS), n_inputs // ENOUGH_INPUTS)), 1)
+    kept = ids % step == 0
+    return rows[kept], ids[kept] // step, -(-n_inputs // step)

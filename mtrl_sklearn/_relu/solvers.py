@@ -101,6 +101,25 @@ def solve(job: FitJob, options: ReLUOptions) -> Solution:
     )
 
 
+def train_whole(job: FitJob, options: ReLUOptions) -> Trained:
+    """Train a network, and leave its first layer whole.
+
+    Parameters
+    ----------
+    job : FitJob
+    options : ReLUOptions
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If the training was interrupted.
+    """
+    run = _run(SOLVERS[options.algorithm], job, options)
+    if run.log.interrupted:
+        raise KeyboardInterrupt
+    return run.take_network(job.data)._replace(rows=None)
+
+
 def _run(solver: Solver, job: FitJob, options: ReLUOptions) -> _Run:
     prepared = solver.prepare(job, options)
     if job.progress is not None:

@@ -132,11 +132,14 @@ def find_copies(
     n_rows = group.locate_rows(X.shape[0]).n_rows
     if n_rows > MAX_ROWS_COMPARED and of_batch <= MAX_INPUTS_COUNTED:
         return None
+    most = max(MAX_INPUTS_COUNTED, of_batch)
+    some = hash_rows(X[:: max(X.shape[0] // (4 * most), 1)])
+    if max(group.gather(len(np.unique(some)))) > most:
+        return None
     hashes = hash_rows(X)
     n_inputs = number_copies(hashes, group).n_rows
     counts_copies = n_inputs < n_rows or any(group.gather(has_weights))
-    is_small = n_inputs <= max(MAX_INPUTS_COUNTED, of_batch)
-    return hashes if counts_copies and is_small else None
+    return hashes if counts_copies and n_inputs <= most else None
 
 
 def split_rows(
@@ -212,6 +215,23 @@ def set_aside(data: TaskData, share: float, seed: int) -> TaskData:
         group=data.group,
         inputs=data.inputs,
     )
+
+
+def draw_labelled_rows(data: TaskData, n_rows: int) -> np.ndarray | None:
+    """Places of so many of the rows to train on that have labels; None is all.
+
+    Which these are does not depend on how rows are spread over ranks.
+    """
+    if data.shard.n_rows <= n_rows:
+        return None
+    signs = data.signs if data.rows is None else data.signs[data.rows]
+    places = np.flatnonzero(labels_per_row(signs))
+    start, n_here, n_labelled = data.group.locate_rows(len(places))
+    if n_labelled <= n_rows:
+        return places
+    drawn = np.random.default_rng(0).choice(n_labelled, n_rows, replace=False)
+    drawn = np.sort(drawn) - start
+    return places[drawn[(drawn >= 0) & (drawn < n_here)]]
 
 
 def find_inputs(data: TaskData, rows: np.ndarray, seed: int) -> BatchPart:

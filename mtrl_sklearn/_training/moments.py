@@ -30,7 +30,7 @@ def dense_moments(
     blocks = list(block_slices(len(data), data.width))
 
     def read(block: slice | Tensor) -> Tensor:
-        return data.take(block).double() / bound
+        return data.take(block).to(torch.float64, copy=True).div_(bound)
 
     counted = torch.from_numpy(np.flatnonzero(share)[:1])
     firsts = [first for first in group.gather(read(counted)) if len(first)]
@@ -40,8 +40,10 @@ def dense_moments(
     for block in blocks:
         away = read(block).sub_(origin)
         shift += weights[block] @ away
-        away.abs_().mul_((weights[block] > 0)[:, None])
-        farthest = torch.maximum(farthest, away.amax(0))
+        counts = weights[block] > 0
+        away = away.abs_() if counts.all() else away.abs_()[counts]
+        if len(away):
+            farthest = torch.maximum(farthest, away.amax(0))
     farthest = torch.stack(group.gather(farthest)).amax(0)
     (shift,) = group.sum(shift)
     mean = origin + shift

@@ -37,7 +37,8 @@ def from_table(table: Any, *, input: str, task: str, label: str) -> TableLabels:
         needs pyarrow, extra ``tables``.
     input, task, label : str
         Names of columns. An input may be a number, a string or a date: a molecule, a
-        document, the row of an array. Further columns are not read.
+        document, the row of an array. Dates with a time zone come in UTC. Further
+        columns are not read.
 
     Returns
     -------
@@ -156,9 +157,17 @@ def _read_columns(table: Any, names: list[str]) -> Iterator[list[np.ndarray]]:
                 yield [_to_array(batch.column(name)) for name in names]
     elif hasattr(table, "to_numpy") and hasattr(table, "columns"):
         _check_names(names, [*table.columns])
-        yield [as_array(table[name]) for name in names]
+        yield [_read_frame_column(table[name]) for name in names]
     else:
         yield from _read_stream(table, names)
+
+
+def _read_frame_column(column: Any) -> np.ndarray:
+    """An array of a column of a frame; of dates with a time zone those in UTC."""
+    zone = getattr(getattr(column, "dtype", None), "tz", None)
+    if zone is None:
+        return as_array(column)
+    return column.to_numpy(dtype=f"datetime64[{column.dtype.unit}]")
 
 
 def _open_parquet(parquet: Any, path: Any) -> Any:

@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 from copy import copy, deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
-from sklearn.utils import indexable
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import _safe_indexing, indexable
+from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from mtrl_sklearn._arrays.centred import Block
+from mtrl_sklearn._arrays.computed import Computed
 from mtrl_sklearn._arrays.conversion import (
     is_sparse_frame,
     read_sparse,
@@ -21,6 +22,9 @@ from mtrl_sklearn._arrays.conversion import (
 from mtrl_sklearn._arrays.validation import flatten_rows, naming_numbers
 
 BLOCKS = ("hidden", "probabilities", "inputs")
+
+# Numbers of source-task probabilities that a probe holds; more are computed by rows.
+MOST_PROBABILITIES = 2**26
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Blocks:
     """
 
     hidden: Block | None  # (n_samples, n_hidden): what `transform` returns
-    probabilities: np.ndarray | None  # (n_samples, n_source): of source tasks
+    probabilities: Block | None  # (n_samples, n_source): of source tasks
     inputs: Block | None  # (n_samples, n_features)
 
     @property
@@ -114,7 +118,15 @@ def pos_label_of_sources(representation: Any) -> Any:
     if representation is None:
         return None
     learner = first_step(open_representation(representation, None)[0])
-    return getattr(learner, "pos_label", None) if has_source_tasks(learner) else None
+    pos_label = getattr(learner, "pos_label", None)
+    if pos_label is None or isinstance(pos_label, dict):
+        return pos_label
+    if not has_source_tasks(learner):
+        return None
+    known = learner.classes_
+    known = [known] if isinstance(known, np.ndarray) else known
+    of_two = (classes[-1] for classes in known if len(classes) == 2)
+    return next(of_two, pos_label)  # True and 1 are labels of different kinds
 
 
 def unfreeze(estimator: Any) -> Any:
@@ -191,6 +203,37 @@ def compute_blocks(
         probabilities,
         as_rows(X, empty) if "inputs" in names else None,
     )
+
+
+def compute_rows_when_asked(estimator: Any, X: Any) -> Blocks | None:
+    """The same, with probabilities that are never whole, where these are too large.
+
+    Parameters
+    ----------
+    estimator : fitted transformer
+        As `open_representation` returns it.
+    X : array-like
+        What it accepts; rows along the first axis.
+
+    Returns
+    -------
+    Blocks or None
+        None where there is no such block.
+    """
+    if not reads_single_rows(estimator) or is_sparse_frame(X):
+        return None
+    rows = read_inputs(X)
+    first = estimator.source_probabilities(_safe_indexing(rows, slice(0, 1)))
+    n_rows, n_source = _num_samples(rows), first.shape[1]
+    if n_rows * n_source <= MOST_PROBABILITIES:
+        return None
+
+    def compute(positions: np.ndarray) -> np.ndarray:
+        return estimator.source_probabilities(_safe_indexing(rows, positions))
+
+    others = compute_blocks(estimator, rows, ("hidden", "inputs"))
+    computed = Computed(compute, np.arange(n_rows), n_source, first.dtype)
+    return replace(others, probabilities=computed)
 
 
 def input_block(X: Block) -> Blocks:

@@ -19,6 +19,12 @@ from sklearn.utils._param_validation import (
 )
 from tqdm import tqdm
 
+from mtrl_sklearn._labels.signs import (
+    Signs,
+    count_signs,
+    sign_column,
+    sign_columns,
+)
 from mtrl_sklearn._training.prior import (
     MAX_LABELS,
     Effects,
@@ -82,6 +88,8 @@ def calibrate(
     groups_of_tasks=None,
     *,
     tasks=None,
+    rows=None,
+    sample_weight=None,
     n_groups=3,
     shots=(16, 32, 64, 128),
     sampling="random",
@@ -127,8 +135,15 @@ def calibrate(
         of names or positions. None finds groups that keep tasks with similar labels
         together.
     tasks : array-like of shape (n_samples,), default=None
-        The long form: ``Y`` holds one label per row, of this task. Repeat inputs for
-        each of their labels, as ``X[rows]``; there is no ``rows=``.
+        The long form: ``Y`` holds one label per row, of this task.
+    rows : array-like of shape (n_labels,), default=None
+        The relational form, with ``tasks``: the row of X that each label belongs to.
+        X then has each input once, and ``Y`` and ``tasks`` an entry for each label. The
+        result is that of ``X[rows]`` in the long form, where fits do not differ: see
+        fit of `MultiTaskReLURepresentation`.
+    sample_weight : array-like of shape (n_samples,) or (n_labels,), default=None
+        Whole numbers: how often each entry of ``Y`` is to be there. Copies of a row
+        count as one input.
     n_groups : int, default=3
         Number of groups to find, and so of fits.
     shots : tuple of int, default=(16, 32, 64, 128)
@@ -176,7 +191,8 @@ def calibrate(
     >>> probe = LinearProbe(representation, settings=settings)
     """
     shots = read_shots(shots, least=1)
-    sources = read_sources(X, Y, tasks, find_pos_label(representation))
+    pos_label = find_pos_label(representation)
+    sources = read_sources(X, Y, tasks, pos_label, rows, sample_weight)
     check_inputs(representation, sources.X)
     random_state = check_random_state(random_state)
     seed = int(random_state.randint(2**31 - 1))
@@ -184,11 +200,11 @@ def calibrate(
     split = _split_rows(sources.signs, sources.inputs, rng)
     _check_shots(sources.signs, shots, split, sampling)
     left_out = read_groups(groups_of_tasks, n_groups, sources, seed)
-    rows = np.flatnonzero(~split.is_test)
-    light = lighten(representation, len(rows))
+    trained = np.flatnonzero(~split.is_test)
+    light = lighten(representation, len(trained))
     rounds = [
         _leave_out(
-            _fit_briefly(light, sources, outputs, rows),
+            _fit_briefly(light, sources, outputs, trained),
             rng.permutation(np.flatnonzero(outputs[sources.output_of_task])),
             sources,
             split,
@@ -215,13 +231,13 @@ class _Round(NamedTuple):
 
 
 def _fit_briefly(
-    light: Any, sources: SourceTasks, outputs: np.ndarray, rows: np.ndarray
+    light: Any, sources: SourceTasks, outputs: np.ndarray, entries: np.ndarray
 ) -> Any:
     """A fit without some outputs; that it stops early is no news."""
     with warnings.catch_warnings():
         ended = "Training ended at max_iter"
         warnings.filterwarnings("ignore", ended, ConvergenceWarning)
-        return sources.fit_without(light, outputs, rows)
+        return sources.fit_without(light, outputs, entries)
 
 
 def _leave_out(
@@ -239,17 +255,32 @@ def _leave_out(
     blocks = compute_blocks(*open_representation(fitted, sources.X))
     prior, labels, standard = None, None, None
     if blocks.probabilities is not None:
-        standard = _standardise(blocks.probabilities, np.flatnonzero(~split.is_test))
-        labels = _labels_left_out(blocks, sources.signs, tasks, split, standard)
+        mean = blocks.probabilities.mean(axis=1, dtype=np.float64)
+        mean = mean[sources.rows_of(np.arange(len(split.is_test)))]
+        standard = _standardise(mean, np.flatnonzero(~split.is_test))
+        labels = _labels_left_out(mean, sources.signs, tasks, split, standard)
         prior = _learn_prior([labels], standard)
     problems = list(_draw_problems(sources.signs, tasks, draw, n_draws, rng))
     jobs = (
-        delayed(score_settings)(blocks, sources.signs[:, task], rows, prior)
-        for task, rows in problems
+        delayed(score_settings)(*_cut_out(blocks, sources, *problem), prior)
+        for problem in problems
     )
     scores = Parallel(n_jobs=n_jobs)(jobs)
-    kept = keep_problems(blocks, sources.signs, problems)
+    kept = keep_problems(blocks, sources.rows_of, sources.signs, problems)
     return _Round(kept, list(blocks.present), scores, labels, standard)
+
+
+def _cut_out(
+    blocks: Blocks, sources: SourceTasks, task: int, draw: Draw
+) -> tuple[Blocks, np.ndarray, Draw]:
+    """Features, signs and draw of a few-shot problem, of its own entries alone."""
+    entries = np.unique(np.concatenate([draw.test, *draw.few.values()]))
+    few = {k: np.searchsorted(entries, rows) for k, rows in draw.few.items()}
+    return (
+        blocks.take(sources.rows_of(entries)),
+        sign_column(sources.signs, task)[entries],
+        Draw(few, np.searchsorted(entries, draw.test), {}),
+    )
 
 
 def _conclude(
@@ -295,23 +326,24 @@ def _reach(rounds: list[_Round], shots: tuple[int, ...]) -> Reached:
 
 
 def _split_rows(
-    signs: np.ndarray, inputs: np.ndarray | None, rng: np.random.Generator
+    signs: Signs, inputs: np.ndarray | None, rng: np.random.Generator
 ) -> FixedSplit:
-    """Rows that nothing is trained on, so that many tasks show both classes there.
+    """Entries that nothing is trained on, so that many tasks show both classes there.
 
-    All rows of an input are on one side: nothing is known of it but what it is.
+    All entries of an input are on one side: nothing is known of it but what it is.
     """
-    inputs = np.arange(len(signs)) if inputs is None else inputs
+    n_entries = signs.shape[0]
+    inputs = np.arange(n_entries) if inputs is None else inputs
     n_inputs = int(inputs.max()) + 1
     n_test = int(np.ceil(TEST_SIZE * n_inputs))
-    best, most = np.zeros(len(signs), dtype=bool), -1
+    best, most = np.zeros(n_entries, dtype=bool), -1
     for _ in range(N_SPLITS):
         is_held_out = np.zeros(n_inputs, dtype=bool)
         is_held_out[rng.permutation(n_inputs)[:n_test]] = True
         is_test = is_held_out[inputs]
         n_usable = sum(
-            np.minimum((part > 0).sum(axis=0), (part < 0).sum(axis=0)) >= least
-            for part, least in ((signs[is_test], MIN_TEST_ROWS), (signs[~is_test], 1))
+            np.minimum(*count_signs(signs[part])) >= least
+            for part, least in ((is_test, MIN_TEST_ROWS), (~is_test, 1))
         )
         n_usable = int((n_usable == 2).sum())
         if n_usable > most:
@@ -319,30 +351,27 @@ def _split_rows(
     return FixedSplit(best)
 
 
-def _standardise(
-    probabilities: np.ndarray, rows: np.ndarray | slice
-) -> tuple[float, float]:
-    """Centre and scale of the mean of source-task probabilities over some rows."""
-    mean = probabilities[rows].mean(axis=1, dtype=np.float64)
-    return float(mean.mean()), float(mean.std())
+def _standardise(mean: np.ndarray, entries: np.ndarray) -> tuple[float, float]:
+    """Centre and scale of the mean of source-task probabilities over some entries."""
+    return float(mean[entries].mean()), float(mean[entries].std())
 
 
 def _labels_left_out(
-    blocks: Blocks,
-    signs: np.ndarray,
+    mean: np.ndarray,
+    signs: Signs,
     tasks: np.ndarray,
     split: FixedSplit,
     standard: tuple[float, float],
 ) -> tuple[np.ndarray, ...]:
     """Standardised mean, sign and task of labels of rows that were not trained on."""
-    rows = np.flatnonzero(split.is_test)
-    seen = blocks.take(rows)
-    mean = np.asarray(seen.probabilities).mean(axis=1, dtype=np.float64)
-    shared = (mean - standard[0]) / (standard[1] or 1.0)
-    places, columns = np.nonzero(signs[np.ix_(rows, tasks)])
+    entries = np.flatnonzero(split.is_test)
+    shared = (mean[entries] - standard[0]) / (standard[1] or 1.0)
+    of_test = signs[entries][:, tasks]
+    places, columns = of_test.nonzero()
     thin = slice(None, None, -(-max(len(places), 1) // MAX_LABELS))
     places, columns = places[thin], columns[thin]
-    return shared[places], signs[rows[places], tasks[columns]] > 0, tasks[columns]
+    positive = np.asarray(of_test[places, columns]).ravel() > 0
+    return shared[places], positive, tasks[columns]
 
 
 def _learn_prior(
@@ -356,11 +385,14 @@ def _learn_prior(
 
 
 def _check_shots(
-    signs: np.ndarray, shots: tuple[int, ...], split: FixedSplit, sampling: str
+    signs: Signs, shots: tuple[int, ...], split: FixedSplit, sampling: str
 ) -> None:
     """Refuse numbers of labels that no task has, before anything is trained."""
     rng = np.random.default_rng(0)  # how many labels a split leaves is not random
-    draws = (draw_rows(of_task, shots, split, rng, sampling) for of_task in signs.T)
+    draws = (
+        draw_rows(of_task, shots, split, rng, sampling)
+        for of_task in sign_columns(signs)
+    )
     if not any(draw.few for draw in draws):
         raise ValueError(
             "No source task has enough labels of both classes for a few-shot problem. "
@@ -369,7 +401,7 @@ def _check_shots(
 
 
 def _draw_problems(
-    signs: np.ndarray,
+    signs: Signs,
     tasks: np.ndarray,
     draw_rows: Callable[..., Draw],
     n_draws: int,
@@ -380,10 +412,11 @@ def _draw_problems(
     for task in tasks:
         if n_found == MAX_TASKS:
             return
-        draws = [draw_rows(signs[:, task], rng=rng) for _ in range(n_draws)]
+        of_task = sign_column(signs, task)
+        draws = [draw_rows(of_task, rng=rng) for _ in range(n_draws)]
         usable = [draw for draw in draws if draw.few]
         n_found += bool(usable)
         for draw in usable:
             test = rng.permutation(draw.test)[:MAX_TEST_ROWS]
-            if len(np.unique(signs[test, task])) == 2:
+            if len(np.unique(of_task[test])) == 2:
                 yield task, draw._replace(test=test)

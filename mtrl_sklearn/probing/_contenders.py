@@ -51,7 +51,12 @@ class Scores(NamedTuple):
 
 
 def list_contenders(
-    representation: Any, X: Any, probe: Any, baselines: dict[str, Any], seed: int
+    representation: Any,
+    X: Any,
+    probe: Any,
+    baselines: dict[str, Any],
+    seed: int,
+    places: np.ndarray | None = None,
 ) -> list[Contender]:
     """The representation and its baselines, with features of all rows.
 
@@ -67,6 +72,8 @@ def list_contenders(
         As `read_baselines` returns it.
     seed : int
         Of random features.
+    places : ndarray of shape (n_entries,), default=None
+        Rows of X that entries belong to, which then are what is taken.
     """
     probe = LinearProbe() if probe is None else probe
     _check_probe(probe, representation)
@@ -98,7 +105,19 @@ def list_contenders(
             features = as_rows(inputs)
         take = partial(_safe_indexing, features)
         contenders.append(Contender(name, take, plain if other is None else other))
+    if places is not None:
+        contenders = [
+            one._replace(take=partial(_take_places, one.take, places))
+            for one in contenders
+        ]
     return contenders
+
+
+def _take_places(
+    take: Callable[[np.ndarray], Any], places: np.ndarray, entries: np.ndarray
+) -> Any:
+    """What a probe sees of the rows that some entries belong to."""
+    return take(places[entries])
 
 
 def read_baselines(baselines: Any) -> dict[str, Any]:
@@ -205,7 +224,7 @@ def score_contenders(
     Parameters
     ----------
     contenders : list of Contender
-    signs : ndarray or Indicator of shape (n_samples, n_tasks)
+    signs : ndarray, Indicator or CSC array of shape (n_samples, n_tasks)
         +1, -1, or 0 where nothing was observed.
     names : list of n_tasks names
     split : Split

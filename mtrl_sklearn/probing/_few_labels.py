@@ -5,11 +5,17 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.utils.validation import _check_sample_weight, check_consistent_length
+from sklearn.utils.validation import _num_samples, check_consistent_length
 
 from mtrl_sklearn._arrays.conversion import dense_remedy
-from mtrl_sklearn._arrays.validation import naming_numbers
-from mtrl_sklearn._labels.columns import as_array, read_labels
+from mtrl_sklearn._arrays.validation import check_weights, read_weights
+from mtrl_sklearn._labels.columns import (
+    Labels,
+    as_array,
+    read_column,
+    read_labels,
+    read_task_ids,
+)
 from mtrl_sklearn._labels.encoding import (
     LabelEncoding,
     find_classes,
@@ -18,25 +24,48 @@ from mtrl_sklearn._labels.encoding import (
     read_class_labels,
     warn_of_missing_codes,
 )
+from mtrl_sklearn._labels.given import GivenLabels, check_counts, read_given
 from mtrl_sklearn._labels.positive import put_known_last
+from mtrl_sklearn._labels.signs import Signs, label_columns
 
 # Two classes that one of them stands for, where no other label was seen.
 PAIRS = {0: (0, 1), 1: (0, 1), -1: (-1, 1)}
+
+
+# From there on the penalty of a probe says nothing, and its equations lose digits.
+MOST_WEIGHT = 1e6
+
+
+class OfClasses(NamedTuple):
+    """Labels of one task with any number of classes."""
+
+    codes: np.ndarray  # (n_kept,)
+    row_weights: np.ndarray  # (n_kept,), how often each counts, more than 0
+    loss_weights: np.ndarray  # (n_kept,), those of classes included
+
+
+class OfTask(NamedTuple):
+    """Labels of one binary task."""
+
+    rows: np.ndarray  # (n_labels,), positions among the rows kept
+    positive: np.ndarray  # (n_labels,), bool
+    row_weights: np.ndarray  # (n_labels,), how often each counts, more than 0
+    loss_weights: np.ndarray  # (n_labels,), those of classes included
 
 
 class ProbeLabels(NamedTuple):
     """Labels of one task with k classes, or of many binary tasks."""
 
     encoding: LabelEncoding
-    codes: np.ndarray | None  # (n_samples,), classes of the one task
-    signs: np.ndarray  # (n_samples, n_tasks): +1, -1, or 0 where nothing was observed
-    row_weights: np.ndarray  # (n_samples,), how often each row counts
-    loss_weights: np.ndarray  # (n_samples, n_tasks), those of classes included
+    kept: np.ndarray | None  # (n_kept,), rows of inputs that count; None is all
+    of_classes: OfClasses | None  # of the one task
+    signs: Signs | None  # (n_kept, n_tasks), times weights, of many
+    class_weight: Any
 
     @property
     def is_binary(self) -> bool:
         """Whether each score is that of one binary task."""
-        return self.codes is None or len(self.encoding.classes[0]) == 2
+        return self.of_classes is None or len(self.encoding.classes[0]) == 2
 
     def find_turned(self, pos_label: Any) -> np.ndarray:
         """Which scores speak against the positive label of the source tasks.
@@ -54,31 +83,40 @@ class ProbeLabels(NamedTuple):
         is_turned = [a[0] != b[0] for a, b in zip(self.encoding.classes, placed)]
         return np.repeat(is_turned, self.encoding.tasks_per_output)
 
-    def turn(self, is_turned: np.ndarray) -> "ProbeLabels":
-        """The same with the other class of some binary tasks as the positive one."""
-        signs = np.where(is_turned, -self.signs, self.signs)
-        codes = self.codes
-        if codes is not None and is_turned.all():  # of more classes none is
-            codes = 1 - codes
-        return self._replace(signs=signs, codes=codes)
+    def tasks(self, is_turned: np.ndarray) -> Iterator[OfTask]:
+        """Labels of each binary task.
 
-    def tasks(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Rows with labels that count, labels 0 or 1, and weights of losses."""
-        for signs, weights in zip(self.signs.T, self.loss_weights.T):
-            rows = np.flatnonzero((signs != 0) & (self.row_weights > 0))
-            yield rows, (signs[rows] > 0).astype(np.float64), weights[rows]
+        Parameters
+        ----------
+        is_turned : ndarray of shape (n_tasks,), bool
+            Whose other class is to be the positive one.
+        """
+        if self.of_classes is not None:
+            codes, *weights = self.of_classes
+            yield OfTask(np.arange(len(codes)), (codes > 0) != is_turned[0], *weights)
+            return
+        sizes = self.encoding.tasks_per_output
+        pairs = np.repeat(np.arange(len(sizes)), sizes)
+        for (rows, signs), k, turned in zip(
+            label_columns(self.signs), pairs.tolist(), is_turned
+        ):
+            weights, positive = np.abs(signs).astype(np.float64), signs > 0
+            known = self.encoding.classes[k]
+            pair = known if sizes[k] == 1 else np.array([False, True])
+            of_class = _weigh_classes(self.class_weight, pair, positive * 1, weights)
+            yield OfTask(rows, positive != turned, weights, weights * of_class)
 
 
 def read_probe_labels(
-    X: Any, y: Any, sample_weight: Any, classes: Any, class_weight: Any
+    n_samples: int, given: GivenLabels, classes: Any, class_weight: Any
 ) -> ProbeLabels:
-    """Validated labels of new tasks, with their weights.
+    """Validated labels of new tasks, with their weights; none of weight 0 is left.
 
     Parameters
     ----------
-    X : array-like of n_samples rows
-    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-    sample_weight : array-like of shape (n_samples,) or None
+    n_samples : int
+        Rows of the inputs.
+    given : GivenLabels
     classes : array-like of shape (n_classes,) or None
         All labels; needed where ``y`` may not show them, and they are not two numbers
         that follow from one.
@@ -89,48 +127,108 @@ def read_probe_labels(
     ValueError
         If labels cannot be read, classes do not follow from them, or lengths differ.
     """
-    is_wide = y is not None and _is_wide(y)
-    if is_wide:
-        encoding, signs = _read_wide(y, classes)
-        codes = None
-    else:
-        labels = read_class_labels(y)
-        check_consistent_length(X, labels)
-        known = _find_all_classes(labels, classes)
-        codes = find_codes(labels, known)
-        if (codes < 0).any():
-            other = labels[codes < 0].tolist()[0]
-            raise ValueError(
-                f"y holds the label {other!r}, which is not among classes="
-                f"{known.tolist()}. Pass all labels as classes=."
-            )
-        encoding = LabelEncoding("single", np.array(["0"]), [known])
-        signs = np.where(codes[:, None] == np.arange(len(known)), 1, -1)
-        signs = signs[:, 1:] if len(known) == 2 else signs
-    check_consistent_length(X, signs)
-    row_weights = np.ones(len(signs))
-    if sample_weight is not None and len(signs):
-        with naming_numbers(sample_weight, "sample_weight") as values:
-            row_weights = _check_sample_weight(
-                values, signs, dtype=np.float64, ensure_non_negative=True
-            )
-    of_classes = _weigh_classes(class_weight, encoding, codes, signs, row_weights)
-    loss_weights = row_weights[:, None] * of_classes
-    return ProbeLabels(encoding, codes, signs, row_weights, loss_weights)
+    if given.sample_weight is not None and given.y is not None:
+        given = given._replace(sample_weight=_bound_weights(given))
+    if given.tasks is None and given.rows is None and not _is_wide(given.y):
+        return _read_classes(n_samples, given, classes, class_weight)
+    labels, kept = read_given(given, n_samples)
+    if labels.n_samples != (n_samples if kept is None else len(kept)):
+        raise ValueError(
+            "Found input variables with inconsistent numbers of samples: "
+            f"[{n_samples}, {labels.n_samples}]. Pass y with a row for each of X."
+        )
+    encoding = _find_wide(labels, classes)
+    signs = encoding.encode_labels(labels, sparse=True)
+    return ProbeLabels(encoding, kept, None, signs, class_weight)
+
+
+def _bound_weights(given: GivenLabels) -> np.ndarray | None:
+    """Weights of entries, with the same ratios, of which none is too large."""
+    if not _num_samples(given.y):
+        return None
+    weights = check_weights(given.sample_weight, given.y)
+    largest = weights.max()
+    return weights / largest * MOST_WEIGHT if largest > MOST_WEIGHT else weights
+
+
+def read_scored(encoding: LabelEncoding, given: GivenLabels, n_samples: int) -> Signs:
+    """Signs of labels to score, times their weights; those of other tasks are left out.
+
+    Parameters
+    ----------
+    encoding : LabelEncoding
+        Of fit, in the form of these labels.
+    given : GivenLabels
+    n_samples : int
+
+    Raises
+    ------
+    ValueError
+        If labels, ids, rows or weights cannot be read, or lengths differ.
+    """
+    y, tasks, rows, weights = given
+    if weights is not None:
+        weights = read_weights(weights, y)
+    labels = read_labels(y, tasks, rows, weights, n_samples)
+    if labels.n_samples != n_samples:
+        raise ValueError(
+            "Found input variables with inconsistent numbers of samples: "
+            f"[{n_samples}, {labels.n_samples}]. Pass y with a row for each of X."
+        )
+    if tasks is not None:
+        ids = read_task_ids(tasks)
+        known = np.isin(ids, encoding.outputs)
+        if not known.all():
+            rows = np.arange(n_samples) if rows is None else rows
+            given = GivenLabels(y, ids, rows, weights)
+            labels = read_labels(*given.take(np.flatnonzero(known)), n_samples)
+    return encoding.encode_labels(labels, strict=False, sparse=True)
+
+
+def _read_classes(
+    n_samples: int, given: GivenLabels, classes: Any, class_weight: Any
+) -> ProbeLabels:
+    """Labels of one task."""
+    labels = read_class_labels(given.y)
+    check_consistent_length(np.empty(n_samples), labels)
+    weights, kept = np.ones(len(labels)), None
+    if given.sample_weight is not None:
+        weights = given.sample_weight
+        check_counts(weights)
+        kept = np.flatnonzero(weights)
+        labels, weights = labels[kept], weights[kept]
+    known = _find_all_classes(labels, classes)
+    codes = find_codes(labels, known)
+    if (codes < 0).any():
+        other = labels[codes < 0].tolist()[0]
+        raise ValueError(
+            f"y holds the label {other!r}, which is not among classes="
+            f"{known.tolist()}. Pass all labels as classes=."
+        )
+    of_class = _weigh_classes(class_weight, known, codes, weights)
+    return ProbeLabels(
+        LabelEncoding("single", np.array(["0"]), [known]),
+        kept,
+        OfClasses(codes, weights, weights * of_class),
+        None,
+        class_weight,
+    )
 
 
 def _is_wide(y: Any) -> bool:
-    """Whether labels are those of several tasks; one column counts as one task."""
-    if hasattr(y, "columns"):
-        return len(y.columns) != 1
+    """Whether labels are those of several tasks; one complete column is one task."""
+    if y is None:
+        return False
     if dense_remedy(y, "y"):
-        return True
-    shape = np.shape(y) if hasattr(y, "shape") else as_array(y).shape
-    return len(shape) == 2 and shape[1] != 1
+        return not hasattr(y, "columns") or len(y.columns) != 1
+    array = as_array(y)
+    if array.ndim != 2 or array.shape[1] != 1:
+        return array.ndim == 2
+    return len(read_column(array[:, 0], "y").values) < len(array)
 
 
-def _read_wide(y: Any, classes: Any) -> tuple[LabelEncoding, np.ndarray]:
-    labels = read_labels(y, None)
+def _find_wide(labels: Labels, classes: Any) -> LabelEncoding:
+    """Classes of many tasks, of which labels may show some only."""
     if classes is None and labels.classes is None:
         observed = [column.values for column in labels.columns if len(column.values)]
         if not observed:
@@ -149,12 +247,15 @@ def _read_wide(y: Any, classes: Any) -> tuple[LabelEncoding, np.ndarray]:
         if len(known) < 2
     ]
     if one_sided:
+        what, others = "column", "columns"
+        if labels.form == "long":
+            what, others = "task", "tasks"
         raise ValueError(
-            f"The column {one_sided[0]!r} of y shows fewer than 2 classes, and columns "
-            "have different ones. Pass all labels as classes=, or fit a probe for it "
-            "alone."
+            f"The {what} {one_sided[0]!r} of y shows fewer than 2 classes, and "
+            f"{others} have different ones. Pass all labels as classes=, or fit a "
+            "probe for it alone."
         )
-    return encoding, encoding.encode_labels(labels)
+    return encoding
 
 
 def _find_all_classes(labels: np.ndarray, classes: Any) -> np.ndarray:
@@ -184,43 +285,28 @@ def _infer_pair(distinct: np.ndarray) -> np.ndarray:
 
 
 def _weigh_classes(
-    class_weight: Any,
-    encoding: LabelEncoding,
-    codes: np.ndarray | None,
-    signs: np.ndarray,
-    row_weights: np.ndarray,
+    class_weight: Any, known: np.ndarray, codes: np.ndarray, row_weights: np.ndarray
 ) -> np.ndarray:
-    """Weight of the class of each label, of shape (n_samples, n_tasks)."""
+    """Weight of the class of each label, of shape (n_labels,).
+
+    Parameters
+    ----------
+    class_weight : dict, "balanced" or None
+    known : ndarray of shape (n_classes,)
+    codes : ndarray of shape (n_labels,)
+        Which of these each label is.
+    row_weights : ndarray of shape (n_labels,)
+    """
     if class_weight is None:
-        return np.ones(signs.shape)
-    if codes is not None:  # the weight of a row's class counts in all its scores
-        known = encoding.classes[0]
-        members = codes[:, None] == np.arange(len(known))
-        weights = _of_classes(class_weight, known, members, row_weights)
-        return np.repeat(weights[codes][:, None], signs.shape[1], axis=1)
-    found = np.ones(signs.shape)
-    starts = np.cumsum(encoding.tasks_per_output) - encoding.tasks_per_output
-    for known, start, n in zip(encoding.classes, starts, encoding.tasks_per_output):
-        for task in range(start, start + n):
-            members = np.stack([signs[:, task] < 0, signs[:, task] > 0], axis=1)
-            pair = known if n == 1 else np.array([False, True])
-            weights = _of_classes(class_weight, pair, members, row_weights)
-            found[:, task] = np.where(signs[:, task] > 0, weights[1], weights[0])
-    return found
-
-
-def _of_classes(
-    class_weight: Any, known: np.ndarray, members: np.ndarray, row_weights: np.ndarray
-) -> np.ndarray:
-    """Weight of each class, of shape (n_classes,)."""
+        return np.ones(len(codes))
     if isinstance(class_weight, str):  # "balanced"
-        totals = row_weights @ members
+        totals = np.bincount(codes, row_weights, minlength=len(known))
         shown = totals > 0
         even = totals.sum() / max(int(shown.sum()), 1)
-        return np.divide(even, totals, out=np.ones(len(known)), where=shown)
+        return np.divide(even, totals, out=np.ones(len(known)), where=shown)[codes]
     keys, values = list(class_weight), list(class_weight.values())
-    codes = find_codes(read_class_labels(keys, "class_weight"), known)
-    if (codes < 0).any():
+    places = find_codes(read_class_labels(keys, "class_weight"), known)
+    if (places < 0).any():
         raise ValueError(
             f"class_weight has the keys {keys}, which are not all among the classes "
             f"{known.tolist()}. Remove the others."
@@ -230,5 +316,5 @@ def _of_classes(
             f"class_weight={class_weight} should map labels to positive numbers."
         )
     weights = np.ones(len(known))
-    weights[codes] = values
-    return weights
+    weights[places] = values
+    return weights[codes]

@@ -1,11 +1,12 @@
 """Probes of source tasks that were left out, and what they reach."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from mtrl_sklearn._arrays.threads import one_thread
+from mtrl_sklearn._labels.signs import Signs, sign_column
 from mtrl_sklearn.probing._blocks import Blocks
 from mtrl_sklearn.probing._draws import Draw
 from mtrl_sklearn.probing._forecast import Reached
@@ -30,30 +31,35 @@ class LeftOut(NamedTuple):
 
 
 def keep_problems(
-    blocks: Blocks, signs: np.ndarray, problems: Sequence[tuple[int, Draw]]
+    blocks: Blocks,
+    rows_of: Callable[[np.ndarray], np.ndarray],
+    signs: Signs,
+    problems: Sequence[tuple[int, Draw]],
 ) -> LeftOut:
-    """Problems with the rows that they need, and no others.
+    """Problems with the entries that they need, and no others.
 
     Parameters
     ----------
     blocks : Blocks of n_samples rows
-    signs : ndarray of shape (n_samples, n_tasks)
-    problems : sequence of tuples of task and Draw
+    rows_of : callable
+        Rows of the blocks that entries belong to.
+    signs : Signs of shape (n_entries, n_tasks)
+    problems : sequence of tuples of task and Draw, of entries
     """
     parts = [np.zeros(0, dtype=int)]
     for _, draw in problems:
         parts += [draw.test, *draw.few.values()]
-    rows = np.unique(np.concatenate(parts))
+    entries = np.unique(np.concatenate(parts))
     kept = [
         Problem(
             int(task),
-            {k: np.searchsorted(rows, few) for k, few in draw.few.items()},
-            np.searchsorted(rows, draw.test),
-            signs[rows, task] > 0,
+            {k: np.searchsorted(entries, few) for k, few in draw.few.items()},
+            np.searchsorted(entries, draw.test),
+            sign_column(signs, task)[entries] > 0,
         )
         for task, draw in problems
     ]
-    return LeftOut(blocks.take(rows), kept)
+    return LeftOut(blocks.take(rows_of(entries)), kept)
 
 
 def score_left_out(

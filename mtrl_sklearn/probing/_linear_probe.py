@@ -13,7 +13,6 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import (
     _num_samples,
-    check_consistent_length,
     check_is_fitted,
     validate_data,
 )
@@ -22,9 +21,14 @@ from mtrl_sklearn._arrays.conversion import is_sparse_frame
 from mtrl_sklearn._arrays.rows import map_rows, rows_at_once
 from mtrl_sklearn._arrays.sigmoid import sigmoid
 from mtrl_sklearn._arrays.threads import blas_threads, fork_safe
-from mtrl_sklearn._arrays.validation import naming_numbers, read_weights, validate_rows
+from mtrl_sklearn._arrays.validation import (
+    check_scored,
+    naming_numbers,
+    validate_rows,
+)
 from mtrl_sklearn._labels.encoding import LabelEncoding
-from mtrl_sklearn._labels.roc_auc import mean_roc_auc
+from mtrl_sklearn._labels.given import GivenLabels
+from mtrl_sklearn._labels.roc_auc import mean_roc_auc, warn_if_undefined
 from mtrl_sklearn._training.estimator import last_good_state
 from mtrl_sklearn._training.prior import ProbePrior, read_prior
 from mtrl_sklearn._training.representation import with_attributes
@@ -33,6 +37,7 @@ from mtrl_sklearn._version import DocumentationLinkMixin
 from mtrl_sklearn.probing._blocks import (
     as_rows,
     compute_blocks,
+    compute_rows_when_asked,
     first_step,
     input_block,
     one_row_like,
@@ -43,7 +48,7 @@ from mtrl_sklearn.probing._blocks import (
     reads_single_rows,
     rows_differ,
 )
-from mtrl_sklearn.probing._few_labels import read_probe_labels
+from mtrl_sklearn.probing._few_labels import read_probe_labels, read_scored
 from mtrl_sklearn.probing._fine_tune import fine_tune, open_first_layer
 from mtrl_sklearn.probing._map_logistic import (
     FewLabels,
@@ -320,7 +325,7 @@ class LinearProbe(
 
     @_fit_context(prefer_skip_nested_validation=True)
     @fork_safe()
-    def fit(self, X, y, sample_weight=None, classes=None):
+    def fit(self, X, y, sample_weight=None, classes=None, tasks=None, rows=None):
         """Fit the probe on the few labels of a new task, or of many.
 
         Parameters
@@ -333,11 +338,18 @@ class LinearProbe(
             NaN, None and NA stand for "not observed"; one with k > 2 classes is k
             one-vs-rest tasks, and one without labels gets what the prior says. Those
             that sparse labels do not store are negative.
-        sample_weight : array-like of shape (n_samples,), default=None
-            How often each row counts: integer weights are the same as repeated rows.
+        sample_weight : array-like of shape (n_samples,) or (n_labels,), default=None
+            How often each entry of ``y`` counts: integer weights are the same as
+            repeated entries, and one of weight 0 is not there.
         classes : array-like of shape (n_classes,), default=None
             All labels, of every column. Without it they are those of ``y``; of a single
             one the other follows for 0 and 1, False and True, -1 and 1.
+        tasks : array-like of shape (n_samples,) or (n_labels,), default=None
+            The long form of many tasks: ``y`` holds one label per row, of this task.
+        rows : array-like of shape (n_labels,), default=None
+            The relational form, with ``tasks``: the row of X that each label belongs
+            to. X then has each input once. Several labels of the same row and task each
+            count.
 
         Returns
         -------
@@ -358,19 +370,20 @@ class LinearProbe(
             )
         with last_good_state(self):
             blocks = self._read_blocks(X)
-            labels = read_probe_labels(
-                blocks, y, sample_weight, classes, self.class_weight
-            )
-            is_wide = labels.codes is None
+            given = GivenLabels(y, tasks, rows, sample_weight)
+            labels = read_probe_labels(len(blocks), given, classes, self.class_weight)
+            is_wide = labels.of_classes is None
             if is_wide and self.fine_tune:
                 raise ValueError(
                     "fine_tune=True trains one copy of the first layer for one task, "
                     f"but y has {len(labels.encoding.outputs)} columns. Fit a probe "
                     "for each, or set fine_tune=False."
                 )
+            if labels.kept is not None and len(labels.kept) < len(blocks):
+                blocks = blocks.take(labels.kept)
             prior = self._find_prior(blocks) if labels.is_binary else None
             is_turned = labels.find_turned(self._pos_label())
-            fitted = self._solve(blocks, labels.turn(is_turned), prior, X)
+            fitted = self._solve(blocks, labels, is_turned, prior, X)
             for found in (*fitted["coef_"].values(), fitted["intercept_"]):
                 found[is_turned] *= -1
             vars(self).pop("output_names_", None)
@@ -405,7 +418,7 @@ class LinearProbe(
             )
         return prior
 
-    def _solve(self, blocks, labels, prior, X):
+    def _solve(self, blocks, labels, is_turned, prior, X):
         """Fitted attributes that hold the model."""
         present = blocks.present
 
@@ -420,31 +433,27 @@ class LinearProbe(
             return weights, C
 
         if not labels.is_binary:
-            weights, C = settle(labels.row_weights)
+            codes, row_weights, loss_weights = labels.of_classes
+            weights, C = settle(row_weights)
+            n_classes = len(labels.encoding.classes[0])
             model = fit_classes(
-                present,
-                labels.codes,
-                len(labels.encoding.classes[0]),
-                weights,
-                C,
-                labels.loss_weights[:, 0],
-                labels.row_weights,
+                present, codes, n_classes, weights, C, loss_weights, row_weights
             )
             probes = Probes(model, np.zeros(0))
         else:
             tasks = [
                 FewLabels(
                     rows,
-                    y,
+                    positive.astype(np.float64),
                     loss_weights,
-                    labels.row_weights[rows],
-                    *settle(labels.row_weights[rows], y),
+                    row_weights,
+                    *settle(row_weights, positive),
                 )
-                for rows, y, loss_weights in labels.tasks()
+                for rows, positive, row_weights, loss_weights in labels.tasks(is_turned)
             ]
             probes = fit_probes(present, tasks, prior)
             weights, C = tasks[0].weights, tasks[0].C
-            if labels.codes is None:
+            if labels.of_classes is None:
                 C = np.array([task.C for task in tasks])
                 weights = {
                     n: np.array([task.weights[n] for task in tasks]) for n in present
@@ -452,7 +461,7 @@ class LinearProbe(
         first_layer = {}
         if self.fine_tune:
             probes, first_layer = self._fine_tune(
-                blocks, labels, prior, probes, weights, C, X
+                blocks, labels, is_turned[0], prior, probes, weights, C, X
             )
         model = probes.model
         if prior is not None:
@@ -465,12 +474,15 @@ class LinearProbe(
             "first_layer_": first_layer,
         }
 
-    def _fine_tune(self, blocks, labels, prior, probes, weights, C, X):
+    def _fine_tune(self, blocks, labels, is_turned, prior, probes, weights, C, X):
         """The probes after training with a copy of the first layer, and that copy."""
-        codes, counts = labels.codes, labels.row_weights
+        codes, counts, loss_weights = labels.of_classes
+        codes = 1 - codes if is_turned else codes
         n_classes = len(labels.encoding.classes[0])
-        if len(np.unique(codes[counts > 0])) < n_classes:
+        if len(np.unique(codes)) < n_classes:
             return probes, {}  # nothing to train on
+        if labels.kept is not None:
+            X = _safe_indexing(read_inputs(X), labels.kept)
         layer = open_first_layer(*open_representation(self.representation, X))
         offset = np.zeros(len(codes))
         if prior is not None:
@@ -483,7 +495,7 @@ class LinearProbe(
             weights,
             C,
             offset,
-            labels.loss_weights[:, 0],
+            loss_weights,
             counts,
         )
         return Probes(model, probes.slopes), first_layer
@@ -499,7 +511,12 @@ class LinearProbe(
         if self.representation is None:
             _refuse_images(X)
             return input_block(validate_rows(self, X, reset=True, sparse=True))
-        blocks = compute_blocks(*self._open(self.representation, X, reset=True))
+        estimator, inputs = self._open(self.representation, X, reset=True)
+        blocks = None
+        if not self.fine_tune:
+            blocks = compute_rows_when_asked(estimator, inputs)
+        if blocks is None:
+            blocks = compute_blocks(estimator, inputs)
         self.representation_ = pin(self.representation)
         if rows_differ(X):
             return blocks
@@ -626,8 +643,8 @@ class LinearProbe(
             return self.classes_[(scores[:, 0] > 0).astype(np.intp)]
         return self.classes_[scores.argmax(axis=1)]
 
-    def score(self, X, y, sample_weight=None):
-        """Accuracy, or mean ROC-AUC over tasks where ``y`` had columns in fit.
+    def score(self, X, y, sample_weight=None, tasks=None, rows=None):
+        """Accuracy, or mean ROC-AUC over tasks where fit had several.
 
         Parameters
         ----------
@@ -635,20 +652,38 @@ class LinearProbe(
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels in the form of fit. Tasks that do not show both classes are left out
             of the mean.
-        sample_weight : array-like of shape (n_samples,), default=None
+        sample_weight : array-like of shape (n_samples,) or (n_labels,), default=None
+            Weights of the entries of ``y``.
+        tasks, rows : array-like of shape (n_samples,) or (n_labels,), default=None
+            As in `fit`, for a probe of many tasks.
 
         Returns
         -------
         float
+
+        Warns
+        -----
+        UndefinedMetricWarning
+            If no task shows both classes, so that the mean is NaN.
         """
         check_is_fitted(self)
         if not self._is_wide():
+            if tasks is not None or rows is not None:
+                raise ValueError(
+                    "tasks= and rows= are for a probe of several tasks, but this one "
+                    "was fitted to one label for each row. Leave them out."
+                )
             return super().score(X, y, sample_weight)
-        signs = self._encoding().encode(y, strict=False)
-        check_consistent_length(X, signs)
-        if sample_weight is not None:
-            sample_weight = read_weights(sample_weight, X)
-        return mean_roc_auc(signs, self._scores(X), sample_weight)
+        check_scored(X)
+        form = "wide" if tasks is None else "long"
+        encoding = LabelEncoding(form, self.output_names_, self.classes_)
+        given = GivenLabels(y, tasks, rows, sample_weight)
+        signs = read_scored(encoding, given, _num_samples(X))
+        scores = self._scores(X)
+        if issparse(signs):  # of whose labels scores are asked for
+            of_label = np.repeat(np.arange(signs.shape[0]), np.diff(signs.indptr))
+            scores = scores[of_label, signs.indices]
+        return warn_if_undefined(mean_roc_auc(signs, scores))
 
     def __sklearn_tags__(self):
         """Tags of scikit-learn: sparse inputs are welcome."""

@@ -104,7 +104,7 @@ def fit_probes(
     shapes = {n: (len(tasks), b.shape[1]) for n, b in blocks.items() if n in used}
     coef = {name: np.zeros(shape) for name, shape in shapes.items()}
     model = LinearModel(coef, np.empty(len(tasks)))
-    shared = None if prior is None else shared_signal(blocks, prior)
+    shared = None if prior is None else _shared_of_labels(blocks, tasks, prior)
     empty: list[int] = []
     small: list[int] = []
     large: list[int] = []
@@ -130,6 +130,20 @@ def shared_signal(blocks: dict[str, Block], prior: ProbePrior) -> np.ndarray:
     """Standardised mean of the source-task probabilities, of shape (n_samples,)."""
     mean = blocks["probabilities"].mean(axis=1, dtype=np.float64)
     return (mean - prior.centre) / prior.scale
+
+
+def _shared_of_labels(
+    blocks: dict[str, Block], tasks: Sequence[FewLabels], prior: ProbePrior
+) -> np.ndarray:
+    """`shared_signal` of rows that have labels, and 0 of the others."""
+    block = blocks["probabilities"]
+    has_labels = np.zeros(block.shape[0], dtype=bool)
+    for task in tasks:
+        has_labels[task.rows] = True
+    rows = np.flatnonzero(has_labels)
+    shared = np.zeros(len(has_labels))
+    shared[rows] = shared_signal({"probabilities": block[rows]}, prior)
+    return shared
 
 
 def _guess(task: FewLabels, prior: ProbePrior | None) -> float:

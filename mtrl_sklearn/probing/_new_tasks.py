@@ -1,5 +1,6 @@
 """probe_new_tasks: what a representation gains on tasks that it was not trained on."""
 
+from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
@@ -11,12 +12,12 @@ from sklearn.utils._param_validation import (
     StrOptions,
     validate_params,
 )
+from sklearn.utils.validation import _num_samples
 
-from mtrl_sklearn._labels.encoding import learn_encoding, warn_of_missing_codes
 from mtrl_sklearn._labels.positive import put_known_last
-from mtrl_sklearn._labels.signs import Signs, count_signs, unpack_signs
+from mtrl_sklearn._labels.signs import Signs, count_signs
 from mtrl_sklearn._warnings import warn_user
-from mtrl_sklearn.probing._blocks import pos_label_of_sources, read_inputs
+from mtrl_sklearn.probing._blocks import pos_label_of_sources
 from mtrl_sklearn.probing._contenders import (
     BASELINES,
     check_probe,
@@ -32,6 +33,7 @@ from mtrl_sklearn.probing._draws import (
     read_groups_of_rows,
     read_shots,
 )
+from mtrl_sklearn.probing._entries import has_copies, read_entries
 
 # joblib knows no 0, and would say so after all that comes before
 N_JOBS: list[Any] = [
@@ -60,6 +62,9 @@ def probe_new_tasks(
     X,
     Y,
     *,
+    tasks=None,
+    rows=None,
+    sample_weight=None,
     shots=(16, 32, 64, 128),
     sampling="random",
     n_draws=5,
@@ -176,17 +181,21 @@ def probe_new_tasks(
     build_table = import_table("probe_new_tasks")
     check_probe(probe, scoring)
     shots, baselines = read_shots(shots), read_baselines(baselines)
-    encoding = put_known_last(learn_encoding(Y), pos_label_of_sources(representation))
-    warn_of_missing_codes(encoding)
-    signs = unpack_signs(encoding.encode(Y, sparse=True))
-    X = read_inputs(X, signs)
-    groups = read_groups_of_rows(groups, len(signs))
-    split: Split = RandomSplit(test_size, groups)
+    place = partial(put_known_last, pos_label=pos_label_of_sources(representation))
+    read = read_entries(X, Y, tasks, rows, sample_weight, place)
+    X, encoding, signs = read.X, read.encoding, read.signs
+    n_samples = _num_samples(X)
+    groups = read_groups_of_rows(groups, n_samples)
+    held_together = groups if groups is None else read.of_entries(groups)
+    if groups is None and has_copies(read):
+        held_together = read.inputs
+    split: Split = RandomSplit(test_size, held_together)
     if test_rows is not None:
-        split = FixedSplit(read_test_rows(test_rows, len(signs), groups))
+        is_test = read_test_rows(test_rows, n_samples, groups)
+        split = FixedSplit(read.of_entries(is_test))
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     scores = score_contenders(
-        list_contenders(representation, X, probe, baselines, seed),
+        list_contenders(representation, X, probe, baselines, seed, read.places),
         signs,
         encoding.task_names.tolist(),
         split,

@@ -1,5 +1,6 @@
 """Logistic regression on weighted blocks of features, for few rows and many columns."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -8,9 +9,13 @@ from scipy.special import log_softmax
 
 from mtrl_sklearn._arrays.block_scale import block_scale
 from mtrl_sklearn._arrays.centred import Block, SideBySide, centre
+from mtrl_sklearn._arrays.computed import is_computed
 
 # More rows than this are solved for coefficients, even where columns are more.
 MAX_DUAL = 1000
+
+# Numbers of a block with many labels that are held, 1 GB of float32.
+MOST_HELD = 2**28
 
 OPTIONS = {"maxiter": 2000, "ftol": 1e-16}
 
@@ -89,6 +94,7 @@ def scale_blocks(
     row_weights : ndarray of shape (n_samples,), default=None
         How often each row counts.
     """
+    blocks = {name: _hold(block) for name, block in blocks.items()}
     scales = block_scales(blocks, row_weights)
     used = {
         name: centre(block, scales[name], row_weights)
@@ -103,6 +109,15 @@ def scale_blocks(
         roots,
         scales,
     )
+
+
+def _hold(block: Block) -> Block:
+    """A block in memory, unless it is too large: each product computes it anew then."""
+    if not is_computed(block):
+        return block
+    if len(block) <= MAX_DUAL:
+        return block.toarray()
+    return block.hold() if math.prod(block.shape) <= MOST_HELD else block
 
 
 def fit_ridge_logistic(

@@ -46,6 +46,8 @@ def source_task_transfer(
     groups_of_tasks=None,
     *,
     tasks=None,
+    rows=None,
+    sample_weight=None,
     n_groups=3,
     shots=(16, 32, 64, 128),
     sampling="random",
@@ -81,8 +83,15 @@ def source_task_transfer(
         together, because near-duplicates among the tasks trained on flatter. Some stay:
         where tasks come in families, name these.
     tasks : array-like of shape (n_samples,), default=None
-        The long form: ``Y`` holds one label per row, of this task. Repeat inputs for
-        each of their labels, as ``X[rows]``; there is no ``rows=``.
+        The long form: ``Y`` holds one label per row, of this task.
+    rows : array-like of shape (n_labels,), default=None
+        The relational form, with ``tasks``: the row of X that each label belongs to.
+        X then has each input once, and ``Y`` and ``tasks`` an entry for each label. The
+        result is that of ``X[rows]`` in the long form, where fits do not differ: see
+        fit of `MultiTaskReLURepresentation`. Random features are centred over X.
+    sample_weight : array-like of shape (n_samples,) or (n_labels,), default=None
+        Whole numbers: how often each entry of ``Y`` is to be there. Copies of a row
+        count as one input.
     n_groups : int, default=3
         Number of groups to find.
     shots, sampling, n_draws, test_size, scoring, probe, baselines, groups
@@ -130,15 +139,16 @@ def source_task_transfer(
     build_table = import_table("source_task_transfer")
     check_probe(probe, scoring)
     shots, baselines = read_shots(shots), read_baselines(baselines)
-    sources = read_sources(X, Y, tasks, find_pos_label(estimator))
+    pos_label = find_pos_label(estimator)
+    sources = read_sources(X, Y, tasks, pos_label, rows, sample_weight)
     if baselines or sees_blocks(probe):
         check_inputs(estimator, sources.X)
-    groups = read_groups_of_rows(groups, _num_samples(X))
-    groups = sources.inputs if groups is None else groups[sources.rows]
-    X = sources.X
+    groups = read_groups_of_rows(groups, _num_samples(sources.X))
+    places = sources.rows_of(np.arange(sources.signs.shape[0]))
+    groups = sources.inputs if groups is None else groups[places]
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     left_out = read_groups(groups_of_tasks, n_groups, sources, seed)
-    split = _split_rows(len(sources.signs), groups, test_size, seed)
+    split = _split_rows(len(places), groups, test_size, seed)
     train = np.flatnonzero(~split.is_test)
     if sources.inputs is not None:
         _warn_of_parted(sources.inputs, split)
@@ -148,7 +158,9 @@ def source_task_transfer(
         representation = sources.fit_without(estimator, outputs, train)
         probed = outputs[sources.output_of_task]
         scores = score_contenders(
-            list_contenders(representation, X, probe, baselines, seed),
+            list_contenders(
+                representation, sources.X, probe, baselines, seed, sources.places
+            ),
             sources.signs[:, probed],
             names[probed].tolist(),
             split,

@@ -1,5 +1,6 @@
 """Source tasks: pre-training without some of them, and groups of similar ones."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,28 +11,28 @@ from sklearn import get_config
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, get_tags
-from sklearn.utils.validation import _get_feature_names, _num_samples
+from sklearn.utils.validation import _get_feature_names, has_fit_parameter
 
 from mtrl_sklearn._arrays.conversion import dense_remedy
-from mtrl_sklearn._arrays.copies import number_inputs
+from mtrl_sklearn._arrays.copies import number_values
 from mtrl_sklearn._arrays.validation import naming_numbers
 from mtrl_sklearn._group import alone
 from mtrl_sklearn._labels.encoding import (
     LabelEncoding,
     as_array,
     brief,
-    learn_encoding,
     read_task_ids,
-    warn_of_missing_codes,
 )
+from mtrl_sklearn._labels.indicator import is_indicator
 from mtrl_sklearn._labels.positive import put_positive_last
+from mtrl_sklearn._labels.signs import Signs, count_signs, sign_column
 from mtrl_sklearn.probing._affinity import sign_agreement
 from mtrl_sklearn.probing._blocks import (
     as_rows,
     has_source_tasks,
-    read_inputs,
     unfreeze,
 )
+from mtrl_sklearn.probing._entries import read_entries
 
 # Clusters of tasks per group, so that groups come out of similar size.
 CLUSTERS_PER_GROUP = 8
@@ -41,20 +42,21 @@ N_TRIED = 256
 
 
 class SourceTasks(NamedTuple):
-    """Rows and labels of tasks to train a representation on.
+    """Labels of tasks to train a representation on, entry by entry.
 
     An output whose labels do not show two classes has no part in anything. In the long
-    form its rows are not among these.
+    form its labels are not among these.
     """
 
-    X: Any
-    y: Any
-    tasks: np.ndarray | None  # (n_samples,), the long form
+    X: Any  # inputs as the caller has them
+    y: Any  # (n_entries,) or (n_entries, n_outputs)
+    tasks: np.ndarray | None  # (n_entries,), the long form
+    places: np.ndarray | None  # (n_entries,), rows of X; None where entries are these
+    has_rows: bool  # whether X has each input once, and labels say their row
     encoding: LabelEncoding
-    signs: np.ndarray  # (n_samples, n_tasks)
+    signs: Signs  # (n_entries, n_tasks), an array or a CSC array
     usable: np.ndarray  # (n_outputs,), bool
-    rows: np.ndarray | slice  # positions of these rows among the caller's
-    inputs: np.ndarray | None  # (n_samples,), which rows are copies; the long form
+    inputs: np.ndarray | None  # (n_entries,), which have the same one; None: none have
 
     @property
     def output_of_task(self) -> np.ndarray:
@@ -70,46 +72,64 @@ class SourceTasks(NamedTuple):
                 "task": self.encoding.task_names[task],
                 "shots": k,
                 "draws": n_draws,
-                "reason": _count_labels(self.signs[:, task]),
+                "reason": _count_labels(sign_column(self.signs, task)),
             }
-            for task in np.flatnonzero(~self.usable[self.output_of_task])
+            for task in np.flatnonzero(~self.usable[self.output_of_task]).tolist()
             for k in shots
         ]
 
+    def rows_of(self, entries: np.ndarray) -> np.ndarray:
+        """Rows of X that some entries belong to."""
+        return entries if self.places is None else self.places[entries]
+
     def fit_without(
-        self, estimator: Any, left_out: np.ndarray, rows: np.ndarray
+        self, estimator: Any, left_out: np.ndarray, entries: np.ndarray
     ) -> Any:
-        """A clone of the estimator, fitted on some rows without some tasks.
+        """A clone of the estimator, fitted on some entries without some tasks.
 
         Parameters
         ----------
         estimator : estimator or pipeline
         left_out : ndarray of shape (n_outputs,), bool
-        rows : ndarray of shape (n_rows,)
+        entries : ndarray of shape (n_trained,)
         """
         estimator = _thaw(estimator)
         if self.tasks is None and has_source_tasks(estimator):
             _refuse_columns(estimator)
         if self.tasks is not None:
             kept = self.encoding.outputs[~left_out]
-            rows = rows[np.isin(self.tasks[rows], kept)]
-            y = as_array(self.y)[rows]
-            fit_params = {name_of_tasks(estimator): self.tasks[rows]}
+            entries = entries[np.isin(self.tasks[entries], kept)]
+            y = as_array(self.y)[entries]
+            params = {"tasks": self.tasks[entries]}
             _keep_pos_label(estimator, kept.tolist())
         else:
-            signs = self.signs[rows][:, ~left_out[self.output_of_task]]
-            usable = (signs > 0).any(axis=0) & (signs < 0).any(axis=0)
-            if not usable.any():
-                raise ValueError(
-                    "No task with labels of both classes is left to train on once a "
-                    f"group of {int(left_out.sum())} of {int(self.usable.sum())} is "
-                    "taken out. Pass more tasks, or smaller groups_of_tasks."
-                )
-            signs = signs[:, usable]
-            y, fit_params = np.where(signs == 0, np.nan, signs > 0), {}
+            y, params = self._train_columns(left_out, entries), {}
             _keep_pos_label(estimator, None)
+        rows = self.rows_of(entries)
+        if self.has_rows and takes_in_fit(estimator, "rows"):
+            rows, params["rows"] = np.unique(rows, return_inverse=True)
+        params = name_fit_params(estimator, params)
         with alone():
-            return estimator.fit(_safe_indexing(self.X, rows), y, **fit_params)
+            return estimator.fit(_safe_indexing(self.X, rows), y, **params)
+
+    def _train_columns(self, left_out: np.ndarray, entries: np.ndarray) -> np.ndarray:
+        """Labels of the wide form to train on, of those tasks that show both classes.
+
+        Returns
+        -------
+        ndarray of shape (n_trained, n_usable)
+            1.0, 0.0, or NaN.
+        """
+        signs = self.signs[entries][:, ~left_out[self.output_of_task]]
+        usable = (signs > 0).any(axis=0) & (signs < 0).any(axis=0)
+        if not usable.any():
+            raise ValueError(
+                "No task with labels of both classes is left to train on once a "
+                f"group of {int(left_out.sum())} of {int(self.usable.sum())} is "
+                "taken out. Pass more tasks, or smaller groups_of_tasks."
+            )
+        signs = signs[:, usable]
+        return np.where(signs == 0, np.nan, signs > 0)
 
 
 def check_inputs(estimator: Any, X: Any) -> None:
@@ -191,11 +211,21 @@ def _name_learner(pipeline: Pipeline) -> str:
     return ours[-1] if ours else pipeline.steps[-1][0]
 
 
-def name_of_tasks(estimator: Any) -> str:
-    """What fit calls the task of each row."""
+def name_fit_params(estimator: Any, params: dict[str, Any]) -> dict[str, Any]:
+    """What fit of the learner is to get, by the names that fit of a pipeline has."""
     if isinstance(estimator, Pipeline) and not get_config()["enable_metadata_routing"]:
-        return f"{_name_learner(estimator)}__tasks"
-    return "tasks"
+        step = _name_learner(estimator)
+        params = name_fit_params(unfreeze(estimator.named_steps[step]), params)
+        return {f"{step}__{name}": value for name, value in params.items()}
+    return params
+
+
+def takes_in_fit(estimator: Any, name: str) -> bool:
+    """Whether fit of the learner has a parameter."""
+    estimator = unfreeze(estimator)
+    if isinstance(estimator, Pipeline):
+        return takes_in_fit(estimator.named_steps[_name_learner(estimator)], name)
+    return has_fit_parameter(estimator, name)
 
 
 def _count_labels(signs: np.ndarray) -> str:
@@ -227,7 +257,14 @@ def _keep_pos_label(estimator: Any, outputs: list[Any] | None) -> None:
     estimator.set_params(**{name: pos_label})
 
 
-def read_sources(X: Any, y: Any, tasks: Any, pos_label: Any = None) -> SourceTasks:
+def read_sources(
+    X: Any,
+    y: Any,
+    tasks: Any,
+    pos_label: Any = None,
+    rows: Any = None,
+    sample_weight: Any = None,
+) -> SourceTasks:
     """Validated labels of source tasks, of which some are positive: `find_pos_label`.
 
     Raises
@@ -235,13 +272,18 @@ def read_sources(X: Any, y: Any, tasks: Any, pos_label: Any = None) -> SourceTas
     ValueError
         If labels cannot be read, or fewer than two tasks show two classes.
     """
-    encoding = put_positive_last(learn_encoding(y, tasks), pos_label)
-    warn_of_missing_codes(encoding)
-    signs = encoding.encode(y, tasks)
-    if tasks is not None:
-        check_rows_of_labels(X, len(signs))
-    X = read_inputs(X, signs)
-    both = np.asarray((signs > 0).any(axis=0) & (signs < 0).any(axis=0))
+    read = read_entries(
+        X,
+        y,
+        tasks,
+        rows,
+        sample_weight,
+        partial(put_positive_last, pos_label=pos_label),
+    )
+    encoding, signs = read.encoding, read.signs
+    if is_indicator(signs):
+        signs = signs.toarray()
+    both = np.minimum(*count_signs(signs)) > 0
     of_output = encoding.tasks_per_output
     usable = both[
         np.cumsum(of_output) - of_output
@@ -253,31 +295,31 @@ def read_sources(X: Any, y: Any, tasks: Any, pos_label: Any = None) -> SourceTas
             "out and others to be trained on. Pass at least 2 that show both: a column "
             "for each, or one label per row and its task as tasks=."
         )
-    if tasks is None:
-        return SourceTasks(X, y, None, encoding, signs, usable, slice(None), None)
-    y, ids = as_array(y), as_array(tasks)
-    rows = np.flatnonzero(np.isin(ids, encoding.outputs[usable]))
-    if len(rows) < len(ids):
-        X, y, ids, signs = _safe_indexing(X, rows), y[rows], ids[rows], signs[rows]
-    inputs = number_inputs(X)
-    return SourceTasks(X, y, ids, encoding, signs, usable, rows, inputs)
-
-
-def check_rows_of_labels(X: Any, n_labels: int) -> None:
-    """Refuse inputs that are not repeated for each of their labels, in the long form.
-
-    Raises
-    ------
-    ValueError
-    """
-    with naming_numbers(X, "X") as rows:
-        n_samples = _num_samples(rows)
-    if n_samples != n_labels:
-        raise ValueError(
-            f"X and y have inconsistent numbers of samples: [{n_samples}, {n_labels}]. "
-            "With tasks=, X has a row for each label, and there is no rows= here. Pass "
-            "X[rows], where rows holds the position of the input of each label."
-        )
+    sources = SourceTasks(
+        read.X,
+        read.y,
+        None,
+        read.places,
+        read.has_rows,
+        encoding,
+        signs,
+        usable,
+        read.inputs,
+    )
+    if read.tasks is None or read.inputs is None:
+        return sources
+    ids = as_array(read.tasks)
+    sources = sources._replace(y=as_array(read.y), tasks=ids)
+    kept = np.flatnonzero(np.isin(ids, encoding.outputs[usable]))
+    if len(kept) == len(ids):
+        return sources
+    return sources._replace(
+        y=sources.y[kept],
+        tasks=ids[kept],
+        places=sources.rows_of(kept),
+        signs=signs[kept],
+        inputs=number_values(read.inputs[kept]),
+    )
 
 
 def read_groups(
@@ -379,9 +421,11 @@ def find_groups(sources: SourceTasks, n_groups: int, seed: int) -> np.ndarray:
     return group[clusters]
 
 
-def _join_copies(signs: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+def _join_copies(signs: Signs, inputs: np.ndarray) -> np.ndarray:
     """Signs of inputs, of shape (n_inputs, n_tasks): those that most copies have."""
     n_samples = len(inputs)
     places = inputs, np.arange(n_samples)
     is_of = csr_array((np.ones(n_samples, dtype=np.int32), places))
-    return np.sign(is_of @ signs).astype(signs.dtype)
+    joined = is_of @ signs
+    joined = joined.toarray() if issparse(joined) else joined
+    return np.sign(joined).astype(np.int8)

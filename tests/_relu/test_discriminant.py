@@ -5,6 +5,8 @@ import pytest
 import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
+from mtrl_sklearn._group import Group, Shard
+from mtrl_sklearn._relu import solution as _solution
 from mtrl_sklearn._relu.discriminant import (
     SHRINKAGE,
     add_labels,
@@ -17,7 +19,7 @@ from mtrl_sklearn._relu.solution import (
     finish_first_layer,
     update_moments,
 )
-from mtrl_sklearn._relu.task_data import count_labels
+from mtrl_sklearn._relu.task_data import count_labels, draw_labelled_rows
 from mtrl_sklearn._training.losses import log_odds
 
 
@@ -143,3 +145,86 @@ def test_weights_of_labels_sum_to_one_over_the_rows_at_hand():
 def test_log_odds_count_half_a_label_more():
     assert log_odds(np.array([3]), np.array([3])) == 0
     assert log_odds(np.array([0]), np.array([10])) < 0
+
+
+def make_moments(n_rows, n_hidden=3, shift=0.0):
+    """Hidden features in float64, signs with gaps, and the moments of their labels."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n_rows, 2))
+    signs = rng.integers(-1, 2, (n_rows, 2)).astype(np.int8)
+    signs[::5] = 0
+    data = count_labels(X, signs, "observed")
+    tensors = torch.from_numpy(rng.standard_normal((n_hidden, 2))), torch.ones(n_hidden)
+    layer = finish_first_layer(*tensors, torch.zeros(2), torch.ones(()), None)
+    layer = layer._replace(hidden_biases=layer.hidden_biases + shift)
+    hidden = np.maximum(X @ layer.hidden_weights.T + layer.hidden_biases, 0)
+    return hidden, data, update_moments(None, layer, data, "cpu")
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e5])
+def test_moments_are_sums_over_labels(shift):
+    hidden, data, moments = make_moments(200, shift=shift)
+    labels = np.abs(data.signs).sum(axis=1)
+    rtol = 1e-12
+    for sign, total, count in (
+        (1, moments.positive, moments.n_positive),
+        (-1, moments.negative, moments.n_negative),
+    ):
+        of_class = data.signs == sign
+        np.testing.assert_allclose(total, of_class.T @ hidden, rtol=rtol)
+        np.testing.assert_array_equal(count, of_class.sum(axis=0))
+    second = hidden.T @ (labels[:, None] * hidden)
+    np.testing.assert_allclose(moments.second, second, rtol=rtol)
+
+
+def test_of_many_rows_some_tell_the_scatter_within_classes(monkeypatch):
+    monkeypatch.setattr(_solution, "ROWS_PER_UNIT", 10)
+    hidden, data, moments = make_moments(200)
+    drawn = draw_labelled_rows(data, 30)
+    within, n_drawn, between = 0.0, 0, 0.0
+    for task, signs in enumerate(data.signs.T):
+        for sign, total in ((1, moments.positive), (-1, moments.negative)):
+            of_class = hidden[signs == sign]
+            np.testing.assert_allclose(total[task], of_class.sum(axis=0))
+            centre = of_class.mean(axis=0)
+            away = hidden[drawn][signs[drawn] == sign] - centre
+            within, n_drawn = within + away.T @ away, n_drawn + len(away)
+            between = between + len(of_class) * np.outer(centre, centre)
+    expected = between + np.abs(data.signs).sum() / n_drawn * within
+    np.testing.assert_allclose(moments.second, expected)
+
+
+def test_rows_are_drawn_of_those_with_labels_however_they_are_spread():
+    class OneOfTwo(Group):
+        def __init__(self, start, counts):
+            self.shard = Shard(start, counts[bool(start)], sum(counts))
+
+        def locate_rows(self, n_here):
+            assert n_here == self.shard.n_here
+            return self.shard
+
+    _, data, _ = make_moments(200)
+    drawn = draw_labelled_rows(data, 40)
+    assert len(set(drawn)) == 40
+    assert (np.diff(drawn) > 0).all()
+    assert data.signs[drawn].any(axis=1).all()
+    halves = slice(0, 70), slice(70, 200)
+    counts = [np.count_nonzero(data.signs[half].any(axis=1)) for half in halves]
+    found = []
+    for half, start in zip(halves, (0, counts[0])):
+        part = data._replace(signs=data.signs[half], group=OneOfTwo(start, counts))
+        found.append(draw_labelled_rows(part, 40) + half.start)
+    np.testing.assert_array_equal(np.concatenate(found), drawn)
+    # no others where few have labels
+    some = draw_labelled_rows(data, 199)
+    np.testing.assert_array_equal(some, np.flatnonzero(data.signs.any(axis=1)))
+    assert draw_labelled_rows(data, 200) is None
+
+
+def test_rows_are_drawn_of_those_to_train_on():
+    _, data, _ = make_moments(200)
+    rows = np.arange(100, 200)
+    part = data._replace(rows=rows, shard=Shard(0, 100, 100))
+    places = draw_labelled_rows(part, 50)
+    assert places.max() < 100
+    assert data.signs[rows[places]].any(axis=1).all()

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 from memory import growth_of_memory, needs_status
-from relu_cases import ALGORITHMS, make, quick, subspace_rows
+from relu_cases import (
+    ALGORITHMS,
+    make,
+    quick,
+    subspace_rows,
+    train_no_small_networks,
+)
 from scipy import sparse
 from skorch.callbacks import Callback, GradientNormClipping
 
@@ -283,6 +289,7 @@ def test_callbacks_see_heads_and_gradients_of_each_batch(monkeypatch):
 @pytest.mark.filterwarnings("ignore:.*tasks show labels of at most 1 class")
 def test_ctrl_c_leaves_no_head_behind(monkeypatch):
     monkeypatch.setattr(_lazy_adamw, "MIN_SIZE", 0)
+    train_no_small_networks(monkeypatch)
     X, y, tasks = long_form()
     original, states = _relu_descent.dropout_, []
     for density in (0.0, 1.0):

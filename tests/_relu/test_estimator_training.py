@@ -5,7 +5,14 @@ import warnings
 
 import numpy as np
 import pytest
-from relu_cases import ALGORITHMS, FITTED_ARRAYS, make, quick, subspace_rows
+from relu_cases import (
+    ALGORITHMS,
+    FITTED_ARRAYS,
+    make,
+    quick,
+    subspace_rows,
+    train_no_small_networks,
+)
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
@@ -250,6 +257,7 @@ class CtrlC:
 @quick
 def test_ctrl_c_keeps_the_state_so_far(data, monkeypatch):
     interrupt = CtrlC(at=20)
+    train_no_small_networks(monkeypatch)
     interrupt.original = _relu_descent.dropout_
     monkeypatch.setattr(_relu_descent, "dropout_", interrupt)
     model = make(batch_size=50, max_iter=10)

@@ -187,6 +187,9 @@ def test_copies_count_as_one_among_few_rows_or_in_one_batch():
     assert count(few) == 70
     assert count(all_differ) is None
     assert count(all_differ, signs * 0.5) == 100
+    often = np.repeat(few, 80)  # a look at some of the rows does not tell
+    assert count(often, batch_size=140) == count(often[::-1], batch_size=140) == 70
+    assert count(np.r_[often, few + 1], batch_size=139) is None
 
 
 @quick

@@ -11,6 +11,7 @@ from mtrl_sklearn._files.arrays import Refusal
 from mtrl_sklearn._labels.signs import pack_signs
 from mtrl_sklearn._relu import estimator as _estimator
 from mtrl_sklearn._relu import head_strength as _head_strength
+from mtrl_sklearn._relu import second_network as _second_network
 from mtrl_sklearn._relu.fitted_form import check_relu
 from mtrl_sklearn._relu.head_strength import (
     ScoreMoments,
@@ -20,6 +21,7 @@ from mtrl_sklearn._relu.head_strength import (
     learn_head_strength,
 )
 from mtrl_sklearn._relu.network import ReLUNetwork
+from mtrl_sklearn._relu.second_network import Judge, train_second
 from mtrl_sklearn._relu.task_data import count_labels, set_aside
 from mtrl_sklearn.datasets import make_subspace_tasks
 from tests.relu_cases import ALGORITHMS
@@ -84,7 +86,8 @@ def test_heads_that_are_right_stay_as_they_are():
 
 def test_few_rows_tell_nothing():
     network, X, signs = linear_tasks(0.25, n_rows=58)
-    assert learn_head_strength(network, halves(X, signs), None, 0, "cpu") is None
+    judge = Judge(network, halves(X, signs))
+    assert learn_head_strength(*judge, judge, 0) is None
     Y = np.where(signs == 0, np.nan, signs > 0)
     assert not hasattr(make().fit(X, Y), "head_scale_")
 
@@ -104,6 +107,28 @@ def test_moments_are_those_of_the_scores_of_labels(sparse, monkeypatch):
         np.testing.assert_allclose(moments.variance[task], scores.var())
     assert moments.mean[3] == 7.0
     assert moments.variance[3] == 0.0
+
+
+def test_of_many_labels_of_each_task_some_tell_their_moments(monkeypatch):
+    network, X, signs = linear_tasks(1.0)
+    data = halves(X, signs)
+    whole = _take_moments(network, data)
+    n_labels = np.abs(signs[data.rows]).sum(axis=0)
+    monkeypatch.setattr(_head_strength, "ENOUGH_LABELS", 400)
+    assert (_take_moments(network, data).mean != whole.mean).all()
+    error = np.sqrt(whole.variance / 400)
+    away = np.abs(_take_moments(network, data).mean - whole.mean)
+    assert (away < 4 * error).all()
+    # a task with few labels, and weights, leave all in place
+    monkeypatch.setattr(_head_strength, "ENOUGH_LABELS", n_labels.min())
+    for given in (signs, 0.5 * signs):
+        found = _take_moments(network, halves(X, given))
+        np.testing.assert_allclose(found.mean, whole.mean)
+    few = signs.copy()
+    few[500:, 0] = 0
+    monkeypatch.setattr(_head_strength, "ENOUGH_LABELS", 500)
+    found = _take_moments(network, halves(X, few))
+    np.testing.assert_allclose(found.mean[1:], whole.mean[1:])
 
 
 def test_probabilities_have_the_mean_of_the_labels():
@@ -155,7 +180,7 @@ def test_discriminants_may_be_too_weak():
 
 
 def test_rows_held_out_need_no_second_network(noisy, monkeypatch):
-    monkeypatch.setattr(_head_strength, "train_small", None)
+    monkeypatch.setattr(_estimator, "train_second", None)
     parameters = {"early_stopping": True, "validation_fraction": 0.4, "dropout": 0.0}
     make(**parameters, max_iter=40).fit(*noisy)
     with pytest.raises(TypeError):
@@ -163,11 +188,18 @@ def test_rows_held_out_need_no_second_network(noisy, monkeypatch):
 
 
 def test_a_second_training_that_fails_leaves_heads_alone(noisy, monkeypatch):
-    def fail(*arguments):
+    rates = []
+
+    def fail(job, options):
+        rates.append(options.learning_rate)
         raise ValueError("The loss is infinite")
 
-    monkeypatch.setattr(_head_strength, "train_small", fail)
-    assert not hasattr(make(max_iter=2).fit(*noisy), "head_scale_")
+    monkeypatch.setattr(_second_network, "train_whole", fail)
+    model = make(max_iter=2, learning_rate=0.01).fit(*noisy)
+    assert not hasattr(model, "head_scale_")
+    assert not hasattr(model, "probe_prior_")
+    assert model.head_decay_ == 1.0
+    assert rates == [0.04, 0.01] * 2  # before training, and once more after it
 
 
 def test_the_hinge_loss_has_no_odds(noisy):
@@ -234,17 +266,13 @@ def test_forms_of_labels_agree(noisy):
     np.testing.assert_allclose(weighted.task_coef_, repeated.task_coef_, rtol=1e-5)
 
 
-def test_without_usable_tasks_in_a_half_there_is_none():
+def test_without_usable_tasks_in_a_half_there_is_no_second_network():
     X = np.arange(80.0)[:, None]
     signs = np.full((80, 1), -1, dtype=np.int8)
     signs[3] = 1
     data = count_labels(X, signs, "observed")
-    network = linear_tasks(1.0)[0]
-    network = network._replace(
-        task_coef=network.task_coef[:1], task_intercept=np.zeros(1)
-    )
     seed = next(s for s in range(20) if set_aside(data, 0.5, s).n_observed == 0)
-    assert learn_head_strength(network, data, None, seed, "cpu") is None
+    assert train_second(data, None, seed, "cpu") is None
 
 
 @pytest.mark.parametrize("kind", [np.asarray, csr_array])

@@ -8,7 +8,7 @@ from mtrl_sklearn import MultiTaskReLURepresentation, load, save
 from mtrl_sklearn._relu import estimator as _estimator
 from mtrl_sklearn._relu import second_network as _second_network
 from mtrl_sklearn.datasets import make_subspace_tasks
-from tests.relu_cases import ALGORITHMS
+from tests.relu_cases import ALGORITHMS, train_no_small_networks
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning"  # two epochs are enough here
@@ -104,8 +104,9 @@ def test_ctrl_c_leaves_the_network_whole(toxic, monkeypatch):
     def press(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_second_network, "solve", press)
-    expected = make(max_iter=2, early_stopping=False)
+    monkeypatch.setattr(_estimator, "train_second", press)
+    train_no_small_networks(monkeypatch)
+    expected = make(max_iter=2)
     with pytest.warns(UserWarning, match="interrupted while the prior of probes"):
         expected.fit(X, Y)
     assert not hasattr(expected, "probe_prior_")
@@ -114,7 +115,7 @@ def test_ctrl_c_leaves_the_network_whole(toxic, monkeypatch):
 
 def test_rows_held_out_need_no_second_network(toxic, monkeypatch):
     X, Y = toxic
-    monkeypatch.setattr(_second_network, "solve", None)
+    monkeypatch.setattr(_second_network, "train_whole", None)
     assert make(early_stopping=True, max_iter=2).fit(X, Y).probe_prior_
     with pytest.raises(TypeError):
         make(max_iter=2).fit(X, Y)

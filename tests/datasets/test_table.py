@@ -149,6 +149,23 @@ def test_missing_dates_are_missing(hole, name):
         from_table(table(columns | {name: column}), **NAMES)
 
 
+@pytest.mark.parametrize("make", ["pandas", "polars", "arrow"])
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_dates_with_a_time_zone_come_in_utc(make, zone):
+    days = pd.Series(DAYS).dt.tz_localize(zone)
+    frame = pd.DataFrame({"i": days, "t": [1, 0, 0], "y": [1, 0, 1]})
+    table = {"pandas": frame, "polars": pl.from_pandas(frame)}
+    table["arrow"] = table["polars"].to_arrow()
+    labels = from_table(table[make], **NAMES)
+    expected = days.dt.tz_convert(None).to_numpy()[:2]
+    np.testing.assert_array_equal(labels.inputs, expected)
+    assert labels.inputs.dtype.kind == "M"
+    assert labels.rows.tolist() == [0, 1, 0]
+    late = frame.assign(i=days.where([True, False, True]))
+    with pytest.raises(ValueError, match="'i' has no value in 1 rows"):
+        from_table(late, **NAMES)
+
+
 @pytest.mark.parametrize(
     "labels",
     [

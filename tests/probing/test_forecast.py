@@ -103,7 +103,7 @@ def test_scores_are_those_of_a_probe(sources, prior):
         (11, Draw({16: rows[200:216]}, rows[300:], {})),
     ]
     settings = ProbeSettings((16, 64), ((0.2, 0.5, 0.3), (1, 0, 0)), (1, 4), prior)
-    left_out = keep_problems(blocks, signs, draws)
+    left_out = keep_problems(blocks, lambda rows: rows, signs, draws)
     assert len(left_out.blocks) < 500
     found = score_left_out(left_out, settings, (0, 16, 64))
     assert {k: sorted(of_task) for k, of_task in found.items()} == {

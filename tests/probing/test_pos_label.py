@@ -207,3 +207,19 @@ def test_what_is_no_network_has_no_label(rows):
     probe = LinearProbe(pca, C=1.0).fit(X, words(Y[:, 0]))
     known = LinearProbe(pca, C=1.0).fit(X, ~Y[:, 0])
     np.testing.assert_array_equal(probe.predict_proba(X), known.predict_proba(X))
+
+
+@pytest.mark.parametrize("pos_label", [0, False])
+@pytest.mark.parametrize("kind", [bool, int, float])
+def test_labels_of_the_kind_of_the_sources_have_their_positive_one(
+    sources, rows, pos_label, kind
+):
+    """0 and False are the same to the sources; of new tasks either may be asked for."""
+    X, Y = rows
+    negative = network(pos_label=pos_label).fit(sources.X, sources.Y.astype(kind))
+    positive = network().fit(sources.X, 1 - sources.Y)
+    expected = LinearProbe(positive, prior=PRIOR).fit(X[:8], 1 - Y[:8, 0].astype(int))
+    found = LinearProbe(negative, prior=PRIOR).fit(X[:8], Y[:8, 0].astype(kind))
+    np.testing.assert_allclose(
+        found.predict_proba(X), expected.predict_proba(X)[:, ::-1], rtol=1e-6
+    )

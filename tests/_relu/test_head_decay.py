@@ -1,0 +1,285 @@
+"""The decay of heads that `fit` learns, and what it is learned from."""
+
+import joblib
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from mtrl_sklearn import MultiTaskReLURepresentation, load, save
+from mtrl_sklearn._files.arrays import Refusal
+from mtrl_sklearn._labels.roc_auc import find_placements, pair_roc_auc
+from mtrl_sklearn._relu import estimator as _estimator
+from mtrl_sklearn._relu import head_decay as _head_decay
+from mtrl_sklearn._relu import second_network as _second_network
+from mtrl_sklearn._relu.fitted_form import check_relu
+from mtrl_sklearn._relu.head_decay import Gain, Labels, find_gain
+from mtrl_sklearn._relu.solvers import SOLVERS
+from mtrl_sklearn._relu.task_data import count_labels
+from mtrl_sklearn._training.job import FitJob
+from mtrl_sklearn.datasets import make_subspace_tasks
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::sklearn.exceptions.ConvergenceWarning"  # few epochs are enough here
+)
+
+
+def make(**parameters):
+    return MultiTaskReLURepresentation(
+        32, n_components=None, random_state=0, **({"dropout": 0.0} | parameters)
+    )
+
+
+def bits(n_rows):
+    """Many rare bits that act on all tasks alike; a quarter of the labels is wrong."""
+    rng = np.random.default_rng(0)
+    X = (rng.random((n_rows, 200)) < 0.1).astype(np.float32)
+    of_all, own = rng.standard_normal((200, 1)), rng.standard_normal((200, 8))
+    scores = X @ (2 * of_all + own)
+    Y = (scores > np.median(scores, axis=0)) ^ (rng.random(scores.shape) < 0.25)
+    return X, Y.astype(float)
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    return tuple(part[:600] for part in bits(1600))
+
+
+@pytest.fixture(scope="module")
+def fitted(noisy):
+    return make().fit(*noisy)
+
+
+def test_heads_that_know_labels_by_heart_decay_faster_and_rank_new_rows_better(
+    noisy, fitted, monkeypatch
+):
+    assert fitted.head_decay_ in (10.0, 30.0)
+    monkeypatch.setattr(_head_decay, "FACTORS", ())
+    plain = make().fit(*noisy)
+    assert plain.head_decay_ == 1.0
+    X, Y = (part[600:] for part in bits(1600))
+    assert fitted.score(X, Y) - plain.score(X, Y) > 0.02
+    norms = (np.linalg.norm(m._state_["task_coef"]) for m in (fitted, plain))
+    assert np.divide(*norms) < 0.7
+
+
+def test_subspaces_want_no_more_decay():
+    X, Y, *_ = make_subspace_tasks(600, 20, n_tasks=24, random_state=0)
+    model = MultiTaskReLURepresentation(32, random_state=0).fit(X, Y)
+    assert model.head_decay_ == 1.0
+
+
+def test_only_the_heads_decay_faster(noisy):
+    X, Y = noisy
+    data = count_labels(X, np.where(Y > 0, 1, -1).astype(np.int8), "observed")
+    model = make()
+    model.head_decay_ = 10.0
+    options = model._resolve_options(data, False)
+    net = SOLVERS["alternating"].prepare(FitJob(data, None, 0, "cpu", []), options).net
+    decays = {
+        parameter: group["weight_decay"]
+        for group in net.optimizer_.param_groups
+        for parameter in group["params"]
+    }
+    found = {name: decays[p] for name, p in net.module_.named_parameters()}
+    assert found == {
+        "hidden_weights": 1.0,
+        "hidden_biases": 0.0,
+        "task_coef": 10.0,
+        "task_intercept": 0.0,
+    }
+
+
+def draw_labels(n_inputs=60, n_tasks=5):
+    rng = np.random.default_rng(0)
+    inputs, tasks = (part.ravel() for part in np.indices((n_inputs, n_tasks)))
+    signs = rng.choice([-1, 1], len(inputs)).astype(np.int8)
+    scores = rng.integers(0, 8, (2, len(inputs))) + [[0], [1]] * (signs > 0)
+    return Labels(tasks, signs, inputs, n_tasks, n_inputs), *scores.astype(float)
+
+
+def test_placements_are_shares_of_pairs():
+    labels, scores, _ = draw_labels()
+    tasks, signs = labels.tasks, labels.signs
+    found, shares = find_placements(tasks, signs, scores, 5)
+    for k in range(0, len(tasks), 7):
+        others = (tasks == tasks[k]) & (signs == -signs[k])
+        wins = signs[k] * (scores[k] - scores[others])
+        assert np.isclose(found[k], np.mean((np.sign(wins) + 1) / 2))
+        assert np.isclose(
+            1 / shares[k], np.sum((tasks == tasks[k]) & (signs == signs[k]))
+        )
+    for sign in (1, -1):
+        of_class = signs == sign
+        means = np.bincount(tasks[of_class], (found * shares)[of_class])
+        np.testing.assert_allclose(means, pair_roc_auc(tasks, signs, scores, 5))
+
+
+def test_weights_in_placements_are_copies():
+    labels, scores, _ = draw_labels()
+    counts = np.random.default_rng(1).integers(1, 4, len(scores))
+    weighted = find_placements(labels.tasks, labels.signs * (1.0 * counts), scores, 5)
+    copies = find_placements(
+        *(part.repeat(counts) for part in (labels.tasks, labels.signs, scores)), 5
+    )
+    first = np.cumsum(counts) - counts
+    np.testing.assert_allclose(weighted.placements, copies.placements[first])
+    np.testing.assert_allclose(weighted.shares, copies.shares[first] * counts)
+
+
+def test_a_gain_is_the_mean_over_tasks_that_have_both_classes():
+    labels, before, after = draw_labels()
+    labels.signs[labels.tasks == 2] = 1
+    gain = find_gain(labels, before, after)
+    old, new = (
+        pair_roc_auc(labels.tasks, labels.signs, scores, 5)
+        for scores in (before, after)
+    )
+    assert np.isclose(gain.mean, np.nanmean(new - old))
+    assert find_gain(labels, before, before) == Gain(0.0, 0.0)
+    one_class = labels._replace(signs=np.ones_like(labels.signs))
+    assert np.isnan(find_gain(one_class, before, after).mean)
+
+
+def test_its_error_is_that_of_the_jackknife_over_inputs():
+    """Which is another estimate of the same, nearly the same for 200 inputs."""
+    labels, before, after = draw_labels(n_inputs=200)
+
+    def without(k):
+        kept = labels.inputs != k
+        part = labels._replace(
+            tasks=labels.tasks[kept],
+            signs=labels.signs[kept],
+            inputs=labels.inputs[kept],
+        )
+        return find_gain(part, before[kept], after[kept]).mean
+
+    left_out = [without(k) for k in range(200)]
+    expected = np.sqrt(199) * np.std(left_out)
+    assert find_gain(labels, before, after).error == pytest.approx(expected, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("gains", "expected", "n_trained"),
+    [
+        ([(0.02, 0.004), (0.03, 0.004)], 30.0, 3),
+        ([(0.02, 0.004), (0.01, 0.001)], 10.0, 3),
+        ([(0.02, 0.011), (0.03, 0.02)], 1.0, 3),  # neither is clear
+        ([(0.005, 0.004), (0.03, 0.004)], 30.0, 3),
+        ([(-0.01, 0.004)], 1.0, 2),
+        ([(np.nan, np.nan)], 1.0, 2),
+    ],
+)
+def test_decay_grows_as_long_as_it_gains(
+    noisy, gains, expected, n_trained, monkeypatch
+):
+    given, trained = iter(gains), []
+    monkeypatch.setattr(_head_decay, "find_gain", lambda *scores: Gain(*next(given)))
+    train = _head_decay.train_second
+
+    def count(data, options, *rest):
+        trained.append(options.head_decay)
+        return train(data, options, *rest)
+
+    for module in (_head_decay, _estimator):
+        monkeypatch.setattr(module, "train_second", count)
+    model = make(max_iter=2, tol=1e-9).fit(*noisy)
+    assert model.head_decay_ == expected
+    assert trained == [1.0, 10.0, 30.0][:n_trained]  # which serve all that is learned
+    assert next(given, None) is None
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"algorithm": "one_step"},
+        {"early_stopping": True},
+        {"weight_decay": 0.0},
+        {"weight_decay": 20.0},  # ten times of it would make small networks swing
+    ],
+)
+def test_where_there_is_nothing_to_choose(noisy, parameters, monkeypatch):
+    monkeypatch.setattr(_head_decay, "find_gain", None)
+    assert make(max_iter=2, **parameters).fit(*noisy).head_decay_ == 1.0
+
+
+def test_few_inputs_tell_nothing(monkeypatch):
+    monkeypatch.setattr(_head_decay, "find_gain", None)
+    X, Y = bits(58)  # 29 to judge on
+    assert make(max_iter=2).fit(X, Y).head_decay_ == 1.0
+
+
+def test_fits_that_go_on_keep_it(noisy, fitted, monkeypatch):
+    X, Y = noisy
+    assert fitted.head_decay_ > 1.0
+    used = []
+    solve = _estimator.solve
+
+    def watch(job, options):
+        used.append(options.head_decay)
+        return solve(job, options)
+
+    monkeypatch.setattr(_estimator, "solve", watch)
+    monkeypatch.setattr(_estimator, "choose_head_decay", None)
+    again = fitted.snapshot().set_params(warm_start=True, max_iter=1).fit(X, Y)
+    again.partial_fit(X, Y)
+    fresh = make().partial_fit(X, Y)
+    assert used == [fitted.head_decay_] * 2 + [1.0]
+    assert again.head_decay_ == fitted.head_decay_
+    assert not hasattr(fresh, "head_decay_")
+
+
+def test_it_is_the_same_bit_for_bit(noisy, fitted):
+    assert joblib.hash(vars(make().fit(*noisy))) == joblib.hash(vars(fitted))
+
+
+def test_forms_of_inputs_and_labels_agree(noisy, fitted):
+    X, Y = noisy
+    rows, tasks = (part.ravel() for part in np.indices(Y.shape))
+    relational = make().fit(X, Y.ravel(), tasks, rows)
+    sparse = make().fit(csr_array(X), csr_array(Y))
+    assert relational.head_decay_ == sparse.head_decay_ == fitted.head_decay_
+
+
+def test_integer_weights_are_repeated_rows():
+    X, Y = bits(100)
+    counts = np.repeat([1, 2], [60, 40])
+    few = {"max_iter": 20}
+    weighted = make(**few).fit(X, Y, sample_weight=counts)
+    repeated = make(**few).fit(X.repeat(counts, axis=0), Y.repeat(counts, axis=0))
+    assert weighted.head_decay_ == repeated.head_decay_
+    np.testing.assert_allclose(
+        weighted.hidden_weights_, repeated.hidden_weights_, rtol=1e-3, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("n_trained", [0, 1])
+def test_ctrl_c_before_there_is_a_network_leaves_the_earlier_fit(
+    noisy, fitted, n_trained, monkeypatch
+):
+    X, Y = noisy
+    model = fitted.snapshot()
+    before = dict(vars(model))
+    train, calls = _second_network.train_whole, []
+
+    def press(job, options):
+        calls.append(options)
+        if len(calls) > n_trained:
+            raise KeyboardInterrupt
+        return train(job, options)
+
+    monkeypatch.setattr(_second_network, "train_whole", press)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X[:300], Y[:300])
+    assert vars(model) == before
+
+
+def test_it_is_saved_and_checked(fitted, tmp_path):
+    save(fitted, tmp_path / "model.safetensors")
+    again = load(tmp_path / "model.safetensors")
+    assert again.head_decay_ == fitted.head_decay_
+    values = {k: v for k, v in vars(fitted).items() if k[-1] == "_"}
+    check_relu(values)
+    check_relu({k: v for k, v in values.items() if k != "head_decay_"})  # older files
+    for broken in (0.5, -1.0, np.inf, np.nan, 10, "ten"):
+        with pytest.raises(Refusal):
+            check_relu(values | {"head_decay_": broken})
