@@ -507,7 +507,7 @@ class MultiTaskReLURepresentation(
             callbacks = self._list_callbacks(data, signs, checkpoint)
             interrupted = self._learn(data, resume, checkpoint, callbacks, ends_all)
             vars(self).pop("probe_prior_", None)
-            if not interrupted:
+            if not interrupted and self._learns_from_rows_aside:
                 self._learn_from_rows_aside(data, resume, checkpoint.seed, ends_all)
         return self
 

@@ -26,8 +26,9 @@ from mtrl_sklearn._training.representation import TrainableLayer
 from mtrl_sklearn._training.saving import SaveableMixin
 from mtrl_sklearn._warnings import warn_user
 
-# A lighter network is trained for so many times fewer epochs.
-LIGHTER = 3
+# A lighter network is trained for so many times fewer epochs, at a learning rate that
+# is so many times higher.
+LIGHTER = 4
 
 
 class ReLURepresentationMixin(SaveableMixin):
@@ -44,6 +45,8 @@ class ReLURepresentationMixin(SaveableMixin):
     get_params: Callable[..., dict[str, Any]]
 
     n_hidden: int
+    n_components: int | str | None
+    learning_rate: float
     output: str
     algorithm: str
     pos_label: Any
@@ -52,6 +55,8 @@ class ReLURepresentationMixin(SaveableMixin):
     hidden_biases_: np.ndarray
     task_coef_: np.ndarray
     task_intercept_: np.ndarray
+
+    _learns_from_rows_aside = True
 
     validation_name = "ROC-AUC on held-out rows"
     first_layer_attributes = ("hidden_weights_", "hidden_biases_")
@@ -125,9 +130,11 @@ class ReLURepresentationMixin(SaveableMixin):
         return random_features(flatten_rows(X, sparse=True), self.n_hidden, seed)
 
     def lighter(self, n_rows: int) -> Any:
-        """An estimator that trains for a third of the epochs, to fit in its place.
+        """An estimator that trains four times as fast, to fit in its place.
 
-        It tells as well how much the features of a network help new tasks.
+        It takes a quarter of the epochs with four times the learning rate, does not
+        look where to cut the first layer, and learns nothing of rows held out: neither
+        a prior of probes nor the strength of heads.
 
         Parameters
         ----------
@@ -143,7 +150,14 @@ class ReLURepresentationMixin(SaveableMixin):
         auto_epochs = SOLVERS[self.algorithm].auto_epochs
         parameters = self.get_params(deep=False)
         _, max_epochs = resolve_epochs(parameters, n_rows, auto_epochs)
-        return clone(self).set_params(max_iter=-(-max_epochs // LIGHTER))
+        rank = self.n_components
+        faster = clone(self).set_params(
+            max_iter=-(-max_epochs // LIGHTER),
+            learning_rate=LIGHTER * self.learning_rate,
+            n_components=None if isinstance(rank, str) else rank,
+        )
+        faster._learns_from_rows_aside = False
+        return faster
 
     def task_covariance(self, X: Any = None) -> np.ndarray:
         """Covariance of what the heads of the source tasks compute, up to a factor.

@@ -26,11 +26,7 @@ from mtrl_sklearn._training.prior import (
     find_effects,
     make_prior,
 )
-from mtrl_sklearn.probing._blocks import (
-    Blocks,
-    compute_blocks,
-    open_representation,
-)
+from mtrl_sklearn.probing._blocks import compute_blocks, open_representation
 from mtrl_sklearn.probing._draws import (
     MIN_TEST_ROWS,
     Draw,
@@ -46,13 +42,13 @@ from mtrl_sklearn.probing._left_out import (
     score_left_out,
 )
 from mtrl_sklearn.probing._new_tasks import N_JOBS
+from mtrl_sklearn.probing._products import move_blocks
 from mtrl_sklearn.probing._settings import ProbeSettings
-from mtrl_sklearn.probing._settings_search import average_settings, score_settings
+from mtrl_sklearn.probing._settings_search import average_settings, score_problems
 from mtrl_sklearn.probing._sources import (
     SourceTasks,
     check_inputs,
     find_pos_label,
-    lighten,
     read_groups,
     read_sources,
 )
@@ -61,6 +57,7 @@ MAX_TASKS = 30  # of each group
 MAX_TEST_ROWS = 500  # of each problem
 TEST_SIZE = 0.25
 N_SPLITS = 10  # of which the best is taken
+AT_ONCE = 10  # few-shot problems of a process
 
 
 @validate_params(
@@ -185,10 +182,9 @@ def calibrate(
     _check_shots(sources.signs, shots, split, sampling)
     left_out = read_groups(groups_of_tasks, n_groups, sources, seed)
     rows = np.flatnonzero(~split.is_test)
-    light = lighten(representation, len(rows))
     rounds = [
         _leave_out(
-            _fit_briefly(light, sources, outputs, rows),
+            _fit_briefly(representation, sources, outputs, rows),
             rng.permutation(np.flatnonzero(outputs[sources.output_of_task])),
             sources,
             split,
@@ -215,13 +211,13 @@ class _Round(NamedTuple):
 
 
 def _fit_briefly(
-    light: Any, sources: SourceTasks, outputs: np.ndarray, rows: np.ndarray
+    representation: Any, sources: SourceTasks, outputs: np.ndarray, rows: np.ndarray
 ) -> Any:
     """A fit without some outputs; that it stops early is no news."""
     with warnings.catch_warnings():
         ended = "Training ended at max_iter"
         warnings.filterwarnings("ignore", ended, ConvergenceWarning)
-        return sources.fit_without(light, outputs, rows)
+        return sources.fit_without(representation, outputs, rows, lighter=True)
 
 
 def _leave_out(
@@ -237,19 +233,24 @@ def _leave_out(
 ) -> _Round:
     """Few-shot problems of tasks that a representation was not trained on."""
     blocks = compute_blocks(*open_representation(fitted, sources.X))
-    prior, labels, standard = None, None, None
+    prior, labels, standard, mean, signal = None, None, None, None, None
     if blocks.probabilities is not None:
-        standard = _standardise(blocks.probabilities, np.flatnonzero(~split.is_test))
-        labels = _labels_left_out(blocks, sources.signs, tasks, split, standard)
+        mean = blocks.probabilities.mean(axis=1, dtype=np.float64)
+        standard = _standardise(mean[~split.is_test])
+        labels = _labels_left_out(mean, sources.signs, tasks, split, standard)
         prior = _learn_prior([labels], standard)
+        if prior is not None:
+            signal = (mean - prior.centre) / prior.scale
+    moved = move_blocks(blocks)
     problems = list(_draw_problems(sources.signs, tasks, draw, n_draws, rng))
+    pairs = [(sources.signs[:, task], rows) for task, rows in problems]
     jobs = (
-        delayed(score_settings)(blocks, sources.signs[:, task], rows, prior)
-        for task, rows in problems
+        delayed(score_problems)(moved, pairs[k : k + AT_ONCE], prior, signal)
+        for k in range(0, len(pairs), AT_ONCE)
     )
-    scores = Parallel(n_jobs=n_jobs)(jobs)
-    kept = keep_problems(blocks, sources.signs, problems)
-    return _Round(kept, list(blocks.present), scores, labels, standard)
+    scores = [one for part in Parallel(n_jobs=n_jobs)(jobs) for one in part]
+    kept = keep_problems(moved, mean, sources.signs, problems)
+    return _Round(kept, list(moved), scores, labels, standard)
 
 
 def _conclude(
@@ -319,16 +320,13 @@ def _split_rows(
     return FixedSplit(best)
 
 
-def _standardise(
-    probabilities: np.ndarray, rows: np.ndarray | slice
-) -> tuple[float, float]:
+def _standardise(mean: np.ndarray) -> tuple[float, float]:
     """Centre and scale of the mean of source-task probabilities over some rows."""
-    mean = probabilities[rows].mean(axis=1, dtype=np.float64)
     return float(mean.mean()), float(mean.std())
 
 
 def _labels_left_out(
-    blocks: Blocks,
+    mean: np.ndarray,
     signs: np.ndarray,
     tasks: np.ndarray,
     split: FixedSplit,
@@ -336,9 +334,7 @@ def _labels_left_out(
 ) -> tuple[np.ndarray, ...]:
     """Standardised mean, sign and task of labels of rows that were not trained on."""
     rows = np.flatnonzero(split.is_test)
-    seen = blocks.take(rows)
-    mean = np.asarray(seen.probabilities).mean(axis=1, dtype=np.float64)
-    shared = (mean - standard[0]) / (standard[1] or 1.0)
+    shared = (mean[rows] - standard[0]) / (standard[1] or 1.0)
     places, columns = np.nonzero(signs[np.ix_(rows, tasks)])
     thin = slice(None, None, -(-max(len(places), 1) // MAX_LABELS))
     places, columns = places[thin], columns[thin]

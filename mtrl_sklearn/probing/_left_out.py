@@ -1,42 +1,57 @@
 """Probes of source tasks that were left out, and what they reach."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from mtrl_sklearn._arrays.threads import one_thread
-from mtrl_sklearn.probing._blocks import Blocks
+from mtrl_sklearn._training.prior import ProbePrior
 from mtrl_sklearn.probing._draws import Draw
 from mtrl_sklearn.probing._forecast import Reached
-from mtrl_sklearn.probing._map_logistic import FewLabels, fit_probes
+from mtrl_sklearn.probing._map_logistic import guess_intercept, solve_kernels
+from mtrl_sklearn.probing._products import MovedBlock, Products, multiply_rows
 from mtrl_sklearn.probing._settings import ProbeSettings, resolve_settings
+
+# Products that are held at a time.
+AT_ONCE = 2**24
 
 
 class Problem(NamedTuple):
     """Labels of a task, of which few are trained on; rows are those of some blocks."""
 
     task: int
-    few: dict[int, np.ndarray]  # rows by number of labels
+    few: dict[int, np.ndarray]  # rows by number of labels, smaller in larger
     test: np.ndarray  # (n_test,), rows
     positive: np.ndarray  # (n_rows,), bool, of all rows of the blocks
+
+    @property
+    def largest(self) -> np.ndarray:
+        """Rows of the largest number of labels."""
+        return self.few[max(self.few)]
 
 
 class LeftOut(NamedTuple):
     """Few-shot problems of tasks that were left out, with features of their rows."""
 
-    blocks: Blocks
+    blocks: dict[str, MovedBlock]
+    mean: np.ndarray | None  # (n_rows,), of the probabilities of other tasks
     problems: list[Problem]
 
 
 def keep_problems(
-    blocks: Blocks, signs: np.ndarray, problems: Sequence[tuple[int, Draw]]
+    blocks: dict[str, MovedBlock],
+    mean: np.ndarray | None,
+    signs: np.ndarray,
+    problems: Sequence[tuple[int, Draw]],
 ) -> LeftOut:
     """Problems with the rows that they need, and no others.
 
     Parameters
     ----------
-    blocks : Blocks of n_samples rows
+    blocks : dict of MovedBlock, of n_samples rows
+    mean : ndarray of shape (n_samples,) or None
+        Of the probabilities of tasks that were not left out.
     signs : ndarray of shape (n_samples, n_tasks)
     problems : sequence of tuples of task and Draw
     """
@@ -53,7 +68,8 @@ def keep_problems(
         )
         for task, draw in problems
     ]
-    return LeftOut(blocks.take(rows), kept)
+    some = {name: b._replace(block=b.block[rows]) for name, b in blocks.items()}
+    return LeftOut(some, None if mean is None else mean[rows], kept)
 
 
 def score_left_out(
@@ -67,37 +83,85 @@ def score_left_out(
         For each number of labels, and each task, those of each draw: ROC-AUC, average
         precision less the prevalence, log loss.
     """
-    present = left_out.blocks.present
+    prior = settings.prior
+    signal = np.zeros(len(left_out.problems[0].positive) if left_out.problems else 0)
+    if prior is not None and left_out.mean is not None:
+        signal = (left_out.mean - prior.centre) / prior.scale
     found: dict[int, dict[int, list[tuple[float, ...]]]] = {}
     with one_thread():
-        for k in shots:
-            problems = [p for p in left_out.problems if k in p.few or k == 0]
-            if not problems:
-                continue
-            weights, C = resolve_settings("auto", "auto", settings, present, k)
-            tasks = [
-                FewLabels(
-                    rows,
-                    p.positive[rows].astype(np.float64),
-                    np.ones(len(rows)),
-                    np.ones(len(rows)),
-                    weights,
-                    C,
-                )
-                for p in problems
-                for rows in [p.few.get(k, p.test[:0])]
+        for part in _share_out(left_out.problems):
+            pairs = [
+                (p, multiply_rows(left_out.blocks, p.largest, p.test)) for p in part
             ]
-            probes = fit_probes(present, tasks, settings.prior)
-            model = probes.model
-            if settings.prior is not None:
-                model = probes.with_slopes(settings.prior)
-            for place, p in enumerate(problems):
-                scores = np.full(len(p.test), model.intercept[place])
-                for name, coef in model.coef.items():
-                    scores += present[name][p.test] @ coef[place]
-                of_task = found.setdefault(k, {}).setdefault(p.task, [])
-                of_task.append(_score(p.positive[p.test], scores))
+            for k in shots:
+                chosen = [pair for pair in pairs if k == 0 or k in pair[0].few]
+                if not chosen:
+                    continue
+                weights, C = resolve_settings(
+                    "auto", "auto", settings, left_out.blocks, k
+                )
+                shares = C * np.array([*weights.values()])
+                scores = _fit(chosen, k, shares, prior, signal)
+                for (p, _), of_problem in zip(chosen, scores):
+                    of_task = found.setdefault(k, {}).setdefault(p.task, [])
+                    of_task.append(_score(p.positive[p.test], of_problem))
     return found
+
+
+def _share_out(problems: list[Problem]) -> Iterator[list[Problem]]:
+    """Problems to solve at a time, in this order."""
+    part: list[Problem] = []
+    total = 0
+    for p in problems:
+        n_numbers = len(p.largest) * (len(p.largest) + len(p.test))
+        if part and total + n_numbers > AT_ONCE:
+            yield part
+            part, total = [], 0
+        part.append(p)
+        total += n_numbers
+    if part:
+        yield part
+
+
+def _fit(
+    problems: list[tuple[Problem, Products]],
+    k: int,
+    shares: np.ndarray,
+    prior: ProbePrior | None,
+    signal: np.ndarray,
+) -> list[np.ndarray]:
+    """Scores of the test rows of each problem, of a probe with k labels.
+
+    Parameters
+    ----------
+    problems : list of tuples of Problem and its Products
+    k : int
+    shares : ndarray of shape (n_blocks,)
+        Weight of each block, times C.
+    prior : ProbePrior or None
+    signal : ndarray of shape (n_rows,)
+        What the prior acts on.
+    """
+    y = np.array([p.positive[p.few[k]] if k else [] for p, _ in problems], dtype=float)
+    y = y.reshape(len(problems), k)
+    slopes = np.full(len(y), 0.0 if prior is None else prior.slope)
+    b = np.array([guess_intercept(n, k, prior) for n in y.sum(axis=1)])
+    a = np.zeros_like(y)
+    if k:
+        centred = [products.centre(p.few[k]) for p, products in problems]
+        kernels = np.array([np.tensordot(shares, c.among, axes=1) for c in centred])
+        signals = signal[[p.few[k] for p, _ in problems]]
+        both = (y.min(axis=1) < y.max(axis=1)) | (prior is not None)
+        (a[both], b[both]), slopes[both] = solve_kernels(
+            kernels[both], y[both], np.ones_like(y[both]), signals[both], prior
+        )
+    scores = [
+        c + slope * signal[p.test] for c, slope, (p, _) in zip(b, slopes, problems)
+    ]
+    if k:
+        for found, c, dual in zip(scores, centred, a):
+            found += c.score(shares[None], dual[None])[0]
+    return scores
 
 
 def _score(positive: np.ndarray, scores: np.ndarray) -> tuple[float, ...]:

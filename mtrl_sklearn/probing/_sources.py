@@ -77,7 +77,11 @@ class SourceTasks(NamedTuple):
         ]
 
     def fit_without(
-        self, estimator: Any, left_out: np.ndarray, rows: np.ndarray
+        self,
+        estimator: Any,
+        left_out: np.ndarray,
+        rows: np.ndarray,
+        lighter: bool = False,
     ) -> Any:
         """A clone of the estimator, fitted on some rows without some tasks.
 
@@ -86,8 +90,10 @@ class SourceTasks(NamedTuple):
         estimator : estimator or pipeline
         left_out : ndarray of shape (n_outputs,), bool
         rows : ndarray of shape (n_rows,)
+        lighter : bool, default=False
+            Whether to fit what it says is lighter in its place.
         """
-        estimator = _thaw(estimator)
+        estimator = _lighten(estimator, len(rows)) if lighter else _thaw(estimator)
         if self.tasks is None and has_source_tasks(estimator):
             _refuse_columns(estimator)
         if self.tasks is not None:
@@ -175,12 +181,12 @@ def _thaw(estimator: Any) -> Any:
     return estimator
 
 
-def lighten(estimator: Any, n_rows: int) -> Any:
+def _lighten(estimator: Any, n_rows: int) -> Any:
     """An estimator to fit in its place where many are: it may be trained less."""
     estimator = _thaw(estimator)
     if isinstance(estimator, Pipeline):
         name = _name_learner(estimator)
-        learner = lighten(estimator.named_steps[name], n_rows)
+        learner = _lighten(estimator.named_steps[name], n_rows)
         return estimator.set_params(**{name: learner})
     return estimator.lighter(n_rows) if hasattr(estimator, "lighter") else estimator
 

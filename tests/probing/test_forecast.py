@@ -13,6 +13,7 @@ from mtrl_sklearn.probing._blocks import compute_blocks
 from mtrl_sklearn.probing._draws import Draw
 from mtrl_sklearn.probing._forecast import Reached
 from mtrl_sklearn.probing._left_out import collect, keep_problems, score_left_out
+from mtrl_sklearn.probing._products import move_blocks
 
 TASKS = np.arange(11) / 10
 REACHED = Reached(
@@ -103,8 +104,10 @@ def test_scores_are_those_of_a_probe(sources, prior):
         (11, Draw({16: rows[200:216]}, rows[300:], {})),
     ]
     settings = ProbeSettings((16, 64), ((0.2, 0.5, 0.3), (1, 0, 0)), (1, 4), prior)
-    left_out = keep_problems(blocks, signs, draws)
-    assert len(left_out.blocks) < 500
+    mean = blocks.probabilities.mean(axis=1, dtype=np.float64)
+    left_out = keep_problems(move_blocks(blocks), mean, signs, draws)
+    assert {len(b.block) for b in left_out.blocks.values()} == {len(left_out.mean)}
+    assert len(left_out.mean) < 500
     found = score_left_out(left_out, settings, (0, 16, 64))
     assert {k: sorted(of_task) for k, of_task in found.items()} == {
         0: [9, 11],
