@@ -127,7 +127,11 @@ def test_scores_are_those_of_a_probe(sources, prior):
                 average_precision_score(y, p) - y.mean(),
                 log_loss(y, p),
             ]
-            np.testing.assert_allclose(found[k][task], [expected], rtol=1e-6)
+            ((auc, precision, loss),) = found[k][task]
+            assert loss == pytest.approx(expected[2], rel=1e-5)
+            # products are float32: two rows of nearly equal scores may swap
+            assert auc == pytest.approx(expected[0], abs=1.5 / (sum(y) * sum(~y)))
+            assert precision == pytest.approx(expected[1], abs=1.5 / sum(y))
 
 
 def test_a_task_counts_once_whatever_its_number_of_draws():
