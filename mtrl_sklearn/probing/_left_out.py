@@ -45,7 +45,7 @@ def keep_problems(
     signs: np.ndarray,
     problems: Sequence[tuple[int, Draw]],
 ) -> LeftOut:
-    """Problems with the rows that they need, and no others.
+    """The first problem of each task, with the rows that these need, and no others.
 
     Parameters
     ----------
@@ -55,8 +55,9 @@ def keep_problems(
     signs : ndarray of shape (n_samples, n_tasks)
     problems : sequence of tuples of task and Draw
     """
+    first = dict(reversed(problems))
     parts = [np.zeros(0, dtype=int)]
-    for _, draw in problems:
+    for draw in first.values():
         parts += [draw.test, *draw.few.values()]
     rows = np.unique(np.concatenate(parts))
     kept = [
@@ -66,7 +67,7 @@ def keep_problems(
             np.searchsorted(rows, draw.test),
             signs[rows, task] > 0,
         )
-        for task, draw in problems
+        for task, draw in sorted(first.items())
     ]
     some = {name: b._replace(block=b.block[rows]) for name, b in blocks.items()}
     return LeftOut(some, None if mean is None else mean[rows], kept)
@@ -74,20 +75,20 @@ def keep_problems(
 
 def score_left_out(
     left_out: LeftOut, settings: ProbeSettings, shots: tuple[int, ...]
-) -> dict[int, dict[int, list[tuple[float, ...]]]]:
+) -> dict[int, dict[int, tuple[float, ...]]]:
     """Scores of probes with these settings.
 
     Returns
     -------
-    dict of dict of list
-        For each number of labels, and each task, those of each draw: ROC-AUC, average
-        precision less the prevalence, log loss.
+    dict of dict of tuple
+        For each number of labels, and each task: ROC-AUC, average precision less the
+        prevalence, log loss.
     """
     prior = settings.prior
     signal = np.zeros(len(left_out.problems[0].positive) if left_out.problems else 0)
     if prior is not None and left_out.mean is not None:
         signal = (left_out.mean - prior.centre) / prior.scale
-    found: dict[int, dict[int, list[tuple[float, ...]]]] = {}
+    found: dict[int, dict[int, tuple[float, ...]]] = {}
     with one_thread():
         for part in _share_out(left_out.problems):
             pairs = [
@@ -103,8 +104,8 @@ def score_left_out(
                 shares = C * np.array([*weights.values()])
                 scores = _fit(chosen, k, shares, prior, signal)
                 for (p, _), of_problem in zip(chosen, scores):
-                    of_task = found.setdefault(k, {}).setdefault(p.task, [])
-                    of_task.append(_score(p.positive[p.test], of_problem))
+                    scored = _score(p.positive[p.test], of_problem)
+                    found.setdefault(k, {})[p.task] = scored
     return found
 
 
@@ -179,18 +180,18 @@ def _score(positive: np.ndarray, scores: np.ndarray) -> tuple[float, ...]:
 
 
 def collect(
-    found: Sequence[dict[int, dict[int, list[tuple[float, ...]]]]],
+    found: Sequence[dict[int, dict[int, tuple[float, ...]]]],
     shots: tuple[int, ...],
 ) -> Reached:
-    """Scores of all tasks, means over their draws, by number of labels."""
+    """Scores of the tasks of all groups, by number of labels."""
     known = [k for k in shots if any(k in of_group for of_group in found)]
     by_metric: list[list[tuple[float, ...]]] = [[], [], []]
     for k in known:
-        means = [
-            np.mean(draws, axis=0)
+        of_tasks = [
+            scores
             for of_group in found
-            for _, draws in sorted(of_group.get(k, {}).items())
+            for _, scores in sorted(of_group.get(k, {}).items())
         ]
-        for scores, values in zip(by_metric, np.transpose(means).tolist()):
-            scores.append(tuple(values))
+        for scores, values in zip(by_metric, zip(*of_tasks)):
+            scores.append(values)
     return Reached(tuple(known), *map(tuple, by_metric))
