@@ -101,6 +101,46 @@ def indicator_roc_auc(
     return of_task
 
 
+def compare_roc_auc(positive: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """ROC-AUC of many scores of the same labels, to float32.
+
+    Numbers of float32 are integers of the same order, with a bit for the class of each
+    beside them. Sorted with equal positives above and below negatives, they tell how
+    many pairs are won or tied, and lost or tied.
+
+    Parameters
+    ----------
+    positive : ndarray of shape (n_samples,), bool
+    scores : ndarray of shape (n_scores, n_samples)
+        Equal scores count half.
+
+    Returns
+    -------
+    ndarray of shape (n_scores,), float64
+        NaN without labels of both classes.
+
+    Raises
+    ------
+    ValueError
+        If a score is NaN.
+    """
+    _check_ranked(int(np.isnan(scores).sum()))
+    bits = (scores.astype(np.float32) + np.float32(0)).view(np.int32).astype(np.int64)
+    keys = 2 * np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
+    places = np.arange(scores.shape[1])
+
+    def count_pairs(above: np.ndarray) -> np.ndarray:
+        """Pairs in which one of these is not below one of the others."""
+        n = above.sum()
+        pairs: np.ndarray = (np.sort(keys + above, axis=1) & 1) @ places
+        return pairs - n * (n - 1) // 2
+
+    n_pairs = positive.sum() * (~positive).sum()
+    won = count_pairs(positive) + n_pairs - count_pairs(~positive)
+    empty = np.full(len(scores), np.nan)
+    return np.divide(won, 2 * n_pairs, out=empty, where=n_pairs > 0)
+
+
 def _share_of_won_pairs(ranked: np.ndarray, high: np.ndarray) -> float:
     """ROC-AUC of positives among all scores, which are sorted; NaN without a class."""
     n_high, n_low = len(high), len(ranked) - len(high)

@@ -521,7 +521,7 @@ class MultiTaskReLURepresentation(
             second = self._choose_head_decay(data, resume, checkpoint.seed)
             interrupted = self._learn(data, resume, checkpoint, callbacks, ends_all)
             vars(self).pop("probe_prior_", None)
-            if not interrupted:
+            if not interrupted and self._known_head_decay is None:
                 self._learn_from_rows_aside(
                     data, resume, checkpoint.seed, ends_all, second
                 )
@@ -599,6 +599,9 @@ class MultiTaskReLURepresentation(
     def _choose_head_decay(self, data, resume, seed):
         """Set the decay of heads; returns the small network that was trained so."""
         if resume:
+            return None
+        if self._known_head_decay is not None:
+            self.head_decay_ = self._known_head_decay
             return None
         self.head_decay_, second = 1.0, None
         if SOLVERS[self.algorithm].is_descent and data.held_out is None:

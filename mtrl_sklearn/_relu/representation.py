@@ -1,5 +1,6 @@
 """What tools for new tasks and for files get from the ReLU network."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -26,8 +27,12 @@ from mtrl_sklearn._training.representation import TrainableLayer
 from mtrl_sklearn._training.saving import SaveableMixin
 from mtrl_sklearn._warnings import warn_user
 
-# A lighter network is trained for so many times fewer epochs.
-LIGHTER = 3
+# A lighter network learns so many times as fast, in as many times fewer epochs, but not
+# faster than this rate: at .03 subspaces were found less well, at .02 as well. Where
+# that leaves it slow, it takes a third of the epochs.
+PACE = 5
+HIGHEST_RATE = 0.02
+LEAST_LIGHTER = 3
 
 
 class ReLURepresentationMixin(SaveableMixin):
@@ -44,6 +49,7 @@ class ReLURepresentationMixin(SaveableMixin):
     get_params: Callable[..., dict[str, Any]]
 
     n_hidden: int
+    learning_rate: float
     output: str
     algorithm: str
     pos_label: Any
@@ -52,6 +58,9 @@ class ReLURepresentationMixin(SaveableMixin):
     hidden_biases_: np.ndarray
     task_coef_: np.ndarray
     task_intercept_: np.ndarray
+
+    # Of a lighter network, which learns nothing from rows held out.
+    _known_head_decay: float | None = None
 
     validation_name = "ROC-AUC on held-out rows"
     first_layer_attributes = ("hidden_weights_", "hidden_biases_")
@@ -125,9 +134,12 @@ class ReLURepresentationMixin(SaveableMixin):
         return random_features(flatten_rows(X, sparse=True), self.n_hidden, seed)
 
     def lighter(self, n_rows: int) -> Any:
-        """An estimator that trains for a third of the epochs, to fit in its place.
+        """An estimator that trains in a fifth of the time, to fit in its place.
 
-        It tells as well how much the features of a network help new tasks.
+        It takes a fifth of the epochs with five times the learning rate, and learns
+        nothing from rows held out: neither a prior of probes nor the strength of heads.
+        Their decay it has from this one, if it was fitted. A learning rate above .004
+        becomes less than five times as high, and epochs a third at most.
 
         Parameters
         ----------
@@ -143,7 +155,13 @@ class ReLURepresentationMixin(SaveableMixin):
         auto_epochs = SOLVERS[self.algorithm].auto_epochs
         parameters = self.get_params(deep=False)
         _, max_epochs = resolve_epochs(parameters, n_rows, auto_epochs)
-        return clone(self).set_params(max_iter=-(-max_epochs // LIGHTER))
+        pace = min(max(HIGHEST_RATE / self.learning_rate, 1.0), PACE)
+        faster = clone(self).set_params(
+            max_iter=math.ceil(max_epochs / max(pace, LEAST_LIGHTER)),
+            learning_rate=pace * self.learning_rate,
+        )
+        faster._known_head_decay = getattr(self, "head_decay_", 1.0)
+        return faster
 
     def task_covariance(self, X: Any = None) -> np.ndarray:
         """Covariance of what the heads of the source tasks compute, up to a factor.

@@ -32,11 +32,7 @@ from mtrl_sklearn._training.prior import (
     find_effects,
     make_prior,
 )
-from mtrl_sklearn.probing._blocks import (
-    Blocks,
-    compute_blocks,
-    open_representation,
-)
+from mtrl_sklearn.probing._blocks import compute_blocks, open_representation
 from mtrl_sklearn.probing._draws import (
     MIN_TEST_ROWS,
     Draw,
@@ -52,13 +48,13 @@ from mtrl_sklearn.probing._left_out import (
     score_left_out,
 )
 from mtrl_sklearn.probing._new_tasks import N_JOBS
+from mtrl_sklearn.probing._products import move_blocks
 from mtrl_sklearn.probing._settings import ProbeSettings
-from mtrl_sklearn.probing._settings_search import average_settings, score_settings
+from mtrl_sklearn.probing._settings_search import average_settings, score_problems
 from mtrl_sklearn.probing._sources import (
     SourceTasks,
     check_inputs,
     find_pos_label,
-    lighten,
     read_groups,
     read_sources,
 )
@@ -67,6 +63,7 @@ MAX_TASKS = 30  # of each group
 MAX_TEST_ROWS = 500  # of each problem
 TEST_SIZE = 0.25
 N_SPLITS = 10  # of which the best is taken
+AT_ONCE = 10  # few-shot problems of a process
 
 
 @validate_params(
@@ -103,12 +100,12 @@ def calibrate(
     Which blocks of features help a new task, and how strong the penalty should be,
     depends on the data and on the number of labels, and few labels cannot tell. So the
     representation is trained anew without a group of source tasks, for each group in
-    turn, on three quarters of the rows; a `MultiTaskReLURepresentation` for a third of
-    its epochs, which suggests the same settings. The tasks left out tell on the other
-    rows what tasks have in common before they have labels, the prior (`ProbePrior`).
-    Few-shot problems are drawn from them, with labels of rows that were trained on and
-    tests on those that were not; and the settings that do well are averaged, for each
-    number of labels, with weights
+    turn, on three quarters of the rows; a `MultiTaskReLURepresentation` for a fifth of
+    its epochs with five times the learning rate, which suggests the same settings. The
+    tasks left out tell on the other rows what tasks have in common before they have
+    labels, the prior (`ProbePrior`). Few-shot problems are drawn from them, with labels
+    of rows that were trained on and tests on those that were not; and the settings that
+    do well are averaged, for each number of labels, with weights
 
     .. math:: p_s \propto \exp((\mathrm{AUC}_s - \max_u \mathrm{AUC}_u) / 0.01)
 
@@ -201,10 +198,9 @@ def calibrate(
     _check_shots(sources.signs, shots, split, sampling)
     left_out = read_groups(groups_of_tasks, n_groups, sources, seed)
     trained = np.flatnonzero(~split.is_test)
-    light = lighten(representation, len(trained))
     rounds = [
         _leave_out(
-            _fit_briefly(light, sources, outputs, trained),
+            _fit_briefly(representation, sources, outputs, trained),
             rng.permutation(np.flatnonzero(outputs[sources.output_of_task])),
             sources,
             split,
@@ -231,13 +227,13 @@ class _Round(NamedTuple):
 
 
 def _fit_briefly(
-    light: Any, sources: SourceTasks, outputs: np.ndarray, entries: np.ndarray
+    representation: Any, sources: SourceTasks, outputs: np.ndarray, entries: np.ndarray
 ) -> Any:
     """A fit without some outputs; that it stops early is no news."""
     with warnings.catch_warnings():
         ended = "Training ended at max_iter"
         warnings.filterwarnings("ignore", ended, ConvergenceWarning)
-        return sources.fit_without(light, outputs, entries)
+        return sources.fit_without(representation, outputs, entries, lighter=True)
 
 
 def _leave_out(
@@ -253,34 +249,30 @@ def _leave_out(
 ) -> _Round:
     """Few-shot problems of tasks that a representation was not trained on."""
     blocks = compute_blocks(*open_representation(fitted, sources.X))
-    prior, labels, standard = None, None, None
+    prior, labels, standard, mean, signal = None, None, None, None, None
     if blocks.probabilities is not None:
         mean = blocks.probabilities.mean(axis=1, dtype=np.float64)
-        mean = mean[sources.rows_of(np.arange(len(split.is_test)))]
-        standard = _standardise(mean, np.flatnonzero(~split.is_test))
+        mean = mean if sources.places is None else mean[sources.places]
+        standard = _standardise(mean[~split.is_test])
         labels = _labels_left_out(mean, sources.signs, tasks, split, standard)
         prior = _learn_prior([labels], standard)
+        if prior is not None:
+            signal = (mean - prior.centre) / prior.scale
+    moved = move_blocks(blocks, sources.places)
     problems = list(_draw_problems(sources.signs, tasks, draw, n_draws, rng))
+    parts = (problems[k : k + AT_ONCE] for k in range(0, len(problems), AT_ONCE))
     jobs = (
-        delayed(score_settings)(*_cut_out(blocks, sources, *problem), prior)
-        for problem in problems
+        delayed(score_problems)(
+            moved,
+            [(sign_column(sources.signs, task), few) for task, few in part],
+            prior,
+            signal,
+        )
+        for part in parts
     )
-    scores = Parallel(n_jobs=n_jobs)(jobs)
-    kept = keep_problems(blocks, sources.rows_of, sources.signs, problems)
-    return _Round(kept, list(blocks.present), scores, labels, standard)
-
-
-def _cut_out(
-    blocks: Blocks, sources: SourceTasks, task: int, draw: Draw
-) -> tuple[Blocks, np.ndarray, Draw]:
-    """Features, signs and draw of a few-shot problem, of its own entries alone."""
-    entries = np.unique(np.concatenate([draw.test, *draw.few.values()]))
-    few = {k: np.searchsorted(entries, rows) for k, rows in draw.few.items()}
-    return (
-        blocks.take(sources.rows_of(entries)),
-        sign_column(sources.signs, task)[entries],
-        Draw(few, np.searchsorted(entries, draw.test), {}),
-    )
+    scores = [one for part in Parallel(n_jobs=n_jobs)(jobs) for one in part]
+    kept = keep_problems(moved, mean, sources.signs, problems)
+    return _Round(kept, list(moved), scores, labels, standard)
 
 
 def _conclude(
@@ -351,9 +343,9 @@ def _split_rows(
     return FixedSplit(best)
 
 
-def _standardise(mean: np.ndarray, entries: np.ndarray) -> tuple[float, float]:
+def _standardise(mean: np.ndarray) -> tuple[float, float]:
     """Centre and scale of the mean of source-task probabilities over some entries."""
-    return float(mean[entries].mean()), float(mean[entries].std())
+    return float(mean.mean()), float(mean.std())
 
 
 def _labels_left_out(

@@ -72,7 +72,7 @@ class Reached:
     n_labels : tuple of int
         Ascending.
     roc_auc, delta_auprc, log_loss : tuple of tuples of float
-        For each number of labels the score of each task.
+        For each number of labels the score of each task, with one draw of labels.
     """
 
     n_labels: tuple[int, ...]
@@ -109,7 +109,13 @@ class Reached:
 
 
 def _spread(scores: tuple[float, ...]) -> Spread:
-    quantiles = np.quantile(scores, (LOW, 0.5, HIGH))
+    """Quantiles that hold their share of further tasks, if there are nine at least.
+
+    A new task is as likely to fall between any two neighbours of T scores, or beyond
+    either end: with probability 1 / (T + 1). Quantiles of the T scores themselves hold
+    64 instead of 80 % of new tasks where T = 9, 76 % where T = 40.
+    """
+    quantiles = np.quantile(scores, (LOW, 0.5, HIGH), method="weibull")
     return Spread(*map(float, (np.mean(scores), np.std(scores), *quantiles)))
 
 

@@ -1,53 +1,64 @@
 """Probes of source tasks that were left out, and what they reach."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from mtrl_sklearn._arrays.threads import one_thread
 from mtrl_sklearn._labels.signs import Signs, sign_column
-from mtrl_sklearn.probing._blocks import Blocks
+from mtrl_sklearn._training.prior import ProbePrior
 from mtrl_sklearn.probing._draws import Draw
 from mtrl_sklearn.probing._forecast import Reached
-from mtrl_sklearn.probing._map_logistic import FewLabels, fit_probes
+from mtrl_sklearn.probing._map_logistic import guess_intercept, solve_kernels
+from mtrl_sklearn.probing._products import MovedBlock, Products, multiply_rows
 from mtrl_sklearn.probing._settings import ProbeSettings, resolve_settings
+
+# Products that are held at a time.
+AT_ONCE = 2**24
 
 
 class Problem(NamedTuple):
     """Labels of a task, of which few are trained on; rows are those of some blocks."""
 
     task: int
-    few: dict[int, np.ndarray]  # rows by number of labels
+    few: dict[int, np.ndarray]  # rows by number of labels, smaller in larger
     test: np.ndarray  # (n_test,), rows
     positive: np.ndarray  # (n_rows,), bool, of all rows of the blocks
+
+    @property
+    def largest(self) -> np.ndarray:
+        """Rows of the largest number of labels."""
+        return self.few[max(self.few)]
 
 
 class LeftOut(NamedTuple):
     """Few-shot problems of tasks that were left out, with features of their rows."""
 
-    blocks: Blocks
+    blocks: dict[str, MovedBlock]
+    mean: np.ndarray | None  # (n_rows,), of the probabilities of other tasks
     problems: list[Problem]
 
 
 def keep_problems(
-    blocks: Blocks,
-    rows_of: Callable[[np.ndarray], np.ndarray],
+    blocks: dict[str, MovedBlock],
+    mean: np.ndarray | None,
     signs: Signs,
     problems: Sequence[tuple[int, Draw]],
 ) -> LeftOut:
-    """Problems with the entries that they need, and no others.
+    """The first problem of each task, with the entries that these need, and no others.
 
     Parameters
     ----------
-    blocks : Blocks of n_samples rows
-    rows_of : callable
-        Rows of the blocks that entries belong to.
+    blocks : dict of MovedBlock, of n_entries
+    mean : ndarray of shape (n_entries,) or None
+        Of the probabilities of tasks that were not left out.
     signs : Signs of shape (n_entries, n_tasks)
     problems : sequence of tuples of task and Draw, of entries
     """
+    first = dict(reversed(problems))
     parts = [np.zeros(0, dtype=int)]
-    for _, draw in problems:
+    for draw in first.values():
         parts += [draw.test, *draw.few.values()]
     entries = np.unique(np.concatenate(parts))
     kept = [
@@ -57,53 +68,102 @@ def keep_problems(
             np.searchsorted(entries, draw.test),
             sign_column(signs, task)[entries] > 0,
         )
-        for task, draw in problems
+        for task, draw in sorted(first.items())
     ]
-    return LeftOut(blocks.take(rows_of(entries)), kept)
+    some = {name: block.keep(entries) for name, block in blocks.items()}
+    return LeftOut(some, None if mean is None else mean[entries], kept)
 
 
 def score_left_out(
     left_out: LeftOut, settings: ProbeSettings, shots: tuple[int, ...]
-) -> dict[int, dict[int, list[tuple[float, ...]]]]:
+) -> dict[int, dict[int, tuple[float, ...]]]:
     """Scores of probes with these settings.
 
     Returns
     -------
-    dict of dict of list
-        For each number of labels, and each task, those of each draw: ROC-AUC, average
-        precision less the prevalence, log loss.
+    dict of dict of tuple
+        For each number of labels, and each task: ROC-AUC, average precision less the
+        prevalence, log loss.
     """
-    present = left_out.blocks.present
-    found: dict[int, dict[int, list[tuple[float, ...]]]] = {}
+    prior = settings.prior
+    signal = np.zeros(len(left_out.problems[0].positive) if left_out.problems else 0)
+    if prior is not None and left_out.mean is not None:
+        signal = (left_out.mean - prior.centre) / prior.scale
+    found: dict[int, dict[int, tuple[float, ...]]] = {}
     with one_thread():
-        for k in shots:
-            problems = [p for p in left_out.problems if k in p.few or k == 0]
-            if not problems:
-                continue
-            weights, C = resolve_settings("auto", "auto", settings, present, k)
-            tasks = [
-                FewLabels(
-                    rows,
-                    p.positive[rows].astype(np.float64),
-                    np.ones(len(rows)),
-                    np.ones(len(rows)),
-                    weights,
-                    C,
-                )
-                for p in problems
-                for rows in [p.few.get(k, p.test[:0])]
+        for part in _share_out(left_out.problems):
+            pairs = [
+                (p, multiply_rows(left_out.blocks, p.largest, p.test)) for p in part
             ]
-            probes = fit_probes(present, tasks, settings.prior)
-            model = probes.model
-            if settings.prior is not None:
-                model = probes.with_slopes(settings.prior)
-            for place, p in enumerate(problems):
-                scores = np.full(len(p.test), model.intercept[place])
-                for name, coef in model.coef.items():
-                    scores += present[name][p.test] @ coef[place]
-                of_task = found.setdefault(k, {}).setdefault(p.task, [])
-                of_task.append(_score(p.positive[p.test], scores))
+            for k in shots:
+                chosen = [pair for pair in pairs if k == 0 or k in pair[0].few]
+                if not chosen:
+                    continue
+                weights, C = resolve_settings(
+                    "auto", "auto", settings, left_out.blocks, k
+                )
+                shares = C * np.array([*weights.values()])
+                scores = _fit(chosen, k, shares, prior, signal)
+                for (p, _), of_problem in zip(chosen, scores):
+                    scored = _score(p.positive[p.test], of_problem)
+                    found.setdefault(k, {})[p.task] = scored
     return found
+
+
+def _share_out(problems: list[Problem]) -> Iterator[list[Problem]]:
+    """Problems to solve at a time, in this order."""
+    part: list[Problem] = []
+    total = 0
+    for p in problems:
+        n_numbers = len(p.largest) * (len(p.largest) + len(p.test))
+        if part and total + n_numbers > AT_ONCE:
+            yield part
+            part, total = [], 0
+        part.append(p)
+        total += n_numbers
+    if part:
+        yield part
+
+
+def _fit(
+    problems: list[tuple[Problem, Products]],
+    k: int,
+    shares: np.ndarray,
+    prior: ProbePrior | None,
+    signal: np.ndarray,
+) -> list[np.ndarray]:
+    """Scores of the test rows of each problem, of a probe with k labels.
+
+    Parameters
+    ----------
+    problems : list of tuples of Problem and its Products
+    k : int
+    shares : ndarray of shape (n_blocks,)
+        Weight of each block, times C.
+    prior : ProbePrior or None
+    signal : ndarray of shape (n_rows,)
+        What the prior acts on.
+    """
+    y = np.array([p.positive[p.few[k]] if k else [] for p, _ in problems], dtype=float)
+    y = y.reshape(len(problems), k)
+    slopes = np.full(len(y), 0.0 if prior is None else prior.slope)
+    b = np.array([guess_intercept(n, k, prior) for n in y.sum(axis=1)])
+    a = np.zeros_like(y)
+    if k:
+        centred = [products.centre(p.few[k]) for p, products in problems]
+        kernels = np.array([np.tensordot(shares, c.among, axes=1) for c in centred])
+        signals = signal[[p.few[k] for p, _ in problems]]
+        both = (y.min(axis=1) < y.max(axis=1)) | (prior is not None)
+        (a[both], b[both]), slopes[both] = solve_kernels(
+            kernels[both], y[both], np.ones_like(y[both]), signals[both], prior
+        )
+    scores = [
+        c + slope * signal[p.test] for c, slope, (p, _) in zip(b, slopes, problems)
+    ]
+    if k:
+        for found, c, dual in zip(scores, centred, a):
+            found += c.score(shares[None], dual[None])[0]
+    return scores
 
 
 def _score(positive: np.ndarray, scores: np.ndarray) -> tuple[float, ...]:
@@ -121,18 +181,18 @@ def _score(positive: np.ndarray, scores: np.ndarray) -> tuple[float, ...]:
 
 
 def collect(
-    found: Sequence[dict[int, dict[int, list[tuple[float, ...]]]]],
+    found: Sequence[dict[int, dict[int, tuple[float, ...]]]],
     shots: tuple[int, ...],
 ) -> Reached:
-    """Scores of all tasks, means over their draws, by number of labels."""
+    """Scores of the tasks of all groups, by number of labels."""
     known = [k for k in shots if any(k in of_group for of_group in found)]
     by_metric: list[list[tuple[float, ...]]] = [[], [], []]
     for k in known:
-        means = [
-            np.mean(draws, axis=0)
+        of_tasks = [
+            scores
             for of_group in found
-            for _, draws in sorted(of_group.get(k, {}).items())
+            for _, scores in sorted(of_group.get(k, {}).items())
         ]
-        for scores, values in zip(by_metric, np.transpose(means).tolist()):
-            scores.append(tuple(values))
+        for scores, values in zip(by_metric, zip(*of_tasks)):
+            scores.append(values)
     return Reached(tuple(known), *map(tuple, by_metric))

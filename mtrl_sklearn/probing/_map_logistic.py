@@ -116,7 +116,9 @@ def fit_probes(
             (small if len(task.y) <= MAX_DUAL else large).append(place)
     slopes = np.full(len(tasks), 0.0 if prior is None else prior.slope)
     for place in empty:
-        model.intercept[place] = _guess(tasks[place], prior)
+        task = tasks[place]
+        totals = float(task.row_weights @ task.y), float(task.row_weights.sum())
+        model.intercept[place] = guess_intercept(*totals, prior)
     width = sum(block.shape[1] for block in blocks.values())
     small.sort(key=lambda place: len(tasks[place].y))
     for places in _share_out(small, [len(task.y) for task in tasks], width):
@@ -146,14 +148,13 @@ def _shared_of_labels(
     return shared
 
 
-def _guess(task: FewLabels, prior: ProbePrior | None) -> float:
+def guess_intercept(
+    n_positive: float, n_labels: float, prior: ProbePrior | None
+) -> float:
     """The intercept without labels of both classes that count."""
     if prior is not None:
         return prior.intercept
-    n_positive = float(task.row_weights @ task.y)
-    return float(
-        np.log((n_positive + 0.5) / (task.row_weights.sum() - n_positive + 0.5))
-    )
+    return float(np.log((n_positive + 0.5) / (n_labels - n_positive + 0.5)))
 
 
 def _share_out(places: list[int], sizes: list[int], width: int) -> list[list[int]]:
@@ -180,7 +181,7 @@ def _fit_small(
     """Solve the duals of some tasks, and enter them in the model."""
     most = max(len(tasks[place].y) for place in places)
     kernels = np.zeros((len(places), most, most))
-    y, loss_weights, offsets, signals = np.zeros((4, len(places), most))
+    y, loss_weights, signals = np.zeros((3, len(places), most))
     scaled: list[ScaledBlocks] = []
     for k, place in enumerate(places):
         task, n = tasks[place], len(tasks[place].y)
@@ -190,18 +191,49 @@ def _fit_small(
         y[k, :n], loss_weights[k, :n] = task.y, task.loss_weights
         if prior is not None and shared is not None:
             signals[k, :n] = shared[task.rows]
-            offsets[k] = prior.slope * signals[k]
-            outer = np.multiply.outer(signals[k], signals[k])
-            kernels[k] += prior.slope_spread**2 * outer
-    a, b = solve_dual(kernels, y, loss_weights, offsets, _intercepts(prior))
-    if prior is not None:
-        slopes[places] += prior.slope_spread**2 * (signals * a).sum(axis=1)
-        rest = _apply(kernels, a) + offsets
-        b = settle_intercepts(b, rest, y, loss_weights, prior)
+    (a, b), slopes[places] = solve_kernels(kernels, y, loss_weights, signals, prior)
     for k, place in enumerate(places):
         n = len(tasks[place].y)
         coef = tasks[place].C * (a[k : k + 1, :n] @ scaled[k].Z)
         _enter(scaled[k].for_raw_values(coef, b[k : k + 1]), place, model)
+
+
+def solve_kernels(
+    kernels: np.ndarray,
+    y: np.ndarray,
+    loss_weights: np.ndarray,
+    signals: np.ndarray,
+    prior: ProbePrior | None,
+) -> tuple[Dual, np.ndarray]:
+    """Probes of some tasks, from products of their rows.
+
+    Parameters
+    ----------
+    kernels : ndarray of shape (n_tasks, n_labels, n_labels)
+        Products of weighted features, times C; the prior adds its own in place.
+    y, loss_weights : ndarray of shape (n_tasks, n_labels)
+        As for `solve_dual`. Without a prior each task shows both classes.
+    signals : ndarray of shape (n_tasks, n_labels)
+        What the slope of the prior acts on: `shared_signal`.
+    prior : ProbePrior or None
+
+    Returns
+    -------
+    dual : Dual
+    slopes : ndarray of shape (n_tasks,)
+    """
+    intercepts = _intercepts(prior)
+    if prior is None:
+        nothing = np.zeros_like(y)
+        dual = solve_dual(kernels, y, loss_weights, nothing, intercepts)
+        return dual, nothing[:, 0]
+    variance = prior.slope_spread**2
+    kernels += variance * signals[:, :, None] * signals[:, None, :]
+    offsets = prior.slope * signals
+    a, b = solve_dual(kernels, y, loss_weights, offsets, intercepts)
+    rest = _apply(kernels, a) + offsets
+    b = settle_intercepts(b, rest, y, loss_weights, prior)
+    return Dual(a, b), prior.slope + variance * (signals * a).sum(axis=1)
 
 
 def _enter(one: LinearModel, place: int, model: LinearModel) -> None:

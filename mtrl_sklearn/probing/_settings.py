@@ -115,7 +115,11 @@ class ProbeSettings:
 
         Source tasks say so: each was left out with its group, and probed with settings
         that the other groups had chosen. It holds for new tasks that are to the source
-        tasks as groups of these are to each other.
+        tasks as groups of these are to each other: where they are no more unlike than
+        any source task is, groups at random expect more of them than the groups of
+        similar tasks that `calibrate` finds. Its spread is that of single draws of
+        labels, with as many test rows as source tasks have: scores on few of them
+        vary more.
 
         Parameters
         ----------

@@ -4,16 +4,16 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg.lapack import sposv
 from scipy.special import expit
 
-from mtrl_sklearn._arrays.centred import SideBySide, centre
 from mtrl_sklearn._arrays.threads import one_thread
-from mtrl_sklearn._labels.roc_auc import table_roc_auc
+from mtrl_sklearn._labels.roc_auc import compare_roc_auc
 from mtrl_sklearn._training.prior import ProbePrior
-from mtrl_sklearn.probing._blocks import BLOCKS, Blocks
+from mtrl_sklearn.probing._blocks import BLOCKS
 from mtrl_sklearn.probing._draws import Draw
-from mtrl_sklearn.probing._map_logistic import WIDE, shared_signal
-from mtrl_sklearn.probing._ridge_logistic import block_scales
+from mtrl_sklearn.probing._map_logistic import WIDE
+from mtrl_sklearn.probing._products import Kernels, MovedBlock, multiply_rows
 from mtrl_sklearn.probing._settings import ProbeSettings
 
 WEIGHT_STEPS = 4  # weights are multiples of a quarter
@@ -68,8 +68,23 @@ class _Shared(NamedTuple):
         return _Start(target, curvature, slope, spread, centre, 1 / WIDE**2)
 
 
+def score_problems(
+    blocks: dict[str, MovedBlock],
+    problems: list[tuple[np.ndarray, Draw]],
+    prior: ProbePrior | None,
+    signal: np.ndarray | None,
+) -> list[dict[int, np.ndarray]]:
+    """`score_settings` of some problems, signs and draws, by one thread."""
+    with one_thread():
+        return [score_settings(blocks, *p, prior, signal) for p in problems]
+
+
 def score_settings(
-    blocks: Blocks, signs: np.ndarray, draw: Draw, prior: ProbePrior | None = None
+    blocks: dict[str, MovedBlock],
+    signs: np.ndarray,
+    draw: Draw,
+    prior: ProbePrior | None = None,
+    signal: np.ndarray | None = None,
 ) -> dict[int, np.ndarray]:
     """ROC-AUC of all settings on one problem, by number of labels.
 
@@ -77,79 +92,58 @@ def score_settings(
     scores of setting (u, C) are ``sum_b u_b K_b a + c``, where
     ``(sum_b u_b K_b + 4 / C) a + c = y`` and the entries of a sum to 0. A prior adds
     its kernel, and replaces 4 and y by what Newton's method says at its scores.
+
+    Parameters
+    ----------
+    blocks : dict of MovedBlock
+    signs : ndarray of shape (n_samples,)
+    draw : Draw
+    prior : ProbePrior or None
+    signal : ndarray of shape (n_samples,) or None
+        What the prior acts on, see `shared_signal`.
     """
-    largest = draw.few[max(draw.few)]
-    with one_thread():
-        among, between = [], []
-        is_few = np.repeat([1.0, 0.0], [len(largest), len(draw.test)])
-        scales = block_scales(blocks.take(largest).present)
-        for name, block in blocks.present.items():
-            rows = block[np.concatenate([largest, draw.test])]
-            centred = centre(rows, scales[name], is_few)
-            products = SideBySide([centred]).products(len(largest))
-            among.append(products[: len(largest)])
-            between.append(products[len(largest) :])
-        shared = np.zeros(len(signs))
-        if prior is not None:
-            shared = shared_signal(blocks.present, prior)
-        place = {row: k for k, row in enumerate(largest.tolist())}
-        return {
-            k: _rank_settings(
-                np.array(among)[:, p][:, :, p],
-                np.array(between)[:, :, p],
-                signs[rows].astype(np.float64),
-                signs[draw.test] > 0,
-                _Shared(prior, shared[rows], shared[draw.test]),
-            )
-            for k, rows in draw.few.items()
-            for p in [[place[row] for row in rows.tolist()]]
-        }
+    signal = np.zeros(len(signs)) if signal is None else signal
+    products = multiply_rows(blocks, draw.few[max(draw.few)], draw.test)
+    return {
+        k: _rank_settings(
+            products.centre(rows),
+            signs[rows].astype(np.float64),
+            signs[draw.test] > 0,
+            _Shared(prior, signal[rows], signal[draw.test]),
+        )
+        for k, rows in draw.few.items()
+    }
 
 
 def _rank_settings(
-    among: np.ndarray,
-    between: np.ndarray,
-    y: np.ndarray,
-    positive: np.ndarray,
-    shared: _Shared,
+    kernels: Kernels, y: np.ndarray, positive: np.ndarray, shared: _Shared
 ) -> np.ndarray:
     """ROC-AUC of all settings with one number of labels, of shape (n_settings,).
 
     Parameters
     ----------
-    among : ndarray of shape (n_blocks, n_labels, n_labels)
-        Products of training rows; systems are solved in their precision.
-    between : ndarray of shape (n_blocks, n_test, n_labels)
-        Products of test rows with training rows.
+    kernels : Kernels
+        Of the rows with labels, and of test rows with them.
     y : ndarray of shape (n_labels,)
     positive : ndarray of shape (n_test,), bool
     shared : _Shared
     """
-    weights, strengths = grid(len(among))
-    spread = np.trace(among, axis1=1, axis2=2) / len(y) - among.mean(axis=(1, 2))
-    dtype = among.dtype
-    weights = (weights / np.where(spread > 0, spread, 1)).astype(dtype)
-    strengths = strengths.astype(dtype)
-    systems = np.tensordot(weights, among, axes=1)
+    weights, strengths = grid(len(kernels.among))
+    weights, strengths = weights.astype(np.float32), strengths.astype(np.float32)
     target, curvature, slope, spread, centre, precision = shared.start(y)
+    systems = np.tensordot(weights, kernels.among, axes=1)
     systems *= strengths[:, None, None]
-    systems += spread**2 * np.multiply.outer(shared.few, shared.few)
-    systems[:, range(len(y)), range(len(y))] += 1 / curvature
-    right = np.stack([target, np.ones_like(y)], axis=1).astype(dtype)
-    right = np.broadcast_to(right, (len(systems), len(y), 2))
-    solved = np.linalg.solve(systems, right)
+    outer = np.multiply.outer(shared.few, shared.few)
+    systems += (spread**2 * outer).astype(np.float32)
+    systems[:, range(len(y)), range(len(y))] += (1 / curvature).astype(np.float32)
+    right = np.stack([target, np.ones_like(y)], axis=1).astype(np.float32, order="F")
+    solved = np.array([sposv(system.T, right)[1] for system in systems])
     total, per_unit = solved.sum(axis=1).T
     intercepts = (total + precision * centre) / (per_unit + precision)
     dual = solved[:, :, 0] - intercepts[:, None] * solved[:, :, 1]
     slopes = slope + spread**2 * dual @ shared.few
-    dual = strengths[:, None] * dual
-    scores = sum(
-        (weights[:, b, None] * dual) @ products.T for b, products in enumerate(between)
-    )
-    scores = scores + np.multiply.outer(slopes, shared.test)
-    signs = np.where(positive, 1, -1).astype(np.int8)
-    of_settings = np.broadcast_to(signs[:, None], scores.T.shape)
-    return table_roc_auc(of_settings, scores.T)
+    scores = kernels.score(weights, strengths[:, None] * dual.astype(np.float32))
+    return compare_roc_auc(positive, scores + np.multiply.outer(slopes, shared.test))
 
 
 def average_settings(

@@ -83,7 +83,11 @@ class SourceTasks(NamedTuple):
         return entries if self.places is None else self.places[entries]
 
     def fit_without(
-        self, estimator: Any, left_out: np.ndarray, entries: np.ndarray
+        self,
+        estimator: Any,
+        left_out: np.ndarray,
+        entries: np.ndarray,
+        lighter: bool = False,
     ) -> Any:
         """A clone of the estimator, fitted on some entries without some tasks.
 
@@ -92,8 +96,10 @@ class SourceTasks(NamedTuple):
         estimator : estimator or pipeline
         left_out : ndarray of shape (n_outputs,), bool
         entries : ndarray of shape (n_trained,)
+        lighter : bool, default=False
+            Whether to fit what it says is lighter in its place.
         """
-        estimator = _thaw(estimator)
+        estimator = _lighten(estimator, len(entries)) if lighter else _thaw(estimator)
         if self.tasks is None and has_source_tasks(estimator):
             _refuse_columns(estimator)
         if self.tasks is not None:
@@ -195,14 +201,15 @@ def _thaw(estimator: Any) -> Any:
     return estimator
 
 
-def lighten(estimator: Any, n_rows: int) -> Any:
+def _lighten(estimator: Any, n_rows: int) -> Any:
     """An estimator to fit in its place where many are: it may be trained less."""
-    estimator = _thaw(estimator)
+    estimator = unfreeze(estimator)
     if isinstance(estimator, Pipeline):
         name = _name_learner(estimator)
-        learner = lighten(estimator.named_steps[name], n_rows)
-        return estimator.set_params(**{name: learner})
-    return estimator.lighter(n_rows) if hasattr(estimator, "lighter") else estimator
+        learner = _lighten(estimator.named_steps[name], n_rows)
+        return clone(estimator).set_params(**{name: learner})
+    has_lighter = hasattr(estimator, "lighter")
+    return estimator.lighter(n_rows) if has_lighter else clone(estimator)
 
 
 def _name_learner(pipeline: Pipeline) -> str:

@@ -1,0 +1,65 @@
+"""Products of rows of few-shot problems, by the features that they stand for."""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from mtrl_sklearn.probing._blocks import Blocks
+from mtrl_sklearn.probing._products import move_blocks, multiply_rows
+
+FEW, OTHERS = np.array([7, 2, 30, 11, 19]), np.array([1, 40, 7, 22])
+
+
+def draw_block(n_columns=6):
+    return np.random.default_rng(0).standard_normal((50, n_columns))
+
+
+def centred(block, rows):
+    """Features of all rows, less the mean of some, whose squares are 1 on average."""
+    moved = block - block[rows].mean(axis=0)
+    return moved / np.sqrt(np.square(moved[rows]).sum(axis=1).mean())
+
+
+@pytest.mark.parametrize("size", [1, 1e-30, 1e30, 1e100])
+@pytest.mark.parametrize("shift", [0, 50])
+@pytest.mark.parametrize("rows", [FEW, FEW[[3, 0, 1]], FEW[::-1]])
+def test_products_are_those_of_centred_rows(rows, size, shift):
+    hidden, inputs = draw_block(), np.abs(draw_block(9))
+    blocks = move_blocks(Blocks(size * (hidden + shift), None, inputs))
+    found = multiply_rows(blocks, FEW, OTHERS).centre(rows)
+    weights, dual = np.array([[0.3, 0.7], [1, 0]]), np.array([[1, 2, -1, 3, 1]] * 2)
+    dual = dual[:, : len(rows)].astype(float)
+    scores = found.score(weights, dual)
+    expected = 0
+    for place, block in enumerate((hidden, inputs)):
+        Z = centred(block, rows)
+        products = Z[rows] @ Z[rows].T
+        np.testing.assert_allclose(found.among[place], products, atol=1e-5)
+        kernel = Z[OTHERS] @ Z[rows].T
+        expected = expected + weights[:, [place]] * (dual @ kernel.T)
+    np.testing.assert_allclose(scores, expected, atol=1e-4)
+
+
+def test_sparse_rows_have_the_same_products():
+    inputs = np.where(draw_block() > 0.3, draw_block(), 0)
+    inputs[:, 2] = 5 + draw_block()[:, 2]  # without an implied 0
+    dense, sparse = (
+        multiply_rows(move_blocks(Blocks(None, None, X)), FEW, OTHERS).centre(FEW)
+        for X in (inputs, csr_array(inputs))
+    )
+    np.testing.assert_allclose(sparse.among, dense.among, atol=1e-5)
+    dual = np.array([[1.0, -2.0, 0.5, 0.0, 3.0]])
+    np.testing.assert_allclose(
+        sparse.score(np.ones((1, 1)), dual),
+        dense.score(np.ones((1, 1)), dual),
+        atol=1e-5,
+    )
+
+
+def test_a_block_that_does_not_vary_has_no_products():
+    same = draw_block()
+    same[FEW] = same[0]  # others do
+    found = multiply_rows(move_blocks(Blocks(same, None, 0 * same)), FEW, OTHERS)
+    kernels = found.centre(FEW)
+    assert not kernels.among.any()
+    assert not kernels.score(np.ones((1, 2)), np.ones((1, 5))).any()
