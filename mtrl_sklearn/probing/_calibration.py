@@ -45,6 +45,7 @@ from mtrl_sklearn.probing._left_out import (
     LeftOut,
     collect,
     keep_problems,
+    list_entries,
     score_left_out,
 )
 from mtrl_sklearn.probing._new_tasks import N_JOBS
@@ -258,8 +259,10 @@ def _leave_out(
         prior = _learn_prior([labels], standard)
         if prior is not None:
             signal = (mean - prior.centre) / prior.scale
-    moved = move_blocks(blocks, sources.places)
     problems = list(_draw_problems(sources.signs, tasks, draw, n_draws, rng))
+    moved = move_blocks(
+        blocks, list_entries(few for _, few in problems), sources.places
+    )
     parts = (problems[k : k + AT_ONCE] for k in range(0, len(problems), AT_ONCE))
     jobs = (
         delayed(score_problems)(

@@ -1,6 +1,6 @@
 """Probes of source tasks that were left out, and what they reach."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +40,14 @@ class LeftOut(NamedTuple):
     problems: list[Problem]
 
 
+def list_entries(draws: Iterable[Draw]) -> np.ndarray:
+    """Entries that some draws need, sorted."""
+    parts = [np.zeros(0, dtype=int)]
+    for draw in draws:
+        parts += [draw.test, *draw.few.values()]
+    return np.unique(np.concatenate(parts))
+
+
 def keep_problems(
     blocks: dict[str, MovedBlock],
     mean: np.ndarray | None,
@@ -57,10 +65,7 @@ def keep_problems(
     problems : sequence of tuples of task and Draw, of entries
     """
     first = dict(reversed(problems))
-    parts = [np.zeros(0, dtype=int)]
-    for draw in first.values():
-        parts += [draw.test, *draw.few.values()]
-    entries = np.unique(np.concatenate(parts))
+    entries = list_entries(first.values())
     kept = [
         Problem(
             int(task),

@@ -8,6 +8,7 @@ from scipy.sparse import issparse
 
 from mtrl_sklearn._arrays.block_scale import block_scale
 from mtrl_sklearn._arrays.centred import Block, move_full_columns
+from mtrl_sklearn._arrays.computed import is_computed
 from mtrl_sklearn.probing._blocks import Blocks
 
 # Rows that tell where a block lies, and how large it is.
@@ -34,7 +35,7 @@ class MovedBlock(NamedTuple):
 
     def take(self, entries: np.ndarray) -> Block:
         """Rows of some entries: a float32 array, or CSR."""
-        taken = self.block[self._rows_of(entries)]
+        taken = _take(self.block, self._rows_of(entries))
         if issparse(taken):
             return taken / self.size
         taken -= self.origin
@@ -108,27 +109,37 @@ class Products(NamedTuple):
 
 
 def move_blocks(
-    blocks: Blocks, places: np.ndarray | None = None
+    blocks: Blocks, entries: np.ndarray, places: np.ndarray | None = None
 ) -> dict[str, MovedBlock]:
     """Blocks by name, to take rows of.
 
     Parameters
     ----------
     blocks : Blocks of n_samples rows
+    entries : ndarray of shape (n_taken,)
+        Those that are to be taken.
     places : ndarray of shape (n_entries,), default=None
         Rows that entries belong to; None if each row is an entry.
     """
-    return {name: _move(block, places) for name, block in blocks.present.items()}
+    rows = np.unique(entries if places is None else places[entries])
+    rows = rows[:: -(-max(len(rows), 1) // MAX_ROWS)]
+    return {name: _move(block, rows, places) for name, block in blocks.present.items()}
 
 
-def _move(block: Block, places: np.ndarray | None) -> MovedBlock:
-    some = block[:: -(-block.shape[0] // MAX_ROWS)]
+def _move(block: Block, rows: np.ndarray, places: np.ndarray | None) -> MovedBlock:
+    some = _take(block, rows)
     scale = block_scale(some)
     size = scale if np.isfinite(scale) else 1.0
     if issparse(block):
         return MovedBlock(*move_full_columns(block), size, places)
-    origin = some.mean(axis=0, dtype=np.float64).astype(block.dtype)
-    return MovedBlock(block, origin, size, places)
+    origin = some.sum(axis=0, dtype=np.float64) / max(len(some), 1)
+    return MovedBlock(block, origin.astype(block.dtype), size, places)
+
+
+def _take(block: Block, rows: np.ndarray) -> Any:
+    """Some rows, as an array of their own or CSR."""
+    taken = block[rows]
+    return taken.toarray() if is_computed(taken) else taken
 
 
 def multiply_rows(

@@ -116,7 +116,7 @@ def test_closed_form_is_ridge_regression_on_scaled_blocks(n_labels, offset):
     blocks = Blocks(3 * hidden, None, X + offset)
     rows = rng.permutation(140)
     few = {k: rows[:k] for k in n_labels}
-    found = score_settings(move_blocks(blocks), signs, Draw(few, rows[40:], {}))
+    found = score_settings(move_blocks(blocks, rows), signs, Draw(few, rows[40:], {}))
     weights, strengths = grid(2)
     assert len(weights) == len(strengths) == len(found[n_labels[0]])
     np.testing.assert_allclose(weights.sum(axis=1), 1)

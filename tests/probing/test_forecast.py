@@ -118,7 +118,7 @@ def test_scores_are_those_of_a_probe(sources, prior):
     ]
     settings = ProbeSettings((16, 64), ((0.2, 0.5, 0.3), (1, 0, 0)), (1, 4), prior)
     mean = blocks.probabilities.mean(axis=1, dtype=np.float64)
-    left_out = keep_problems(move_blocks(blocks), mean, signs, draws)
+    left_out = keep_problems(move_blocks(blocks, rows), mean, signs, draws)
     assert {len(b.block) for b in left_out.blocks.values()} == {len(left_out.mean)}
     assert len(left_out.mean) < 500
     found = score_left_out(left_out, settings, (0, 16, 64))

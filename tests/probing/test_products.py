@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+from mtrl_sklearn._arrays.computed import Computed
 from mtrl_sklearn.probing._blocks import Blocks
 from mtrl_sklearn.probing._products import move_blocks, multiply_rows
 
 FEW, OTHERS = np.array([7, 2, 30, 11, 19]), np.array([1, 40, 7, 22])
+EVERYTHING = np.arange(50)
 
 
 def draw_block(n_columns=6):
@@ -25,7 +27,7 @@ def centred(block, rows):
 @pytest.mark.parametrize("rows", [FEW, FEW[[3, 0, 1]], FEW[::-1]])
 def test_products_are_those_of_centred_rows(rows, size, shift):
     hidden, inputs = draw_block(), np.abs(draw_block(9))
-    blocks = move_blocks(Blocks(size * (hidden + shift), None, inputs))
+    blocks = move_blocks(Blocks(size * (hidden + shift), None, inputs), EVERYTHING)
     found = multiply_rows(blocks, FEW, OTHERS).centre(rows)
     weights, dual = np.array([[0.3, 0.7], [1, 0]]), np.array([[1, 2, -1, 3, 1]] * 2)
     dual = dual[:, : len(rows)].astype(float)
@@ -44,7 +46,9 @@ def test_sparse_rows_have_the_same_products():
     inputs = np.where(draw_block() > 0.3, draw_block(), 0)
     inputs[:, 2] = 5 + draw_block()[:, 2]  # without an implied 0
     dense, sparse = (
-        multiply_rows(move_blocks(Blocks(None, None, X)), FEW, OTHERS).centre(FEW)
+        multiply_rows(
+            move_blocks(Blocks(None, None, X), EVERYTHING), FEW, OTHERS
+        ).centre(FEW)
         for X in (inputs, csr_array(inputs))
     )
     np.testing.assert_allclose(sparse.among, dense.among, atol=1e-5)
@@ -59,7 +63,34 @@ def test_sparse_rows_have_the_same_products():
 def test_a_block_that_does_not_vary_has_no_products():
     same = draw_block()
     same[FEW] = same[0]  # others do
-    found = multiply_rows(move_blocks(Blocks(same, None, 0 * same)), FEW, OTHERS)
+    found = multiply_rows(
+        move_blocks(Blocks(same, None, 0 * same), EVERYTHING), FEW, OTHERS
+    )
     kernels = found.centre(FEW)
     assert not kernels.among.any()
     assert not kernels.score(np.ones((1, 2)), np.ones((1, 5))).any()
+
+
+def test_entries_have_the_products_of_their_rows():
+    hidden, places = draw_block(), np.random.default_rng(1).integers(50, size=80)
+    entries = np.arange(80)
+    of_rows = Blocks(hidden[places], None, None)
+    expected = multiply_rows(move_blocks(of_rows, entries), FEW, OTHERS).centre(FEW)
+    moved = move_blocks(Blocks(hidden, None, None), entries, places)
+    kept = {name: block.keep(entries[::-1]) for name, block in moved.items()}
+    for blocks, rows in ((moved, lambda k: k), (kept, lambda k: 79 - k)):
+        found = multiply_rows(blocks, rows(FEW), rows(OTHERS)).centre(rows(FEW))
+        np.testing.assert_allclose(found.among, expected.among, atol=1e-5)
+
+
+def test_rows_that_are_computed_have_the_same_products():
+    block = draw_block()
+    computed = Computed(block.__getitem__, EVERYTHING, 6, block.dtype)
+    of_array, of_computed = (
+        multiply_rows(
+            move_blocks(Blocks(None, features, None), EVERYTHING), FEW, OTHERS
+        )
+        for features in (block, computed)
+    )
+    np.testing.assert_array_equal(of_computed.among, of_array.among)
+    np.testing.assert_array_equal(of_computed.between, of_array.between)
