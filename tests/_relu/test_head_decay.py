@@ -201,7 +201,7 @@ def test_where_an_edge_may_be_cut_heads_do_not_decay_faster(
     gains = iter([Gain(0.02, 0.004), Gain(0.01, 0.004)])
     monkeypatch.setattr(_head_decay, "candidate_ranks", lambda values: iter([4]))
     monkeypatch.setattr(_head_decay, "find_gain", lambda *scores: next(gains))
-    model = make(max_iter=2, n_components=n_components).fit(*noisy)
+    model = make(max_iter=2).set_params(n_components=n_components).fit(*noisy)
     assert model.head_decay_ == expected
 
 
