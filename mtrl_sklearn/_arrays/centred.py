@@ -1,34 +1,39 @@
 """Blocks of features that are centred: arrays, or others, centred in products."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
 from mtrl_sklearn._arrays.computed import Computed, is_computed
+from mtrl_sklearn._arrays.rows import block_slices
 
 # Or `Computed`: csr_array has no types, so that a union with it takes anything.
 Block: TypeAlias = np.ndarray | csr_array
 
+# Entries that become float64 at a time: they stay in the cache until they are used.
+AT_ONCE = 2**16
+
 
 class Centred(NamedTuple):
-    """A block whose rows are ``(raw - origin) / scale - mean``."""
+    """A block whose rows are ``factor * ((raw - origin) / scale - mean)``."""
 
-    matrix: Block  # (n_samples, n_columns), float64; without "- mean" if no array
+    matrix: Block  # (n_samples, n_columns), without factor, and mean if no array
     origin: np.ndarray  # (n_columns,)
     mean: np.ndarray  # (n_columns,)
+    factor: float = 1.0
 
     def times(self, factor: float) -> "Centred":
-        """The block multiplied by a number, for products only."""
-        if is_computed(self.matrix):
-            matrix = self.matrix.map(lambda part: factor * part, np.float64)
-            return Centred(matrix, self.origin, factor * self.mean)
-        return Centred(factor * self.matrix, self.origin, factor * self.mean)
+        """The block multiplied by a number."""
+        return self._replace(factor=factor * self.factor)
 
 
 def centre(
-    block: Block, scale: float, row_weights: np.ndarray | None = None
+    block: Block,
+    scale: float,
+    row_weights: np.ndarray | None = None,
+    dtype: Any = np.float64,
 ) -> Centred:
     """Divide a block by a factor, and centre its rows.
 
@@ -39,19 +44,31 @@ def centre(
     scale : float
     row_weights : ndarray of shape (n_samples,), default=None
         How often each row counts in the mean. None is once.
+    dtype : dtype, default=float64
+        Of centred rows of an ndarray.
     """
+    weights = np.ones(block.shape[0]) if row_weights is None else row_weights
     if is_computed(block):
         moved, origin = move_to_first(block, scale)
-        weights = np.ones(len(block)) if row_weights is None else row_weights
         return Centred(moved, origin, (weights @ moved) / weights.sum())
-    if not issparse(block):
-        origin = block[0].astype(np.float64)
-        moved = (block.astype(np.float64) - origin) / scale
-        mean = np.average(moved, axis=0, weights=row_weights)
-        return Centred(moved - mean, origin, mean)
-    moved, origin = move_full_columns(block)
-    moved = moved / scale
-    return Centred(moved, origin, column_means(moved, row_weights))
+    if issparse(block):
+        moved, origin = move_full_columns(block)
+        moved = moved / scale
+        return Centred(moved, origin, column_means(moved, weights))
+    origin = block[0].astype(np.float64)
+    centred = np.empty(block.shape, dtype)
+    parts = list(block_slices(*block.shape))
+
+    def move(rows: slice) -> np.ndarray:
+        moved = block[rows] - origin
+        moved /= scale
+        return moved
+
+    total = sum((weights[rows, None] * move(rows)).sum(axis=0) for rows in parts)
+    mean = np.asarray(total) / weights.sum()
+    for rows in parts:
+        np.subtract(move(rows), mean, out=centred[rows], casting="same_kind")
+    return Centred(centred, origin, mean)
 
 
 def move_to_first(block: Computed, scale: float) -> tuple[Computed, np.ndarray]:
@@ -98,7 +115,7 @@ class SideBySide:
     """Centred blocks beside each other, as one factor of products.
 
     Sparse blocks stay sparse, and computed ones are never whole: their means are
-    subtracted from products.
+    subtracted from products. Arrays are multiplied in float64, some rows after others.
 
     Parameters
     ----------
@@ -118,22 +135,29 @@ class SideBySide:
         """Product with an array of shape (n_columns,) or (n_columns, m)."""
         product = np.zeros((self.shape[0], *right.shape[1:]))
         start = 0
-        for matrix, _, mean in self.blocks:
-            part = right[start : start + matrix.shape[1]]
+        for matrix, _, mean, factor in self.blocks:
+            part = factor * right[start : start + matrix.shape[1]]
             start += matrix.shape[1]
-            product += matrix @ part
             if not isinstance(matrix, np.ndarray):
-                product -= mean @ part
+                product += matrix @ part - mean @ part
+                continue
+            for rows in _parts(matrix):
+                product[rows] += matrix[rows].astype(np.float64, copy=False) @ part
         return product
 
     def __rmatmul__(self, left: np.ndarray) -> np.ndarray:
         """Product of an array of shape (n_samples,) or (m, n_samples) with this."""
         parts = []
-        for matrix, _, mean in self.blocks:
-            part = left @ matrix
+        for matrix, _, mean, factor in self.blocks:
             if not isinstance(matrix, np.ndarray):
+                part = left @ matrix
                 part -= np.multiply.outer(left.sum(axis=-1), mean)
-            parts.append(part)
+            else:
+                part = np.zeros((*left.shape[:-1], matrix.shape[1]))
+                for rows in _parts(matrix):
+                    some = matrix[rows].astype(np.float64, copy=False)
+                    part += left[..., rows] @ some
+            parts.append(factor * part)
         return np.concatenate(parts, axis=-1)
 
     def products(self, n_first: int | None = None) -> np.ndarray:
@@ -146,11 +170,19 @@ class SideBySide:
         n_first : int, default=None
         """
         total = np.zeros((self.shape[0], self.shape[0] if n_first is None else n_first))
-        for matrix, _, mean in self.blocks:
+        for matrix, _, mean, factor in self.blocks:
             products: Any = matrix @ matrix[:n_first].T
             if issparse(products):
                 along = matrix @ mean
-                total -= along[:, None] + along[:n_first] - mean @ mean
+                total -= factor**2 * (along[:, None] + along[:n_first] - mean @ mean)
                 products = products.toarray()
+            products *= factor**2
             total += products
         return total
+
+
+def _parts(matrix: np.ndarray) -> Iterator[slice]:
+    """Rows to multiply at a time: all of float64."""
+    n_rows, n_columns = matrix.shape
+    size = n_rows if matrix.dtype == np.float64 else AT_ONCE // max(n_columns, 1)
+    return (slice(k, k + max(size, 1)) for k in range(0, n_rows, max(size, 1)))

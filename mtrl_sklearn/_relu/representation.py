@@ -207,7 +207,7 @@ class ReLURepresentationMixin(SaveableMixin):
         rows = flatten_rows(X, sparse=True).astype(np.float64)
         scale = block_scale(rows)
         scale = scale if np.isfinite(scale) else 1.0
-        centred, origin, shift = centre(rows, scale)
+        centred, origin, shift, _ = centre(rows, scale)
         mean = origin + scale * shift
         W, b = self.hidden_weights_.astype(float), self.hidden_biases_
         moved = to_tensor(centred, "cpu")

@@ -20,6 +20,7 @@ from mtrl_sklearn._arrays.conversion import (
     read_sparse_frame,
 )
 from mtrl_sklearn._arrays.validation import flatten_rows, naming_numbers
+from mtrl_sklearn._labels.signs import row_blocks
 
 BLOCKS = ("hidden", "probabilities", "inputs")
 
@@ -252,7 +253,9 @@ def rows_differ(X: Any) -> bool:
         array = np.asarray(X)
     except ValueError:  # rows of unequal length
         return True
-    return array.dtype.kind not in "biuf" or bool((array != array[:1]).any())
+    if array.dtype.kind not in "biuf":
+        return True
+    return any((array[rows] != array[:1]).any() for rows in row_blocks(array))
 
 
 def one_row_like(X: Any) -> Any:

@@ -352,7 +352,9 @@ def _fit_large(
     slopes: np.ndarray,
 ) -> None:
     """Solve for the coefficients of one task, and enter them in the model."""
-    part = {name: block[task.rows] for name, block in blocks.items()}
+    part, (n_rows, *_) = blocks, next(iter(blocks.values())).shape
+    if len(task.rows) < n_rows:  # all of them need no copy
+        part = {name: block[task.rows] for name, block in blocks.items()}
     scaled = scale_blocks(part, task.weights, task.row_weights)
     root, slope, spread = float(np.sqrt(task.C)), 0.0, 0.0
     signal = np.zeros(len(task.y))

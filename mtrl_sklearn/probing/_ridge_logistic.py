@@ -96,11 +96,12 @@ def scale_blocks(
     """
     blocks = {name: _hold(block) for name, block in blocks.items()}
     scales = block_scales(blocks, row_weights)
-    used = {
-        name: centre(block, scales[name], row_weights)
-        for name, block in blocks.items()
-        if weights[name] > 0
-    }
+    used = {}
+    for name, block in blocks.items():
+        if weights[name] > 0:
+            # many rows take no more memory than those they are made of
+            dtype = np.float64 if block.shape[0] <= MAX_DUAL else block.dtype
+            used[name] = centre(block, scales[name], row_weights, dtype)
     roots = {name: float(np.sqrt(weights[name])) for name in used}
     return ScaledBlocks(
         SideBySide([block.times(roots[name]) for name, block in used.items()]),
@@ -236,7 +237,9 @@ def fit_classes(
     """
     counts = row_weights > 0
     codes, row_weights = codes[counts], row_weights[counts]
-    parts = {name: block[counts] for name, block in blocks.items()}
+    parts = blocks
+    if not counts.all():
+        parts = {name: block[counts] for name, block in blocks.items()}
     used = [name for name in blocks if weights[name] > 0]
     totals = np.bincount(codes, row_weights, minlength=n_classes)
     coef = {name: np.zeros((n_classes, blocks[name].shape[1])) for name in used}

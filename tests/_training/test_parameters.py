@@ -217,9 +217,11 @@ OF_TASKS = {
         [[]],
         [["zebra"], [1]],
     ],
-    "tasks": [3, "abc", ids[:-1], [None] * N],
 }
 OF_PROBES = {
+    "tasks": [3, "abc", ids[:-1], [None] * N],
+    "rows": [3, "abc", range(N)],  # which are asked for with tasks
+    "sample_weight": [*("abc", -1, 0.5, np.zeros(N), np.ones(N - 1)), ids[:, None]],
     "shots": SHOTS,
     "sampling": ["stratified", None, 1, True],
     "n_draws": COUNT,
