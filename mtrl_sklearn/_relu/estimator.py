@@ -246,8 +246,9 @@ class MultiTaskReLURepresentation(
         10 and, if that is better, one with 30, and judges them by the mean ROC-AUC of
         source tasks on the other inputs: the best is taken if it gains more than 1.64
         standard errors, otherwise 1. It is 1 for "one_step", with ``early_stopping``,
-        and for less than 60 inputs. A fit that goes on from an earlier one, as
-        `partial_fit` does, has that of the earlier one.
+        for less than 60 inputs, and where ``n_components="auto"`` finds an edge in the
+        first small network, which faster decay may hide. A fit that goes on from an
+        earlier one, as `partial_fit` does, has that of the earlier one.
     head_scale_ : float
         What the scores of all tasks were multiplied by after training, so that rows
         that were not trained on have the likeliest probabilities. Only with the

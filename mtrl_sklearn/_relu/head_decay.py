@@ -20,6 +20,8 @@ from mtrl_sklearn._relu.second_network import (
     thin_held_out,
     train_second,
 )
+from mtrl_sklearn._relu.solution import finish
+from mtrl_sklearn._relu.spectral import candidate_ranks
 from mtrl_sklearn._relu.task_data import TaskData
 
 # What the decay of the first layer is multiplied by, one after another.
@@ -82,7 +84,7 @@ def choose_head_decay(
     n_epochs = min(options.max_epochs, AUTO_EPOCHS[1])
     options = options._replace(max_epochs=n_epochs, head_decay=1.0)
     second = train_second(data, options, seed, device)
-    if second is None or not options.weight_decay:
+    if second is None or not options.weight_decay or _may_be_cut(second, options):
         return HeadDecay(1.0, second)
     first, gain = HeadDecay(1.0, second), Gain(0.0, 0.0)
     best = first
@@ -103,6 +105,14 @@ def choose_head_decay(
             break
         best, gain = HeadDecay(factor, second), found
     return best if gain.mean > CLEAR * gain.error else first
+
+
+def _may_be_cut(second: SecondNetwork, options: ReLUOptions) -> bool:
+    """Whether an edge says where to cut, which faster decay of heads may hide."""
+    if options.n_components != "auto":
+        return False
+    layer = finish(second.trained, second.data, None).first_layer
+    return bool(list(candidate_ranks(layer.singular_values)))
 
 
 def find_gain(labels: Labels, before: np.ndarray, after: np.ndarray) -> Gain:

@@ -193,6 +193,18 @@ def test_where_there_is_nothing_to_choose(noisy, parameters, monkeypatch):
     assert make(max_iter=2, **parameters).fit(*noisy).head_decay_ == 1.0
 
 
+@pytest.mark.parametrize(("n_components", "expected"), [("auto", 1.0), (None, 10.0)])
+def test_where_an_edge_may_be_cut_heads_do_not_decay_faster(
+    noisy, n_components, expected, monkeypatch
+):
+    """It would hide the edge, as of 4000 rows of a subspace of 1000 features."""
+    gains = iter([Gain(0.02, 0.004), Gain(0.01, 0.004)])
+    monkeypatch.setattr(_head_decay, "candidate_ranks", lambda values: iter([4]))
+    monkeypatch.setattr(_head_decay, "find_gain", lambda *scores: next(gains))
+    model = make(max_iter=2).set_params(n_components=n_components).fit(*noisy)
+    assert model.head_decay_ == expected
+
+
 def test_few_inputs_tell_nothing(monkeypatch):
     monkeypatch.setattr(_head_decay, "find_gain", None)
     X, Y = rare_bits(58)  # 29 to judge on
