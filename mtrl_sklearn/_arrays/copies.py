@@ -56,7 +56,9 @@ def project_rows(X: Any, seed: int, group: Group) -> np.ndarray:
     """
     n_rows, n_features = X.shape
     direction = np.random.default_rng(seed).standard_normal(n_features)
-    origin = _find_origin(X, group)
+    origin, largest = _find_origin(X, group)
+    # so that products neither overflow nor vanish; a power of 2 rounds nothing
+    direction = np.ldexp(direction, -int(np.clip(np.frexp(largest)[1], -1000, 1000)))
     if issparse(X):
         moved = X.data - origin[X.indices]
         moved = csr_array((moved, X.indices, X.indptr), shape=X.shape)
@@ -70,8 +72,11 @@ def project_rows(X: Any, seed: int, group: Group) -> np.ndarray:
     return projected
 
 
-def _find_origin(X: Any, group: Group) -> np.ndarray:
-    """What is nearest to 0 of features without any, which may be huge; else 0."""
+def _find_origin(X: Any, group: Group) -> tuple[np.ndarray, float]:
+    """What is nearest to 0 of features without any, which may be huge; else 0.
+
+    And the largest absolute value of all features.
+    """
     low, high = np.full((2, X.shape[1]), [[np.inf], [-np.inf]])
     if X.shape[0]:
         low, high = X.min(axis=0), X.max(axis=0)
@@ -79,7 +84,8 @@ def _find_origin(X: Any, group: Group) -> np.ndarray:
             low, high = low.toarray().ravel(), high.toarray().ravel()
     low = np.min(group.gather(low.astype(np.float64)), axis=0)
     high = np.max(group.gather(high.astype(np.float64)), axis=0)
-    return np.where(low > 0, low, np.where(high < 0, high, 0))
+    largest = max(float(high.max(initial=0)), -float(low.min(initial=0)))
+    return np.where(low > 0, low, np.where(high < 0, high, 0)), largest
 
 
 def _mix_bits(values: np.ndarray) -> np.ndarray:

@@ -313,7 +313,7 @@ def test_forecast_draws_mean_and_quantiles():
     assert_allclose(display.line_.get_ydata(), [0.5, 0.6])
     (band,) = display.ax_.collections
     corners = band.get_paths()[0].vertices
-    for x, low, high in ((0, 0.1, 0.9), (16, 0.2, 1.0)):
+    for x, low, high in ((0, 0.02, 0.98), (16, 0.12, 1.08)):
         heights = corners[np.isclose(corners[:, 0], x), 1]
         assert_allclose([heights.min(), heights.max()], [low, high])
     assert x_labels(display.ax_) == ["0", "16"]
