@@ -71,5 +71,5 @@ def blas_threads(operations: float) -> AbstractContextManager:
 
 def one_thread() -> AbstractContextManager:
     """Context for work of this thread that no other one helps with."""
-    torch.get_num_threads()
+    torch.get_num_threads()  # the first call in a thread sets their number
     return _controller().limit(limits=1)
