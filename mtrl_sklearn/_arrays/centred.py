@@ -160,21 +160,17 @@ class SideBySide:
             parts.append(factor * part)
         return np.concatenate(parts, axis=-1)
 
-    def products(self, n_first: int | None = None) -> np.ndarray:
-        """Products of all rows with the first ones, (n_samples, n_first); None is all.
+    def products(self) -> np.ndarray:
+        """Products of all rows with each other, (n_samples, n_samples).
 
         No block is `Computed` where they are asked for.
-
-        Parameters
-        ----------
-        n_first : int, default=None
         """
-        total = np.zeros((self.shape[0], self.shape[0] if n_first is None else n_first))
+        total = np.zeros((self.shape[0], self.shape[0]))
         for matrix, _, mean, factor in self.blocks:
-            products: Any = matrix @ matrix[:n_first].T
+            products: Any = matrix @ matrix.T
             if issparse(products):
                 along = matrix @ mean
-                total -= factor**2 * (along[:, None] + along[:n_first] - mean @ mean)
+                total -= factor**2 * (along[:, None] + along - mean @ mean)
                 products = products.toarray()
             products *= factor**2
             total += products

@@ -19,13 +19,13 @@ from mtrl_sklearn._training.fitted_forms import (
     adam,
     agree,
     check_arrays,
-    check_counts,
     check_seed,
     check_state,
     count_scores,
     demand,
     demand_same,
     take,
+    take_sizes,
 )
 from mtrl_sklearn._training.fitted_values import improper
 
@@ -64,7 +64,7 @@ def check_conv(fitted: dict[str, Any]) -> None:
     demand(type(scale) is float and 0 < scale < np.inf, "scale_", scale)
     check_seed(seed)
 
-    sizes = check_counts(arrays, {"n_features_in_": "features", "n_iter_": "epochs"})
+    sizes = take_sizes(arrays, {"n_features_in_": "features", "n_iter_": "epochs"})
     n_inputs = math.prod(grid.input_shape)
     demand_same("n_features_in_", "inputs", n_inputs, sizes["features"])
     axes = {f"filter_axis{k}": n for k, n in enumerate(grid.filter_shape)}

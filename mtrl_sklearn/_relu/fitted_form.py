@@ -19,7 +19,6 @@ from mtrl_sklearn._training.fitted_forms import (
     adam,
     agree,
     check_arrays,
-    check_counts,
     check_prior,
     check_seed,
     check_state,
@@ -27,6 +26,7 @@ from mtrl_sklearn._training.fitted_forms import (
     demand_most,
     demand_same,
     take,
+    take_sizes,
 )
 from mtrl_sklearn._training.fitted_values import check_kind
 from mtrl_sklearn._training.losses import log_odds
@@ -93,7 +93,7 @@ def check_relu(fitted: dict[str, Any], has_pos_label: bool = False) -> None:
         "n_tasks_": "tasks",
         "n_iter_": "epochs",
     }
-    sizes = check_counts(arrays, counts)
+    sizes = take_sizes(arrays, counts)
     check_arrays(arrays, RELU, sizes, OPTIONAL | {"head_shift_"})
     check_seed(rest["_seed_"])
     most = min(sizes["hidden"], sizes["features"])

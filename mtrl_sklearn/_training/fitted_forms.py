@@ -73,7 +73,7 @@ def check_prior(name: str, found: Any) -> None:
         demand(type(value) is float, name, value)
 
 
-def check_counts(found: dict[str, Any], axes: Mapping[str, str]) -> Sizes:
+def take_sizes(found: dict[str, Any], axes: Mapping[str, str]) -> Sizes:
     """Lengths of axes that attributes state; takes these out of what was found."""
     sizes: Sizes = {}
     for name, axis in axes.items():

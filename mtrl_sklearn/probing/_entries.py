@@ -38,10 +38,6 @@ class Entries(NamedTuple):
     encoding: LabelEncoding
     signs: Signs  # (n_entries, n_tasks): an array, an indicator, or a CSC array
 
-    def rows_of(self, entries: np.ndarray) -> np.ndarray:
-        """Rows of X that some entries belong to."""
-        return entries if self.places is None else self.places[entries]
-
     def of_entries(self, of_rows: np.ndarray) -> np.ndarray:
         """For each entry what there is one of for each row of X."""
         return of_rows if self.places is None else of_rows[self.places]

@@ -9,12 +9,12 @@ from mtrl_sklearn._training.fitted_forms import (
     OPTIONAL,
     Sizes,
     check_arrays,
-    check_counts,
     check_prior,
     count_scores,
     demand,
     demand_same,
     take,
+    take_sizes,
 )
 from mtrl_sklearn._training.fitted_values import check_kind
 from mtrl_sklearn.probing._blocks import BLOCKS
@@ -60,7 +60,7 @@ def check_probe(fitted: dict[str, Any]) -> None:
 
     sizes: Sizes = {}
     if "n_features_in_" in arrays:
-        sizes = check_counts(arrays, {"n_features_in_": "features"})
+        sizes = take_sizes(arrays, {"n_features_in_": "features"})
     forms = {
         "intercept_": "float scores",
         "feature_names_in_": "name features",

@@ -100,6 +100,16 @@ def probe_new_tasks(
         its tasks. Those that sparse labels do not store are negative. Of two labels the
         scalar ``pos_label`` of the representation is positive, else the last in sorted
         order, as in `LinearProbe`.
+    tasks : array-like of shape (n_samples,), default=None
+        The long form: ``Y`` holds one label per row, of this task.
+    rows : array-like of shape (n_labels,), default=None
+        The relational form, with ``tasks``: the row of X that each label belongs to.
+        X then has each input once, and ``Y`` and ``tasks`` an entry for each label. The
+        result is that of ``X[rows]`` in the long form. Random features are centred over
+        X.
+    sample_weight : array-like of shape (n_samples,) or (n_labels,), default=None
+        Whole numbers: how often each entry of ``Y`` is to be there. Copies of a row
+        count as one input.
     shots : tuple of int, default=(16, 32, 64, 128)
         Numbers of labels to train on, which may be 0.
     sampling : {"random", "balanced"}, default="random"

@@ -119,7 +119,9 @@ class ProbeSettings:
         any source task is, groups at random expect more of them than the groups of
         similar tasks that `calibrate` finds. Its spread is that of single draws of
         labels, with as many test rows as source tasks have: scores on few of them
-        vary more.
+        vary more. From nine tasks left out on, 80 % of further ones fall between the
+        10 and 90 % quantiles. Of T < 9 these are the least and the largest score, and
+        hold (T - 1) / (T + 1): 78 % where T = 8, 71 % where T = 6, 50 % where T = 3.
 
         Parameters
         ----------

@@ -141,10 +141,11 @@ def test_scores_are_those_of_a_probe(sources, prior):
                 log_loss(y, p),
             ]
             auc, precision, loss = found[k][task]
-            assert loss == pytest.approx(expected[2], rel=1e-5)
-            # products are float32: two rows of nearly equal scores may swap
-            assert auc == pytest.approx(expected[0], abs=1.5 / (sum(y) * sum(~y)))
-            assert precision == pytest.approx(expected[1], abs=1.5 / sum(y))
+            assert loss == pytest.approx(expected[2], rel=1e-6)
+            # products are float32: two rows of nearly equal scores may swap, which is
+            # one pair, and where they are the first two half of a positive one
+            assert auc == pytest.approx(expected[0], abs=1.01 / (sum(y) * sum(~y)))
+            assert precision == pytest.approx(expected[1], abs=0.5 / sum(y))
 
 
 def test_scores_of_groups_are_collected_in_the_order_of_tasks():

@@ -66,7 +66,7 @@ def test_labels_of_one_row_and_task_each_count(relu, few, prior):
 
 
 def test_scores_without_both_classes_are_told_of(relu, few):
-    X, Y, rows, tasks, y = few
+    X, _, rows, tasks, y = few
     probe = LinearProbe(relu).fit(X, y, tasks=tasks, rows=rows)
     for call in (
         lambda: probe.score(X[:4], np.ones((4, 5))),
@@ -75,7 +75,6 @@ def test_scores_without_both_classes_are_told_of(relu, few):
     ):
         with pytest.warns(UndefinedMetricWarning, match="No task shows"):
             assert np.isnan(call())
-    del Y
     single = LinearProbe(relu).fit(X, np.arange(60) % 2)
     with pytest.raises(ValueError, match="tasks= and rows= are for a probe of several"):
         single.score(X[rows], y, tasks=tasks)
@@ -171,7 +170,7 @@ def test_probabilities_may_be_computed_by_rows(relu, few, monkeypatch, prior, ki
         monkeypatch.setattr("mtrl_sklearn.probing._ridge_logistic.MOST_HELD", 0)
     probe.set_params(representation=spy).fit(X, labels, weights)
     counted = ~np.isnan(np.reshape(labels, (60, -1)))[weights > 0]
-    assert max(seen) == 7 if "primal" in kind else counted.sum(axis=0).max()
+    assert max(seen) == (7 if "primal" in kind else counted.sum(axis=0).max())
     if "held" in kind:  # once for what the prior sees, and once for good
         assert sum(seen) == 1 + np.count_nonzero(weights) * (1 + (prior is not None))
     found = probe.predict_proba(X)
