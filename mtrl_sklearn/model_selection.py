@@ -90,7 +90,8 @@ def cross_val_predict(
     Returns
     -------
     ndarray of shape (n_samples, n_tasks), or as the method returns it for a 1d ``y``
-        For the long form a column for each sorted task id.
+        For the long form a column for each sorted id of tasks with labels; those of
+        weight 0 are not there.
 
     Raises
     ------

@@ -229,6 +229,11 @@ def _is_wide(y: Any) -> bool:
 
 def _find_wide(labels: Labels, classes: Any) -> LabelEncoding:
     """Classes of many tasks, of which labels may show some only."""
+    if not labels.n_outputs:
+        raise ValueError(
+            "tasks holds no id, so that there is no task to learn. Pass labels; or, "
+            "for a probe without any, an empty y, classes=, and no tasks."
+        )
     if classes is None and labels.classes is None:
         observed = [column.values for column in labels.columns if len(column.values)]
         if not observed:

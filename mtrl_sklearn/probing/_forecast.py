@@ -50,15 +50,20 @@ class Forecast:
     def __str__(self) -> str:
         auc, gain, loss = self.roc_auc, self.delta_auprc, self.log_loss
         beyond = f", as with {self.most_tried}, the most that was tried"
+        which = "80 % of tasks" if self.n_tasks >= ENOUGH_TASKS else "these tasks"
         return (
             f"{self.n_labels:g} labels{beyond * (self.n_labels > self.most_tried)}: "
-            f"ROC-AUC {auc.mean:.2f}, 80 % of tasks between "
+            f"ROC-AUC {auc.mean:.2f}, {which} between "
             f"{auc.q10:.2f} and {auc.q90:.2f}; average precision {gain.mean:.2f} above "
             f"the prevalence, between {gain.q10:.2f} and {gain.q90:.2f}; log loss "
             f"{loss.mean:.2f}, between {loss.q10:.2f} and {loss.q90:.2f} "
             f"({self.n_tasks} source tasks, left out)."
         )
 
+
+# Left-out tasks whose quantiles hold their share of further ones. Those of fewer are
+# their lowest and highest scores, between which fewer of these fall.
+ENOUGH_TASKS = 9
 
 METRICS = ("roc_auc", "delta_auprc", "log_loss")
 

@@ -41,10 +41,11 @@ def test_spread_over_tasks_by_hand():
     assert (none.n_tasks, few.n_tasks) == (11, 6)
     assert SETTINGS.forecast(1000).roc_auc == few.roc_auc
     assert str(few) == (
-        "16 labels: ROC-AUC 0.75, 80 % of tasks between 0.50 and 1.00; average "
+        "16 labels: ROC-AUC 0.75, these tasks between 0.50 and 1.00; average "
         "precision 0.25 above the prevalence, between 0.00 and 0.50; log loss 0.75, "
         "between 0.50 and 1.00 (6 source tasks, left out)."
     )
+    assert "ROC-AUC 0.50, 80 % of tasks between 0.02 and 0.98;" in str(none)
     assert few.most_tried == 16
     assert str(SETTINGS.forecast(1000)) == str(few).replace(
         "16 labels:", "1000 labels, as with 16, the most that was tried:"

@@ -252,3 +252,9 @@ def test_groups_without_labels_on_test_rows_say_nothing_of_the_prior():
     assert shared.tolist() == [0.75, 1.25]
     assert positive.tolist() == [True, False]
     assert task.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("rows", [None, []])
+def test_probes_of_the_long_form_need_a_task(rows):
+    with pytest.raises(ValueError, match=r"tasks holds no id.* empty y, classes="):
+        LinearProbe().fit(X[: 0 if rows is None else 5], [], None, [0, 1], [], rows)
