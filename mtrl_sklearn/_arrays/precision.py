@@ -1,8 +1,6 @@
 """Which numbers a fit computes with."""
 
-import os
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple
 
@@ -10,6 +8,7 @@ import numpy as np
 import torch
 
 from mtrl_sklearn._arrays.rows import torch_dtype, working_dtype
+from mtrl_sklearn._arrays.threads import SharedContext
 from mtrl_sklearn._warnings import warn_user
 
 PRECISIONS = {"auto", "float32", "tf32", "bfloat16"}
@@ -64,50 +63,6 @@ def has_bfloat16_products(device: str) -> bool:
         return False
     features = torch.cpu.get_capabilities()
     return any(features.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-
-
-class _Inside:
-    """The threads of one process that are in a context."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.n = 0
-        self.setting: AbstractContextManager = nullcontext()
-
-
-class SharedContext:
-    """A setting of the whole process, while any of its threads is in the context.
-
-    The first thread to come makes it and the last one to leave undoes it.
-
-    Parameters
-    ----------
-    make : callable
-        Returns a context manager that makes the setting and undoes it.
-    """
-
-    def __init__(self, make: Callable[[], AbstractContextManager]):
-        self.make = make
-        self.inside: dict[int, _Inside] = {}
-
-    def _of_this_process(self) -> _Inside:
-        """A fork starts anew: threads of its parent are not there to leave."""
-        return self.inside.setdefault(os.getpid(), _Inside())
-
-    def __enter__(self) -> None:
-        inside = self._of_this_process()
-        with inside.lock:
-            if inside.n == 0:
-                inside.setting = self.make()
-                inside.setting.__enter__()
-            inside.n += 1
-
-    def __exit__(self, *error: object) -> None:
-        inside = self._of_this_process()
-        with inside.lock:
-            inside.n -= 1
-            if inside.n == 0:
-                inside.setting.__exit__(None, None, None)
 
 
 @contextmanager

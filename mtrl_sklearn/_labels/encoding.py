@@ -392,22 +392,24 @@ def warn_of_missing_codes(encoding: LabelEncoding) -> None:
         )
 
 
-def warn_of_names(encoding: LabelEncoding, n_samples: int) -> None:
+def warn_of_names(encoding: LabelEncoding, labels: Labels) -> None:
     """Warn of outputs with a class for most rows, as names of these have.
 
     Parameters
     ----------
     encoding : LabelEncoding
-    n_samples : int
-        Number of rows of a wide ``y``, or of labels.
+    labels : Labels
     """
-    least = max(FEW_LABELS, n_samples / 2)
-    found = [k for k, classes in enumerate(encoding.classes) if len(classes) > least]
-    if found:
+    n_labels = np.full(labels.n_outputs, labels.n_samples)
+    if labels.places is not None:
+        n_labels = np.bincount(labels.places[1], minlength=labels.n_outputs)
+    n_classes = np.array([len(classes) for classes in encoding.classes])
+    found = np.flatnonzero(n_classes > np.maximum(FEW_LABELS, n_labels / 2))
+    if len(found):
         warn_user(
             "y has a class for most rows in "
             f"{brief(encoding.outputs[found].tolist())}: "
-            f"{len(encoding.classes[found[0]])} in {n_samples} rows, each of which "
+            f"{n_classes[found[0]]} in {n_labels[found[0]]} rows, each of which "
             "becomes a task against the rest. Leave names of rows out of y, and "
             "threshold numbers.",
             UserWarning,

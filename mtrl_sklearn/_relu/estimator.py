@@ -446,8 +446,8 @@ class MultiTaskReLURepresentation(
         tasks : array-like of shape (n_samples,), default=None
             The long form: ``y`` holds one label per row, and ``tasks`` the id of the
             task it belongs to. The objective is that of the wide form, and where
-            nothing is drawn per row or batch ("one_step" of at most 128 rows per
-            hidden unit, or one batch with ``dropout=0``) the result is the same.
+            nothing is drawn per row or batch ("one_step" of at most 50,000 rows, or one
+            batch with ``dropout=0``) the result is the same.
         rows : array-like of shape (n_labels,), default=None
             The relational form, with ``tasks``: the row of X that each label belongs
             to, from 0 on. X then has each input once, and ``y`` and ``tasks`` an entry
@@ -459,10 +459,11 @@ class MultiTaskReLURepresentation(
             as so many repeated entries, an entry of weight 0 is left out, and weights
             of 1 change nothing. Up to rounding, integers give the network of repeated
             entries where copies of a row are drawn as one, see ``batch_size``, or
-            nothing is drawn per row ("one_step"); else a network of the same
-            distribution. ``early_stopping`` then holds out inputs with all their
-            copies. Not so ``probe_prior_``, for which all labels weigh the same. Their
-            sum counts, not only their ratios: weights that sum to 1 are one label.
+            nothing is drawn per row ("one_step" of at most 50,000 rows with all
+            copies); else a network of the same distribution. ``early_stopping`` then
+            holds out inputs with all their copies. Not so ``probe_prior_``, for which
+            all labels weigh the same. Their sum counts, not only their ratios: weights
+            that sum to 1 are one label.
 
         Returns
         -------
@@ -519,7 +520,7 @@ class MultiTaskReLURepresentation(
                 inputs=inputs,
             )
             callbacks = self._list_callbacks(data, signs, checkpoint)
-            second = self._choose_head_decay(data, resume, checkpoint.seed)
+            second = self._choose_head_decay(data, resume, checkpoint)
             interrupted = self._learn(data, resume, checkpoint, callbacks, ends_all)
             vars(self).pop("probe_prior_", None)
             if not interrupted and self._known_head_decay is None:
@@ -597,18 +598,23 @@ class MultiTaskReLURepresentation(
             vars(self).pop(name, None)
         self.n_positive_, self.n_negative_ = data.n_positive, data.n_negative
 
-    def _choose_head_decay(self, data, resume, seed):
+    def _choose_head_decay(self, data, resume, checkpoint):
         """Set the decay of heads; returns the small network that was trained so."""
         if resume:
             return None
         if self._known_head_decay is not None:
             self.head_decay_ = self._known_head_decay
             return None
+        if checkpoint.progress is not None:  # fits of before chose none
+            self.head_decay_ = checkpoint.chosen.get("head_decay", 1.0)
+            return None
         self.head_decay_, second = 1.0, None
         if SOLVERS[self.algorithm].is_descent and data.held_out is None:
             options = self._resolve_options(data, resume)
             device = resolve_device(self.device)
-            self.head_decay_, second = choose_head_decay(data, options, seed, device)
+            known = data, options, checkpoint.seed, device
+            self.head_decay_, second = choose_head_decay(*known)
+        checkpoint.chosen["head_decay"] = self.head_decay_
         return second
 
     def _learn_from_rows_aside(self, data, resume, seed, ends_all, second):

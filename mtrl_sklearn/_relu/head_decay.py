@@ -3,7 +3,7 @@
 Heads of few labels learn these by heart, and rank new rows worse for it, where those of
 many lose by any decay. Which it is, small networks tell that are trained on half of the
 inputs, with one decay after another as long as the ROC-AUC on the other half grows. The
-best one is taken if its gain is clear, otherwise heads decay as the first layer does.
+best one whose gain is clear is taken; without any, heads decay as the first layer does.
 """
 
 from typing import NamedTuple
@@ -86,12 +86,11 @@ def choose_head_decay(
     second = train_second(data, options, seed, device)
     if second is None or not options.weight_decay or _may_be_cut(second, options):
         return HeadDecay(1.0, second)
-    first, gain = HeadDecay(1.0, second), Gain(0.0, 0.0)
-    best = first
+    best, gain = HeadDecay(1.0, second), Gain(0.0, 0.0)
     rank = options.n_components if isinstance(options.n_components, int) else None
     labels, before = _score_held_out(second.judge(rank), seed)
     if labels.n_inputs < LEAST_INPUTS:
-        return first
+        return best
     for factor in FACTORS:
         step = factor * options.weight_decay * options.learning_rate
         if max(PACES) ** 2 * step > LARGEST_STEP:
@@ -103,8 +102,10 @@ def choose_head_decay(
         found = data.group.from_first(find_gain(labels, before, after))
         if not found.mean > gain.mean:
             break
-        best, gain = HeadDecay(factor, second), found
-    return best if gain.mean > CLEAR * gain.error else first
+        gain = found
+        if gain.mean > CLEAR * gain.error:
+            best = HeadDecay(factor, second)
+    return best
 
 
 def _may_be_cut(second: SecondNetwork, options: ReLUOptions) -> bool:

@@ -41,6 +41,9 @@ FADING = 0.9
 # With so many, AUC of heads was within .0003 of that with four times as many.
 ROWS_PER_UNIT = 128
 
+# And rows at least: up to so many all tell it.
+LEAST_ROWS = 50_000
+
 
 class FirstLayer(NamedTuple):
     """A first layer that acts on raw inputs, cut to its rank."""
@@ -127,7 +130,8 @@ def update_moments(
     Those of an earlier batch of rows, if ``state`` has any, were taken with an earlier
     first layer: they fade by a factor with each batch. Few rows are summed up in
     float64. Of many, products are in the dtype of the weights, and some of the rows
-    tell how features scatter around the centres of classes, see `ROWS_PER_UNIT`.
+    tell how features scatter around the centres of classes, see `ROWS_PER_UNIT` and
+    `LEAST_ROWS`.
     """
     weights, biases = (to_tensor(array, device) for array in layer[:2])
     weights, n_hidden = by_feature(weights), len(weights)
@@ -147,7 +151,7 @@ def update_moments(
             add_labels(moments, hidden, signs, with_second)
         return ClassMoments(*data.group.sum(*moments))
 
-    drawn = draw_labelled_rows(data, ROWS_PER_UNIT * n_hidden)
+    drawn = draw_labelled_rows(data, max(ROWS_PER_UNIT * n_hidden, LEAST_ROWS))
     if drawn is None:
         moments = add_up(Tensor.double)
     else:

@@ -77,6 +77,9 @@ class Checkpoint:
         Seed of the fit, which keeps that of its first start.
     progress : Progress or None
         Where it was interrupted.
+    chosen : dict of str to float
+        What the fit chose before it began, to be saved with it; of files of before,
+        and of a new fit, nothing.
 
     Raises
     ------
@@ -102,6 +105,7 @@ class Checkpoint:
         self.group = group
         self.seed = seed
         self.progress: Progress | None = None
+        self.chosen: dict[str, float] = {}
         self.path: Path | None = None
         self._next_time = 0.0  # of time.monotonic
         if path is None:
@@ -127,7 +131,7 @@ class Checkpoint:
             found = self._read() if group.is_first else None
         found = group.from_first(found)
         if found is not None:
-            self.seed, self.progress = found
+            self.seed, self.progress, self.chosen = found
         if self.progress is not None and self.progress.is_over and not is_repeatable:
             warn_user(
                 f"checkpoint={os.fspath(path)!r} holds a fit that has ended, and gives "
@@ -135,7 +139,7 @@ class Checkpoint:
                 "pass another path, to start anew."
             )
 
-    def _read(self) -> tuple[int, Progress] | None:
+    def _read(self) -> tuple[int, Progress, dict[str, float]] | None:
         assert self.path is not None
         try:
             arrays, about = read_arrays(self.path, KIND)
@@ -158,7 +162,8 @@ class Checkpoint:
                 "another path, or pass a folder, where each call has a file of its own."
             )
         curves = arrays.pop("loss_curve"), arrays.pop("validation_scores")
-        return about["seed"], Progress(arrays, *curves, about["is_over"])
+        progress = Progress(arrays, *curves, about["is_over"])
+        return about["seed"], progress, about.get("chosen", {})
 
     def reserve(self, n_bytes: int) -> None:
         """Refuse at the start of a fit what could not be written at its end.
@@ -201,7 +206,12 @@ class Checkpoint:
         if self.path is None or not self.group.is_first or not is_due:
             return
         curves = {"loss_curve": loss_curve, "validation_scores": validation_scores}
-        about = {"call": self.call, "seed": self.seed, "is_over": bool(is_over)}
+        about = {
+            "call": self.call,
+            "seed": self.seed,
+            "is_over": bool(is_over),
+            "chosen": self.chosen,
+        }
         try:
             write_arrays(self.path, {**get_state(), **curves}, about, KIND)
         except OSError as error:
@@ -217,15 +227,22 @@ class Checkpoint:
 def _check_content(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
     """Refuse what is no checkpoint, whoever computed its checksum."""
     curves = [arrays.get(name) for name in ("loss_curve", "validation_scores")]
-    call, seed = about.get("call"), about.get("seed")
+    call, seed, chosen = (about.get(name) for name in ("call", "seed", "chosen"))
     if not (
         isinstance(call, dict)
         and type(seed) is int
         and 0 <= seed < 2**31
         and isinstance(about.get("is_over"), bool)
+        and (chosen is None or _are_numbers(chosen))
         and all(c is not None and c.dtype == "f8" and c.ndim == 1 for c in curves)
     ):
         raise Refusal("lacks a part of a checkpoint")
+
+
+def _are_numbers(chosen: Any) -> bool:
+    return isinstance(chosen, dict) and all(
+        type(value) is float and value > 0 for value in chosen.values()
+    )
 
 
 def digest(array: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
+from scipy.sparse import coo_array
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
@@ -361,12 +362,11 @@ def _labels_left_out(
     """Standardised mean, sign and task of labels of rows that were not trained on."""
     entries = np.flatnonzero(split.is_test)
     shared = (mean[entries] - standard[0]) / (standard[1] or 1.0)
-    of_test = signs[entries][:, tasks]
-    places, columns = of_test.nonzero()
+    of_test = coo_array(signs[entries][:, tasks])
+    places, columns, found = of_test.row, of_test.col, of_test.data
     thin = slice(None, None, -(-max(len(places), 1) // MAX_LABELS))
     places, columns = places[thin], columns[thin]
-    positive = np.asarray(of_test[places, columns]).ravel() > 0
-    return shared[places], positive, tasks[columns]
+    return shared[places], found[thin] > 0, tasks[columns]
 
 
 def _learn_prior(

@@ -385,7 +385,7 @@ def _fit_large(
 ) -> None:
     """Solve for the coefficients of one task, and enter them in the model."""
     part, (n_rows, *_) = blocks, next(iter(blocks.values())).shape
-    if len(task.rows) < n_rows:  # all of them need no copy
+    if not np.array_equal(task.rows, np.arange(n_rows)):  # all of them need no copy
         part = {name: block[task.rows] for name, block in blocks.items()}
     scaled = scale_blocks(part, task.weights, task.row_weights)
     root, slope, spread = float(np.sqrt(task.C)), 0.0, 0.0

@@ -15,11 +15,14 @@ from mtrl_sklearn.probing._blocks import Blocks
 MAX_ROWS = 1000
 
 # Blocks whose rows differ by less, in squares of what they are, do not vary.
-LEAST_SPREAD = 1e-6
+LEAST_SPREAD = 1e-12
 
 
 class MovedBlock(NamedTuple):
-    """Rows of a block less an origin, divided by a factor: in the range of float32."""
+    """Rows of a block less an origin, divided by a factor.
+
+    They are float64: few rows may differ by far less than they differ from others.
+    """
 
     block: Block  # (n_samples, n_columns); a sparse one without its origin
     origin: np.ndarray  # (n_columns,), of dense blocks
@@ -34,13 +37,13 @@ class MovedBlock(NamedTuple):
         return entries if self.places is None else self.places[entries]
 
     def take(self, entries: np.ndarray) -> Block:
-        """Rows of some entries: a float32 array, or CSR."""
+        """Rows of some entries: a float64 array, or CSR."""
         taken = _take(self.block, self._rows_of(entries))
         if issparse(taken):
             return taken / self.size
-        taken -= self.origin
+        taken = taken.astype(np.float64) - self.origin
         taken /= self.size
-        return taken.astype(np.float32, copy=False)
+        return taken
 
 
 class Kernels(NamedTuple):
@@ -121,8 +124,9 @@ def move_blocks(
     places : ndarray of shape (n_entries,), default=None
         Rows that entries belong to; None if each row is an entry.
     """
-    rows = np.unique(entries if places is None else places[entries])
-    rows = rows[:: -(-max(len(rows), 1) // MAX_ROWS)]
+    some = np.unique(entries)
+    some = some[:: -(-max(len(some), 1) // MAX_ROWS)]
+    rows = some if places is None else places[some]
     return {name: _move(block, rows, places) for name, block in blocks.present.items()}
 
 
@@ -164,6 +168,8 @@ def _multiply(
     take: Callable[[np.ndarray], Block], few: np.ndarray, others: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     rows = take(np.concatenate([few, others]))
+    if not issparse(rows):
+        rows -= rows[: len(few)].mean(axis=0)
     products: Any = rows @ rows[: len(few)].T
     if issparse(products):
         products = products.toarray()

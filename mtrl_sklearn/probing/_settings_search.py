@@ -131,7 +131,7 @@ def _rank_settings(
     weights, strengths = grid(len(kernels.among))
     weights, strengths = weights.astype(np.float32), strengths.astype(np.float32)
     target, curvature, slope, spread, centre, precision = shared.start(y)
-    systems = np.tensordot(weights, kernels.among, axes=1)
+    systems = np.tensordot(weights, kernels.among.astype(np.float32), axes=1)
     systems *= strengths[:, None, None]
     outer = np.multiply.outer(shared.few, shared.few)
     systems += (spread**2 * outer).astype(np.float32)
@@ -142,7 +142,7 @@ def _rank_settings(
     intercepts = (total + precision * centre) / (per_unit + precision)
     dual = solved[:, :, 0] - intercepts[:, None] * solved[:, :, 1]
     slopes = slope + spread**2 * dual @ shared.few
-    scores = kernels.score(weights, strengths[:, None] * dual.astype(np.float32))
+    scores = kernels.score(weights, strengths[:, None] * dual)
     return compare_roc_auc(positive, scores + np.multiply.outer(slopes, shared.test))
 
 

@@ -25,7 +25,7 @@ from mtrl_sklearn._labels.encoding import (
 )
 from mtrl_sklearn._labels.indicator import is_indicator
 from mtrl_sklearn._labels.positive import put_positive_last
-from mtrl_sklearn._labels.signs import Signs, count_signs, sign_column
+from mtrl_sklearn._labels.signs import Signs, count_signs
 from mtrl_sklearn.probing._affinity import sign_agreement
 from mtrl_sklearn.probing._blocks import (
     as_rows,
@@ -56,6 +56,7 @@ class SourceTasks(NamedTuple):
     encoding: LabelEncoding
     signs: Signs  # (n_entries, n_tasks), an array or a CSC array
     usable: np.ndarray  # (n_outputs,), bool
+    counts: np.ndarray  # (2, n_tasks), positive and negative labels, of others as well
     inputs: np.ndarray | None  # (n_entries,), which have the same one; None: none have
 
     @property
@@ -72,7 +73,7 @@ class SourceTasks(NamedTuple):
                 "task": self.encoding.task_names[task],
                 "shots": k,
                 "draws": n_draws,
-                "reason": _count_labels(sign_column(self.signs, task)),
+                "reason": _name_counts(*self.counts[:, task]),
             }
             for task in np.flatnonzero(~self.usable[self.output_of_task]).tolist()
             for k in shots
@@ -235,8 +236,7 @@ def takes_in_fit(estimator: Any, name: str) -> bool:
     return has_fit_parameter(estimator, name)
 
 
-def _count_labels(signs: np.ndarray) -> str:
-    n_positive, n_negative = (signs > 0).sum(), (signs < 0).sum()
+def _name_counts(n_positive: int, n_negative: int) -> str:
     return f"{n_positive} positive and {n_negative} negative labels: both are needed"
 
 
@@ -290,7 +290,8 @@ def read_sources(
     encoding, signs = read.encoding, read.signs
     if is_indicator(signs):
         signs = signs.toarray()
-    both = np.minimum(*count_signs(signs)) > 0
+    counts = np.array(count_signs(signs))
+    both = counts.min(axis=0) > 0
     of_output = encoding.tasks_per_output
     usable = both[
         np.cumsum(of_output) - of_output
@@ -311,6 +312,7 @@ def read_sources(
         encoding,
         signs,
         usable,
+        counts,
         read.inputs,
     )
     if read.tasks is None or read.inputs is None:

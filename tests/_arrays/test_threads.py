@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 from processes import METHODS, run
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import OpenBLASController, threadpool_info, threadpool_limits
 
 from mtrl_sklearn._arrays.precision import (
-    SharedContext,
     _tf32,
     has_bfloat16_products,
     tf32_allowed,
 )
 from mtrl_sklearn._arrays.threads import (
     ONE_THREAD_OPERATIONS,
+    SharedContext,
     blas_threads,
     one_thread,
     torch_threads,
@@ -72,16 +72,20 @@ def enter():
 
 def count_after_overlap(first_leaves_first):
     """As above, beside two threads that were in contexts at once and live on."""
+    threadpool_limits(2, user_api="blas")
+    OpenBLASController.clear_controlling_thread()  # so that others may set it
     with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
         contexts = {thread: thread.submit(enter).result() for thread in (first, second)}
+        inside = n_blas_threads()
         for thread in (first, second) if first_leaves_first else (second, first):
             thread.submit(contexts[thread].__exit__, None, None, None).result()
-        return count_threads()
+        return inside, n_blas_threads(), count_threads()
 
 
 @pytest.mark.parametrize("first_leaves_first", [True, False])
 def test_threads_that_overlap_leave_no_trace(first_leaves_first):
-    assert run(METHODS[0], count_after_overlap, first_leaves_first) == COUNTS
+    found = run(METHODS[0], count_after_overlap, first_leaves_first)
+    assert found == ({1}, {2}, COUNTS)
 
 
 def test_threads_that_overlap_share_a_setting():

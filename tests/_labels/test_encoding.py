@@ -10,10 +10,12 @@ import pytest
 from scipy.sparse import csr_array
 
 from mtrl_sklearn._labels import signs as _signs
+from mtrl_sklearn._labels.columns import read_labels
 from mtrl_sklearn._labels.encoding import (
     check_usable_tasks,
     find_classes,
     find_codes,
+    find_encoding,
     learn_encoding,
     read_class_labels,
     read_task_ids,
@@ -485,8 +487,17 @@ def test_names_of_rows_among_labels_are_told(n_names, n_rows, is_told):
     y = pd.DataFrame({"molecule": names, "assay": np.arange(n_rows) % 2})
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        warn_of_names(learn_encoding(y), n_rows)
+        warn_of_names(learn_encoding(y), read_labels(y, None))
     assert len(told) == is_told
     if is_told:
         words = f"1 ('molecule'): {n_names} in {n_rows} rows"
         assert words in str(told[0].message)
+
+
+def test_many_classes_of_a_few_inputs_are_no_names():
+    """What counts is the labels of the task, not the rows of X."""
+    y, rows = np.arange(4000) % 30, np.arange(4000) // 100
+    tasks = np.zeros(4000, int)
+    labels = read_labels(y, tasks, rows, n_samples=40)
+    with warnings.catch_warnings(action="error"):
+        warn_of_names(find_encoding(labels), labels)

@@ -179,6 +179,7 @@ def test_moments_are_sums_over_labels(shift):
 
 def test_of_many_rows_some_tell_the_scatter_within_classes(monkeypatch):
     monkeypatch.setattr(_solution, "ROWS_PER_UNIT", 10)
+    monkeypatch.setattr(_solution, "LEAST_ROWS", 30)
     hidden, data, moments = make_moments(200)
     drawn = draw_labelled_rows(data, 30)
     within, n_drawn, between = 0.0, 0, 0.0

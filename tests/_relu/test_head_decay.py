@@ -4,6 +4,7 @@ import joblib
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
+from skorch.callbacks import Callback
 
 from mtrl_sklearn import MultiTaskReLURepresentation, load, save
 from mtrl_sklearn._files.arrays import Refusal
@@ -156,6 +157,7 @@ def test_its_error_is_that_of_the_jackknife_over_inputs():
         ([(0.02, 0.004), (0.01, 0.001)], 10.0, 3),
         ([(0.02, 0.013), (0.03, 0.019)], 1.0, 3),  # neither is clear
         ([(0.005, 0.004), (0.03, 0.004)], 30.0, 3),
+        ([(0.02, 0.004), (0.03, 0.019)], 10.0, 3),  # the second is not
         ([(-0.01, 0.004)], 1.0, 2),
         ([(np.nan, np.nan)], 1.0, 2),
     ],
@@ -229,6 +231,28 @@ def test_fits_that_go_on_keep_it(noisy, fitted, monkeypatch):
     assert used == [fitted.head_decay_] * 2 + [1.0]
     assert again.head_decay_ == fitted.head_decay_
     assert not hasattr(fresh, "head_decay_")
+
+
+def test_a_fit_that_was_killed_goes_on_with_its_decay(noisy, tmp_path, monkeypatch):
+    class Kill(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            if len(net.history) == 3:
+                raise MemoryError
+
+    path = tmp_path / "fit.safetensors"
+    monkeypatch.setattr(_head_decay, "find_gain", lambda *scores: Gain(0.1, 0.001))
+    expected = make(max_iter=6).fit(*noisy)
+    assert expected.head_decay_ == 10
+    with pytest.raises(MemoryError):
+        make(max_iter=6, checkpoint=path, callbacks=[Kill()]).fit(*noisy)
+    monkeypatch.setattr(_estimator, "choose_head_decay", None)
+    kill_no_more = type("Kill", (Callback,), {"__module__": Kill.__module__})
+    kill_no_more.__qualname__ = Kill.__qualname__
+    for _ in range(2):  # goes on, and gives what it ended with
+        model = make(max_iter=6, checkpoint=path, callbacks=[kill_no_more()])
+        model.fit(*noisy)
+        assert model.head_decay_ == 10
+        np.testing.assert_array_equal(model.task_coef_, expected.task_coef_)
 
 
 def test_it_is_the_same_bit_for_bit(noisy, fitted):

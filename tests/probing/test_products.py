@@ -94,3 +94,15 @@ def test_rows_that_are_computed_have_the_same_products():
     )
     np.testing.assert_array_equal(of_computed.among, of_array.among)
     np.testing.assert_array_equal(of_computed.between, of_array.between)
+
+
+@pytest.mark.parametrize("offset", [1e5, 1e7])
+def test_rows_far_from_others_keep_their_products(offset):
+    """As those of a column that is 0 but for a few rows, or of clusters."""
+    block = draw_block()
+    block[40:] += offset
+    moved = move_blocks(Blocks(block, None, None), EVERYTHING)
+    for few in (FEW, np.arange(41, 46)):
+        found = multiply_rows(moved, few, OTHERS).centre(few)
+        rows = centred(block, few)[few]
+        np.testing.assert_allclose(found.among[0], rows @ rows.T, atol=1e-4)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import csc_array, csr_array, issparse
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
@@ -15,10 +15,13 @@ from mtrl_sklearn.datasets import make_patch_tasks, make_subspace_tasks
 from mtrl_sklearn.model_selection import cross_val_predict
 from mtrl_sklearn.probing import (
     LinearProbe,
+    _calibration,
+    _map_logistic,
     calibrate,
     probe_new_tasks,
     source_task_transfer,
 )
+from mtrl_sklearn.probing._draws import FixedSplit
 from mtrl_sklearn.probing._sources import read_sources
 
 N = 200
@@ -224,3 +227,28 @@ def test_copies_of_an_input_in_different_rows_are_predicted_together():
     cross_val_predict(spy, doubled, LABELS, tasks=TASKS, rows=2 * ROWS + TASKS % 2)
     assert len(seen) == 5
     assert all(len(inputs) == 160 for inputs in seen)
+
+
+@pytest.mark.parametrize("n_labels", [N - 1, N, N + 50])
+def test_tasks_of_many_labels_have_them_at_their_rows(n_labels, monkeypatch):
+    monkeypatch.setattr(_map_logistic, "MAX_DUAL", 10)
+    rows = np.sort(np.random.default_rng(2).integers(0, N, n_labels))
+    y, tasks = (X[rows, 0] > 0).astype(int), np.zeros(n_labels, int)
+    found = LinearProbe().fit(X, y, tasks=tasks, rows=rows)
+    expected = LinearProbe().fit(X[rows], y, tasks=tasks)
+    np.testing.assert_allclose(found.predict_proba(X), expected.predict_proba(X))
+
+
+def test_groups_without_labels_on_test_rows_say_nothing_of_the_prior():
+    signs = csc_array(np.array([[1, 0], [-1, 0], [0, 1], [0, -1]], dtype=np.int8))
+    split = FixedSplit(np.array([False, False, True, True]))
+    mean = np.arange(4.0)
+    for tasks, n_found in (([0], 0), ([1], 2)):
+        found = _calibration._labels_left_out(
+            mean, signs, np.array(tasks), split, (0.5, 2.0)
+        )
+        assert [len(part) for part in found] == [n_found] * 3
+    shared, positive, task = found
+    assert shared.tolist() == [0.75, 1.25]
+    assert positive.tolist() == [True, False]
+    assert task.tolist() == [1, 1]
