@@ -173,6 +173,16 @@ class LabelEncoding:
             )
         return np.array([position[name] for name in got], dtype=np.intp)
 
+    def count_places(self, labels: Labels) -> np.ndarray:
+        """Rows of each output, or its labels in the long form: (n_outputs,)."""
+        counts = np.zeros(len(self.outputs), dtype=np.int64)
+        order = self._match_outputs(labels.names, labels.n_outputs)
+        if labels.places is None:
+            counts[order] = labels.n_samples
+        else:
+            counts[order] = np.bincount(labels.places[1], minlength=labels.n_outputs)
+        return counts
+
     def _match_indicator(self, labels: Labels, order: np.ndarray) -> Indicator | None:
         """Signs of sparse labels without weights, of the classes of every output."""
         if labels.positive is None or labels.weights is not None:
@@ -392,17 +402,15 @@ def warn_of_missing_codes(encoding: LabelEncoding) -> None:
         )
 
 
-def warn_of_names(encoding: LabelEncoding, labels: Labels) -> None:
+def warn_of_names(encoding: LabelEncoding, n_labels: np.ndarray) -> None:
     """Warn of outputs with a class for most rows, as names of these have.
 
     Parameters
     ----------
     encoding : LabelEncoding
-    labels : Labels
+    n_labels : ndarray of shape (n_outputs,)
+        See `LabelEncoding.count_places`.
     """
-    n_labels = np.full(labels.n_outputs, labels.n_samples)
-    if labels.places is not None:
-        n_labels = np.bincount(labels.places[1], minlength=labels.n_outputs)
     n_classes = np.array([len(classes) for classes in encoding.classes])
     found = np.flatnonzero(n_classes > np.maximum(FEW_LABELS, n_labels / 2))
     if len(found):

@@ -119,7 +119,8 @@ class TaskPredictionsMixin:
         encoding = put_positive_last(encoding, self.pos_label)
         if classes is None:
             warn_of_missing_codes(encoding)
-            warn_of_names(encoding, labels)
+            counts = group.gather(encoding.count_places(labels))
+            warn_of_names(encoding, np.sum(counts, axis=0))
             warn_of_more_classes(encoding, self.pos_label)
         single = encoding.form == "single"
         self.label_form_ = encoding.form

@@ -487,7 +487,8 @@ def test_names_of_rows_among_labels_are_told(n_names, n_rows, is_told):
     y = pd.DataFrame({"molecule": names, "assay": np.arange(n_rows) % 2})
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        warn_of_names(learn_encoding(y), read_labels(y, None))
+        encoding = learn_encoding(y)
+        warn_of_names(encoding, encoding.count_places(read_labels(y, None)))
     assert len(told) == is_told
     if is_told:
         words = f"1 ('molecule'): {n_names} in {n_rows} rows"
@@ -499,5 +500,6 @@ def test_many_classes_of_a_few_inputs_are_no_names():
     y, rows = np.arange(4000) % 30, np.arange(4000) // 100
     tasks = np.zeros(4000, int)
     labels = read_labels(y, tasks, rows, n_samples=40)
+    encoding = find_encoding(labels)
     with warnings.catch_warnings(action="error"):
-        warn_of_names(find_encoding(labels), labels)
+        warn_of_names(encoding, encoding.count_places(labels))
