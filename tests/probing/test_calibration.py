@@ -165,6 +165,7 @@ def test_inputs_get_weight_where_source_tasks_do_not_help():
         assert inputs > 0.7
 
 
+@pytest.mark.slow  # starts processes that import torch
 def test_number_of_processes_does_not_matter(small):
     one, two = (calibrate_quickly(quick(), *small, n_jobs=k) for k in (1, 2))
     assert one == two
