@@ -35,7 +35,6 @@ class AdaptiveGradientDescent(torch.optim.Optimizer):
 
     # torch lets callers leave the closure out; nothing can be stepped without it here
     @torch.no_grad()
-    # the closure is needed: nothing else can call this optimiser
     def step(self, closure: Callable[[], float]) -> float:  # type: ignore[override]
         """Take one step and return the loss where it ends.
 

@@ -19,14 +19,13 @@ LEAST_SPREAD = 1e-12
 
 
 class MovedBlock(NamedTuple):
-    """Rows of a block less an origin, divided by a factor.
+    """A block of which rows of a size near 1 are taken.
 
     They are float64: few rows may differ by far less than they differ from others.
     """
 
-    block: Block  # (n_samples, n_columns); a sparse one without its origin
-    origin: np.ndarray  # (n_columns,), of dense blocks
-    size: float
+    block: Block  # (n_samples, n_columns); columns of a sparse one have an implied 0
+    size: float  # that of its rows; inf where all of them are the same
     places: np.ndarray | None  # (n_entries,), rows of entries; None: they are the rows
 
     def keep(self, entries: np.ndarray) -> "MovedBlock":
@@ -39,11 +38,7 @@ class MovedBlock(NamedTuple):
     def take(self, entries: np.ndarray) -> Block:
         """Rows of some entries: a float64 array, or CSR."""
         taken = _take(self.block, self._rows_of(entries))
-        if issparse(taken):
-            return taken / self.size
-        taken = taken.astype(np.float64) - self.origin
-        taken /= self.size
-        return taken
+        return taken.astype(np.float64) / self.size
 
 
 class Kernels(NamedTuple):
@@ -81,7 +76,7 @@ class Kernels(NamedTuple):
 
 
 class Products(NamedTuple):
-    """Products of moved rows with few of them."""
+    """Products of rows with few of them, less the mean of these where dense."""
 
     few: np.ndarray  # (n_few,), int
     among: np.ndarray  # (n_blocks, n_few, n_few)
@@ -131,13 +126,9 @@ def move_blocks(
 
 
 def _move(block: Block, rows: np.ndarray, places: np.ndarray | None) -> MovedBlock:
-    some = _take(block, rows)
-    scale = block_scale(some)
-    size = scale if np.isfinite(scale) else 1.0
-    if issparse(block):
-        return MovedBlock(*move_full_columns(block), size, places)
-    origin = some.sum(axis=0, dtype=np.float64) / max(len(some), 1)
-    return MovedBlock(block, origin.astype(block.dtype), size, places)
+    size = block_scale(_take(block, rows))
+    moved = move_full_columns(block)[0] if issparse(block) else block
+    return MovedBlock(moved, size, places)
 
 
 def _take(block: Block, rows: np.ndarray) -> Any:

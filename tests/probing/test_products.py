@@ -106,3 +106,10 @@ def test_rows_far_from_others_keep_their_products(offset):
         found = multiply_rows(moved, few, OTHERS).centre(few)
         rows = centred(block, few)[few]
         np.testing.assert_allclose(found.among[0], rows @ rows.T, atol=1e-4)
+
+
+def test_a_block_that_rounding_alone_tells_apart_has_no_products():
+    nearly = np.float32(3) + 1e-7 * draw_block().astype(np.float32)
+    assert len(np.unique(nearly)) > 1
+    moved = move_blocks(Blocks(nearly, None, None), EVERYTHING)
+    assert not multiply_rows(moved, FEW, OTHERS).centre(FEW).among.any()
