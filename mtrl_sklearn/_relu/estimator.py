@@ -248,7 +248,9 @@ class MultiTaskReLURepresentation(
         standard errors, otherwise 1. It is 1 for "one_step", with ``early_stopping``,
         for less than 60 inputs, and where ``n_components="auto"`` finds an edge in the
         first small network, which faster decay may hide. A fit that goes on from an
-        earlier one, as `partial_fit` does, has that of the earlier one.
+        earlier one, as `partial_fit` does, has that of the earlier one. The best small
+        network also tells ``head_scale_`` and ``probe_prior_``; if training ends before
+        ``max_iter`` or goes beyond 200 epochs, one more is trained for these.
     head_scale_ : float
         What the scores of all tasks were multiplied by after training, so that rows
         that were not trained on have the likeliest probabilities. Only with the

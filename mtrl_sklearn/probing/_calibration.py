@@ -122,7 +122,8 @@ def calibrate(
     Parameters
     ----------
     representation : estimator or pipeline
-        Its clones are fitted; it need not be fitted itself.
+        Its clones are fitted; it need not be fitted itself. If it was, heads of clones
+        decay as its own, see ``head_decay_``, otherwise as the first layer.
     X : array-like or sparse matrix of shape (n_samples, ...)
         Inputs of the source tasks.
     Y : array-like of shape (n_samples,) or (n_samples, n_outputs)

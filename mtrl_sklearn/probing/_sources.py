@@ -315,8 +315,9 @@ def read_sources(
         counts,
         read.inputs,
     )
-    if read.tasks is None or read.inputs is None:
+    if read.tasks is None:
         return sources
+    assert read.inputs is not None  # they are numbered in the long form
     ids = as_array(read.tasks)
     sources = sources._replace(y=as_array(read.y), tasks=ids)
     kept = np.flatnonzero(np.isin(ids, encoding.outputs[usable]))

@@ -258,3 +258,11 @@ def test_groups_without_labels_on_test_rows_say_nothing_of_the_prior():
 def test_probes_of_the_long_form_need_a_task(rows):
     with pytest.raises(ValueError, match=r"tasks holds no id.* empty y, classes="):
         LinearProbe().fit(X[: 0 if rows is None else 5], [], None, [0, 1], [], rows)
+
+
+def test_labels_of_tasks_that_no_group_has_are_counted():
+    y, tasks = np.r_[LABELS, [1, 1, 1]], np.r_[TASKS, [9, 9, 9]]
+    sources = read_sources(X[np.r_[ROWS, [0, 1, 2]]], y, tasks)
+    (entry,) = sources.list_unusable((8,), 1)
+    assert entry["task"] == 9
+    assert entry["reason"].startswith("3 positive and 0 negative labels")
