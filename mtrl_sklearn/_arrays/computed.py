@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeGuard
 
 import numpy as np
+from scipy.sparse import issparse
 
 from mtrl_sklearn._arrays.rows import rows_at_once
 
@@ -100,4 +101,4 @@ class Computed:
 
 def is_computed(block: Any) -> TypeGuard[Computed]:
     """Whether rows of a block are computed when they are asked for."""
-    return isinstance(block, Computed)
+    return not (isinstance(block, np.ndarray) or issparse(block))
