@@ -6,6 +6,7 @@ import pytest
 
 from mtrl_sklearn import MultiTaskReLURepresentation, load, save
 from mtrl_sklearn._relu import estimator as _estimator
+from mtrl_sklearn._relu import probe_prior as _probe_prior
 from mtrl_sklearn._relu import second_network as _second_network
 from mtrl_sklearn.datasets import make_subspace_tasks
 from tests.relu_cases import ALGORITHMS, train_no_small_networks
@@ -96,6 +97,17 @@ def test_equal_rows_have_none():
     model = make(max_iter=2)
     model.fit(np.ones((30, 4)), Y)
     assert not hasattr(model, "probe_prior_")
+
+
+def test_rows_without_labels_of_the_tasks_looked_at_tell_none(monkeypatch):
+    """Of many tasks few rows are looked at, and of these few tasks."""
+    monkeypatch.setattr(_probe_prior, "MAX_PROBABILITIES", 1000)  # five rows
+    monkeypatch.setattr(_probe_prior, "MAX_TASKS", 2)
+    tasks = np.arange(800) % 200
+    X, y = np.random.default_rng(0).standard_normal((800, 3)), np.arange(800) // 200 % 2
+    model = make(max_iter=1).fit(X, y, tasks=tasks)
+    assert not hasattr(model, "probe_prior_")
+    assert model.n_tasks_ == 200
 
 
 def test_ctrl_c_leaves_the_network_whole(toxic, monkeypatch):
