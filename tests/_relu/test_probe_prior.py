@@ -133,6 +133,34 @@ def test_rows_held_out_need_no_second_network(toxic, monkeypatch):
         make(max_iter=2).fit(X, Y)
 
 
+@pytest.mark.parametrize(
+    ("n_rows", "n_tasks", "parameters", "is_trained"),
+    [
+        (58, 1, {}, False),  # 29 to judge heads on
+        (60, 1, {}, True),
+        (58, 2, {}, True),  # for the prior
+        (80, 1, {"loss": "hinge"}, True),  # for the decay of heads
+        (80, 1, {"loss": "hinge", "weight_decay": 0.0}, False),
+        (80, 2, {"loss": "hinge", "weight_decay": 0.0}, True),
+    ],
+)
+def test_a_small_network_is_trained_where_it_may_tell_something(
+    toxic, n_rows, n_tasks, parameters, is_trained, monkeypatch
+):
+    X, Y = toxic[0][:n_rows], (toxic[0] > 0)[:n_rows, :n_tasks].astype(float)
+    expected = make(max_iter=2, **parameters).fit(X, Y)
+    calls, train = [], _second_network.train_whole
+    monkeypatch.setattr(
+        _second_network, "train_whole", lambda *job: calls.append(1) or train(*job)
+    )
+    found = make(max_iter=2, **parameters).fit(X, Y)
+    assert bool(calls) == is_trained
+    monkeypatch.setattr(_second_network, "_may_tell", lambda *arguments: True)
+    always = make(max_iter=2, **parameters).fit(X, Y)
+    for model in (found, always):
+        assert joblib.hash(vars(model)) == joblib.hash(vars(expected))
+
+
 def test_many_tasks_of_one_subspace_disagree():
     """Half of them have the opposite sign, so that their mean counts for little."""
     X, Y, *_ = make_subspace_tasks(600, 20, n_tasks=24, random_state=0)
