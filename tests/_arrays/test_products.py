@@ -108,6 +108,15 @@ def test_rows_are_those_of_the_matrix(kind, positions, dtype):
         np.testing.assert_array_equal(batch, expected[chosen])
 
 
+def test_sparse_rows_may_be_of_float16():
+    """Of which scipy takes none."""
+    values = np.array([0.5, 2, 3], dtype=np.float16)
+    matrix = sparse.csr_array((values, [0, 2, 1], [0, 1, 1, 3]), shape=(3, 3))
+    batch = Rows(matrix, torch.float32).take(torch.tensor([2, 1, 0, 2]))
+    expected = [[0, 3, 2], [0, 0, 0], [0.5, 0, 0], [0, 3, 2]]
+    assert batch.to_dense().tolist() == expected
+
+
 def test_rows_of_read_only_memory_maps_are_not_copied(tmp_path):
     numbers = np.arange(12, dtype=np.uint8).reshape(4, 3)
     numbers.tofile(tmp_path / "numbers")
