@@ -72,9 +72,10 @@ EXTRA := all
 
 # The constraint must be in force when torch comes in: without it pip takes the newest
 # release, with gigabytes of CUDA libraries, even where a CPU build of the pinned one is
-# at hand.
+# at hand. What is imported is compiled then: to compile everything takes pip as long as to
+# install it.
 %/.installed: pyproject.toml
 	$(PYTHON) -m venv $*
-	$*/bin/python -m pip install -qq --disable-pip-version-check \
+	$*/bin/python -m pip install -qq --disable-pip-version-check --no-compile \
 		--constraint $(filter constraints%,$^) --editable ".[$(EXTRA)]"
 	@touch $@
