@@ -72,8 +72,9 @@ EXTRA := all
 
 # The constraint must be in force when torch comes in: without it pip takes the newest
 # release, with gigabytes of CUDA libraries, even where a CPU build of the pinned one is
-# at hand. What is imported is compiled then: to compile everything takes pip as long as to
-# install it.
+# at hand. What is imported is compiled then, and kept for all processes of the tests: to
+# compile everything takes pip twice as long as to install it.
+unexport PYTHONDONTWRITEBYTECODE
 %/.installed: pyproject.toml
 	$(PYTHON) -m venv $*
 	$*/bin/python -m pip install -qq --disable-pip-version-check --no-compile \
