@@ -38,7 +38,9 @@ class GivenLabels(NamedTuple):
         return GivenLabels(y, tasks, rows, weights)
 
 
-def read_given(given: GivenLabels, n_samples: int) -> tuple[Labels, np.ndarray | None]:
+def read_given(
+    given: GivenLabels, n_samples: int, may_be_none: bool = False
+) -> tuple[Labels, np.ndarray | None]:
     """Take labels apart, but for those of weight 0, which are left out.
 
     Parameters
@@ -46,6 +48,8 @@ def read_given(given: GivenLabels, n_samples: int) -> tuple[Labels, np.ndarray |
     given : GivenLabels
     n_samples : int
         Rows of the inputs.
+    may_be_none : bool, default=False
+        Whether all may be of weight 0.
 
     Returns
     -------
@@ -56,12 +60,12 @@ def read_given(given: GivenLabels, n_samples: int) -> tuple[Labels, np.ndarray |
     Raises
     ------
     ValueError
-        If labels, ids or rows cannot be read, weights are negative, not finite or all
-        0, or of no count's size, or lengths differ.
+        If labels, ids or rows cannot be read, weights are negative, not finite or of
+        no count's size, or all are 0 though they may not be, or lengths differ.
     """
     if given.sample_weight is None or given.y is None:
         return read_labels(given.y, given.tasks, given.rows, None, n_samples), None
-    weights = check_weights(given.sample_weight, given.y)
+    weights = check_weights(given.sample_weight, given.y, may_be_none)
     check_counts(weights)
     if weights.all():
         of_labels = _unless_one(weights)
@@ -91,8 +95,10 @@ def check_counts(weights: np.ndarray) -> None:
     Raises
     ------
     ValueError
-        If the largest one is of another order of magnitude than any count.
+        If the largest one is of another order of magnitude than any count, but 0.
     """
+    if not weights.any():
+        return
     largest = float(weights.max())
     if not SMALLEST <= largest <= LARGEST:
         raise ValueError(
