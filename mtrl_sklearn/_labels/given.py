@@ -9,7 +9,12 @@ from sklearn.utils.validation import _num_samples
 
 from mtrl_sklearn._arrays.conversion import as_numpy, read_sparse
 from mtrl_sklearn._arrays.validation import check_weights
-from mtrl_sklearn._labels.columns import Labels, check_label_per_row, read_labels
+from mtrl_sklearn._labels.columns import (
+    Labels,
+    check_label_per_row,
+    drop_missing,
+    read_labels,
+)
 from mtrl_sklearn._warnings import warn_user
 
 # Weights whose mean is less are told: they may have been meant as shares.
@@ -43,6 +48,8 @@ def read_given(
 ) -> tuple[Labels, np.ndarray | None]:
     """Take labels apart, but for those of weight 0, which are left out.
 
+    So are, with their rows, entries of the long form whose label is missing.
+
     Parameters
     ----------
     given : GivenLabels
@@ -64,12 +71,16 @@ def read_given(
         no count's size, or all are 0 though they may not be, or lengths differ.
     """
     if given.sample_weight is None or given.y is None:
-        return read_labels(given.y, given.tasks, given.rows, None, n_samples), None
+        return drop_missing(
+            read_labels(given.y, given.tasks, given.rows, None, n_samples)
+        )
     weights = check_weights(given.sample_weight, given.y, may_be_none)
     check_counts(weights)
     if weights.all():
         of_labels = _unless_one(weights)
-        return read_labels(given.y, given.tasks, given.rows, of_labels, n_samples), None
+        return drop_missing(
+            read_labels(given.y, given.tasks, given.rows, of_labels, n_samples)
+        )
     for name, values in zip(given._fields[1:3], given[1:3]):
         if values is not None and _num_samples(values) != len(weights):
             raise ValueError(
@@ -84,9 +95,10 @@ def read_given(
         )
     kept = np.flatnonzero(weights)
     y, tasks, rows, weights = given._replace(sample_weight=weights).take(kept)
-    if rows is None:
-        return read_labels(y, tasks, None, _unless_one(weights)), kept
-    return read_labels(y, tasks, rows, _unless_one(weights), n_samples), None
+    if rows is not None:
+        return read_labels(y, tasks, rows, _unless_one(weights), n_samples), None
+    labels, observed = drop_missing(read_labels(y, tasks, None, _unless_one(weights)))
+    return labels, kept if observed is None else kept[observed]
 
 
 def check_counts(weights: np.ndarray) -> None:
