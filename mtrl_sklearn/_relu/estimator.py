@@ -279,6 +279,8 @@ class MultiTaskReLURepresentation(
         is the last; a list where ``y`` had columns or ``tasks``.
     label_form_ : {"single", "wide", "long"}
         Form of ``y`` in fit.
+    sparse_output_ : bool
+        True where ``y`` was sparse in fit, so that `predict` returns a CSR array.
     n_positive_, n_negative_ : ndarray of shape (n_tasks,)
         Labels of each class in the rows of `fit`, or of all calls of `partial_fit`;
         with ``sample_weight`` the sums of their weights.
