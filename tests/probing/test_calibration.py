@@ -13,9 +13,9 @@ from sklearn.preprocessing import StandardScaler
 
 from mtrl_sklearn import ConvMultiTaskClassifier, MultiTaskReLURepresentation
 from mtrl_sklearn.datasets import make_patch_tasks, make_subspace_tasks
-from mtrl_sklearn.probing import LinearProbe, ProbeSettings, calibrate
+from mtrl_sklearn.probing import LinearProbe, ProbeSettings, _calibration, calibrate
 from mtrl_sklearn.probing._blocks import Blocks
-from mtrl_sklearn.probing._draws import Draw
+from mtrl_sklearn.probing._draws import Draw, FreshSplit, draw_rows
 from mtrl_sklearn.probing._products import move_blocks
 from mtrl_sklearn.probing._settings_search import (
     average_settings,
@@ -233,6 +233,67 @@ def test_groups_are_found_where_no_row_has_labels_of_two_tasks(n_tasks):
         quick(), X, X[:, 0] > 0, tasks=tasks, shots=(8,), n_groups=3
     )
     assert settings.n_labels == (8,)
+
+
+SIGNS = np.repeat([1, -1, 0], [8, 12, 4])
+
+
+def test_enough_rows_held_out_are_what_is_tested():
+    is_test = np.arange(24) % 3 > 0
+    split = FreshSplit(is_test, np.ones(24, dtype=bool), np.arange(24))
+    rows = np.flatnonzero(SIGNS)
+    train, test = split(rows, SIGNS[rows], np.random.default_rng(0))
+    np.testing.assert_array_equal(test, rows[is_test[rows]])
+    np.testing.assert_array_equal(train, rows[~is_test[rows]])
+
+
+@pytest.mark.parametrize("n_fresh", [24, 22])
+def test_fresh_rows_are_tested_where_few_are_held_out(n_fresh):
+    """Five eighths of either class, the smallest share with five of the rarer one."""
+    is_fresh = np.arange(24) >= 24 - n_fresh
+    split = FreshSplit(np.arange(24) % 4 == 0, is_fresh, np.arange(24))
+    rows = np.flatnonzero(SIGNS)
+    tested = set()
+    for seed in range(3):
+        train, test = split(rows, SIGNS[rows], np.random.default_rng(seed))
+        assert sorted([*train, *test]) == rows.tolist()
+        assert np.bincount(SIGNS[test] + 1).tolist() == [8, 0, 5]
+        assert is_fresh[test].all()
+        tested.add(tuple(test))
+    assert len(tested) == 3
+
+
+def test_copies_of_a_fresh_row_are_tested_together():
+    inputs = np.arange(24) // 2
+    split = FreshSplit(np.zeros(24, dtype=bool), np.ones(24, dtype=bool), inputs)
+    rows = np.flatnonzero(SIGNS)
+    train, test = split(rows, SIGNS[rows], np.random.default_rng(0))
+    assert not set(inputs[train]) & set(inputs[test])
+    assert sorted([*train, *test]) == rows.tolist()
+
+
+def test_too_few_fresh_rows_are_no_problem():
+    split = FreshSplit(np.zeros(24, dtype=bool), np.arange(24) >= 4, np.arange(24))
+    draw = draw_rows(SIGNS, (4,), split, np.random.default_rng(0), "random")
+    assert draw.missing == {4: "a class has 4 test rows, 5 are needed"}
+
+
+def test_fresh_rows_have_no_label_that_was_trained_on():
+    """The last task is left out: of its inputs 2 is trained on, and 3 is held out."""
+    y, tasks = np.tile([0, 1], 5), np.repeat([0, 1, 2], [2, 4, 4])
+    rows = np.array([0, 1, 0, 1, 2, 3, 2, 3, 4, 5])
+    sources = read_sources(np.arange(6.0)[:, None], y, tasks, rows=rows)
+    is_test = np.isin(sources.inputs, [3])
+    fresh = _calibration._find_fresh(sources, np.array([False, False, True]), is_test)
+    np.testing.assert_array_equal(fresh.is_fresh, rows >= 3)
+
+
+def test_tasks_that_share_no_rows_are_all_tested():
+    """Of 30 rows a quarter, which is held out, shows hardly any class five times."""
+    X = np.random.default_rng(0).standard_normal((180, 4))
+    tasks = np.repeat(np.arange(6), 30)
+    settings = calibrate_quickly(quick(), X, X[:, 0] > 0, tasks=tasks, shots=(8,))
+    assert len(settings.reached.roc_auc[1]) == 6
 
 
 def test_groups_are_found_among_equal_tasks(small):
