@@ -219,7 +219,6 @@ class _Round(NamedTuple):
 
     left_out: LeftOut
     names: list[str]  # of the blocks
-    tasks: list[int]  # of each problem
     scores: list[dict[int, np.ndarray]]  # of each problem, by number of labels
     labels: tuple[np.ndarray, ...] | None  # for the prior
     standard: tuple[float, float] | None  # of the mean of source-task probabilities
@@ -273,8 +272,7 @@ def _leave_out(
     )
     scores = [one for part in Parallel(n_jobs=n_jobs)(jobs) for one in part]
     kept = keep_problems(moved, mean, sources.signs, problems)
-    of_problems = [task for task, _ in problems]
-    return _Round(kept, list(moved), of_problems, scores, labels, standard)
+    return _Round(kept, list(moved), scores, labels, standard)
 
 
 def _conclude(
@@ -292,7 +290,10 @@ def _conclude(
     standard : tuple of float, default=None
         Centre and scale of the mean of source-task probabilities; None is their mean.
     """
-    scores = {k: _average_draws(rounds, k) for k in shots}
+    scores = {
+        k: [of_problem[k] for r in rounds for of_problem in r.scores if k in of_problem]
+        for k in shots
+    }
     settings = average_settings(scores, rounds[0].names)
     labels = [r.labels for r in rounds if r.labels is not None]
     if not labels:
@@ -302,16 +303,6 @@ def _conclude(
         centre, scale = np.mean(standards, axis=0)
         standard = float(centre), float(scale)
     return replace(settings, prior=_learn_prior(labels, standard))
-
-
-def _average_draws(rounds: list[_Round], k: int) -> np.ndarray:
-    """Scores of all settings with k labels, of shape (n_tasks, n_settings)."""
-    by_task: dict[int, list[np.ndarray]] = {}
-    for r in rounds:
-        for task, of_problem in zip(r.tasks, r.scores):
-            if k in of_problem:
-                by_task.setdefault(task, []).append(of_problem[k])
-    return np.array([np.mean(of_draws, axis=0) for of_draws in by_task.values()])
 
 
 def _reach(rounds: list[_Round], shots: tuple[int, ...]) -> Reached:

@@ -147,49 +147,18 @@ def _rank_settings(
 
 
 def average_settings(
-    scores: dict[int, np.ndarray], names: list[str]
+    scores: dict[int, list[np.ndarray]], names: list[str]
 ) -> ProbeSettings:
-    """The mean of good settings, for each number of labels.
-
-    Parameters
-    ----------
-    scores : dict of ndarray of shape (n_tasks, n_settings)
-        By ascending numbers of labels, of the tasks that have so many.
-    names : list of str
-        Of the blocks.
-    """
-    scores = {k: of_tasks for k, of_tasks in scores.items() if len(of_tasks)}
+    """The mean of good settings, for each number of labels."""
+    scores = {k: of_problems for k, of_problems in scores.items() if of_problems}
     weights, strengths = grid(len(names))
     chosen_weights: list[tuple[float, ...]] = []
     chosen_C: list[float] = []
-    expected = np.zeros(len(strengths))
-    for of_tasks in scores.values():
-        expected = expected + _find_gains(of_tasks, expected)
-        share = np.exp((expected - expected.max()) / TEMPERATURE)
+    for of_problems in scores.values():
+        mean = np.mean(of_problems, axis=0)
+        share = np.exp((mean - mean.max()) / TEMPERATURE)
         share /= share.sum()
         by_name = dict(zip(names, share @ weights))
         chosen_weights.append(tuple(float(by_name.get(name, 0)) for name in BLOCKS))
         chosen_C.append(float(np.exp(share @ np.log(strengths))))
     return ProbeSettings(tuple(scores), tuple(chosen_weights), tuple(chosen_C))
-
-
-def _find_gains(of_tasks: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """By how much settings differ from what is expected, as far as tasks agree on it.
-
-    Means over tasks have a mean square over settings that is the sum of what holds for
-    all tasks and of the squares of their standard errors. They count by the share of
-    the former (James and Stein, 1961), which no single task can tell.
-
-    Parameters
-    ----------
-    of_tasks : ndarray of shape (n_tasks, n_settings)
-    expected : ndarray of shape (n_settings,)
-        Of mean 0.
-    """
-    apart = of_tasks - of_tasks.mean(axis=1, keepdims=True) - expected
-    mean = apart.mean(axis=0)
-    found = np.mean(mean**2)
-    if len(apart) < 2 or not found > 0:
-        return np.zeros_like(mean)
-    error = np.mean(apart.var(axis=0, ddof=1)) / len(apart)
-    return max(0.0, 1 - error / found) * mean

@@ -18,7 +18,6 @@ from mtrl_sklearn.probing._blocks import Blocks
 from mtrl_sklearn.probing._draws import Draw, FreshSplit, draw_rows
 from mtrl_sklearn.probing._products import move_blocks
 from mtrl_sklearn.probing._settings_search import (
-    STRENGTHS,
     average_settings,
     grid,
     score_settings,
@@ -452,30 +451,11 @@ def test_settings_that_do_about_equally_well_are_averaged():
     """The strength .4 is best, 1.6 is behind by .01, and others are far behind."""
     scores = np.full(4, 0.5)
     scores[[1, 2]] = 0.7, 0.69
-    settings = average_settings({16: np.array([scores, scores])}, ["hidden"])
+    settings = average_settings({16: [scores]}, ["hidden"])
     share = 1 / (1 + np.e)
     expected = 0.4 ** (1 - share) * 1.6**share
     np.testing.assert_allclose(settings.C, expected, rtol=1e-6)
     np.testing.assert_allclose(settings.weights, [[1, 0, 0]])
-
-
-def test_settings_count_as_far_as_tasks_agree_on_them():
-    """A quarter of their mean square is that of an error."""
-    gains = np.array([0.01, 0.01, -0.01, -0.01])
-    noise = np.array([0.005, -0.005, 0.005, -0.005])
-    scores = {8: np.array([gains + noise, gains - noise]) + 0.5}
-    scores[16] = scores[8] - 0.1  # which says nothing new
-    scores[32] = np.array([[0.1, 0.9, 0.5, 0.2]])  # of one task
-    settings = average_settings(scores, ["hidden"])
-    share = np.exp(0.75 * gains / 0.01)
-    expected = np.exp(share @ np.log(STRENGTHS) / share.sum())
-    np.testing.assert_allclose(settings.C, [expected] * 3, rtol=1e-6)
-
-
-def test_settings_that_tasks_do_not_agree_on_are_all_averaged():
-    scores = np.array([[0.6, 0.5, 0.5, 0.6], [0.5, 0.6, 0.6, 0.5]])
-    (strength,) = average_settings({4: scores}, ["hidden"]).C
-    np.testing.assert_allclose(strength, np.exp(np.log(STRENGTHS).mean()))
 
 
 @pytest.mark.parametrize("steps", [[], [StandardScaler()]])
