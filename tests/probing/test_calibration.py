@@ -448,12 +448,12 @@ def test_groups_of_tasks_that_form_a_chain_have_about_one_size():
 
 
 def test_settings_that_do_about_equally_well_are_averaged():
-    """The strength .4 is best, 1.6 is behind by .01, and others are far behind."""
+    """The strength 1 is best, 5 is behind by .01, and others are far behind."""
     scores = np.full(4, 0.5)
     scores[[1, 2]] = 0.7, 0.69
     settings = average_settings({16: [scores]}, ["hidden"])
     share = 1 / (1 + np.e)
-    expected = 0.4 ** (1 - share) * 1.6**share
+    expected = 5**share
     np.testing.assert_allclose(settings.C, expected, rtol=1e-6)
     np.testing.assert_allclose(settings.weights, [[1, 0, 0]])
 
