@@ -101,8 +101,9 @@ def calibrate(
     its epochs with five times the learning rate, which suggests the same settings. The
     tasks left out tell on the other rows what tasks have in common before they have
     labels, the prior (`ProbePrior`). Few-shot problems are drawn from them, with labels
-    of rows that were trained on and tests on those that were not; and the settings that
-    do well are averaged, for each number of labels, with weights
+    of rows that were trained on and tests on those that were not: those set aside, or
+    where a task has few of these, others that no other task has a label of. The
+    settings that do well are averaged, for each number of labels, with weights
 
     .. math:: p_s \propto \exp((\mathrm{AUC}_s - \max_u \mathrm{AUC}_u) / 0.01)
 
