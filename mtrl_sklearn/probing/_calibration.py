@@ -409,7 +409,7 @@ def _check_shots(
     draws = (
         draw_rows(sign_column(sources.signs, task), shots, split, rng, sampling)
         for outputs, split in zip(left_out, splits)
-        for task in np.flatnonzero(outputs[sources.output_of_task])
+        for task in np.flatnonzero(outputs[sources.output_of_task]).tolist()
     )
     if not any(draw.few for draw in draws):
         raise ValueError(
