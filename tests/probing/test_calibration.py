@@ -288,12 +288,21 @@ def test_fresh_rows_have_no_label_that_was_trained_on():
     np.testing.assert_array_equal(fresh.is_fresh, rows >= 3)
 
 
-def test_tasks_that_share_no_rows_are_all_tested():
+def test_tasks_that_share_no_rows_are_all_tested(monkeypatch):
     """Of 30 rows a quarter, which is held out, shows hardly any class five times."""
+    n_labels = []
+
+    def count_labels(shared, positive, tasks):
+        n_labels.append(len(tasks))
+        return find_effects(shared, positive, tasks)
+
+    find_effects = _calibration.find_effects
+    monkeypatch.setattr(_calibration, "find_effects", count_labels)
     X = np.random.default_rng(0).standard_normal((180, 4))
     tasks = np.repeat(np.arange(6), 30)
     settings = calibrate_quickly(quick(), X, X[:, 0] > 0, tasks=tasks, shots=(8,))
     assert len(settings.reached.roc_auc[1]) == 6
+    assert n_labels[0] + n_labels[1] == n_labels[2] == 180  # of each group, and of both
 
 
 def test_groups_are_found_among_equal_tasks(small):
