@@ -53,6 +53,7 @@ from mtrl_sklearn._relu.task_data import (
     find_copies,
     split_rows,
 )
+from mtrl_sklearn._training.adamw import check_decay
 from mtrl_sklearn._training.checkpoint import Checkpoint
 from mtrl_sklearn._training.estimator import (
     TrainedEstimator,
@@ -133,8 +134,9 @@ class MultiTaskReLURepresentation(
         Step size of AdamW.
 
     weight_decay : float, default=1.0
-        Decoupled decay of W per unit of learning rate. A decays ``head_decay_`` times
-        as fast, biases do not decay.
+        Decoupled decay of W per unit of learning rate: a step takes away the share
+        ``learning_rate * weight_decay`` of it, which is at most 1. A decays
+        ``head_decay_`` times as fast, biases do not decay.
 
     dropout : float, default=0.5
         Probability with which a hidden unit is dropped for a row in training.
@@ -247,8 +249,11 @@ class MultiTaskReLURepresentation(
         source tasks on the other inputs: the best is taken if it gains more than 1.64
         standard errors, otherwise 1. It is 1 for "one_step", with ``early_stopping``,
         for less than 60 inputs, and where ``n_components="auto"`` finds an edge in the
-        first small network, which faster decay may hide. A fit that goes on from an
-        earlier one, as `partial_fit` does, has that of the earlier one. The best small
+        first small network, which faster decay may hide. It is 1 after a first
+        `partial_fit`, too: a batch says too little of what is to come. A fit that goes
+        on from an earlier one has that of the earlier one, and so has `partial_fit`
+        after `fit`, which is how a stream gets one that was chosen. A step takes away
+        at most half of the heads, whatever the learning rate has become. The best small
         network also tells ``head_scale_`` and ``probe_prior_``; if training ends before
         ``max_iter`` or goes beyond 200 epochs, one more is trained for these.
     head_scale_ : float
@@ -586,6 +591,8 @@ class MultiTaskReLURepresentation(
             data = count_labels(
                 X, signs, self.task_weight, earlier, group=group, inputs=inputs
             )
+            if not resume:
+                self.head_decay_ = 1.0
             once = Checkpoint(seed=self._draw_seed(resume, group), group=group)
             callbacks = self._own_callbacks()
             self._learn(data, resume, once, callbacks, ends_all=True, max_epochs=1)
@@ -767,6 +774,12 @@ class MultiTaskReLURepresentation(
         how = self.validation_fraction, checkpoint.seed, checkpoint.group
         return split_rows(X, signs, inputs, is_long, *how)
 
+    def _begin(self, group, goes_on, is_partial=False):
+        resume = super()._begin(group, goes_on, is_partial)
+        if SOLVERS[self.algorithm].is_descent:
+            check_decay(self.learning_rate, self.weight_decay)
+        return resume
+
     def _resolve_options(self, data, resume):
         options = resolve_options(
             self.get_params(deep=False),
@@ -774,8 +787,7 @@ class MultiTaskReLURepresentation(
             self._resolve_precision(data, resume),
             SOLVERS[self.algorithm].auto_epochs,
         )
-        # partial_fit alone chooses none, nor did earlier versions
-        return options._replace(head_decay=getattr(self, "head_decay_", 1.0))
+        return options._replace(head_decay=self.head_decay_)
 
     def _resolve_precision(self, data, resume):
         """Dtypes to compute in; a fit that goes on keeps that of its weights."""

@@ -177,6 +177,7 @@ IMAGES_BAD = np.random.default_rng(0).random((6, 3, 8, 6))
         ({"input_shape": (144,)}, IMAGES_BAD, r"\(144,\).*shape \(3, 8, 6\)"),
         ({"input_shape": (2.5, 6)}, X_BAD, r"one to three positive ints"),
         ({"device": "abacus"}, X_BAD, r"device='abacus' cannot be used here"),
+        ({"solver": "adam", "weight_decay": 1e4}, X_BAD, "weight_decay=10000 is .*Low"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused_with_their_numbers(
