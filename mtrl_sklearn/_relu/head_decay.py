@@ -3,9 +3,7 @@
 Heads of few labels learn these by heart, and rank new rows worse for it, where those of
 many lose by any decay. Which it is, small networks tell that are trained on half of the
 inputs, with one decay after another as long as the ROC-AUC on the other half grows. The
-best one whose gain is clear is taken. Without any the halves change places for the best
-one, if there is something to be said for it, and what both halves say together decides;
-otherwise heads decay as the first layer does.
+best one whose gain is clear is taken; without any, heads decay as the first layer does.
 """
 
 from typing import NamedTuple
@@ -30,9 +28,8 @@ from mtrl_sklearn._relu.task_data import TaskData
 FACTORS = (10.0, 30.0)
 
 # Standard errors over inputs that a gain has to exceed, which one of 0 does with a
-# probability of 5 %, and from which on the other half is asked; inputs to judge on.
+# probability of 5 %; and inputs to judge on.
 CLEAR = 1.64
-DOUBTFUL = 0.5
 LEAST_INPUTS = 30
 
 # Tasks to judge by at most.
@@ -51,10 +48,6 @@ class Gain(NamedTuple):
 
     mean: float  # NaN if no task has both classes
     error: float  # its standard error, over inputs
-
-    def exceeds(self, n_errors: float) -> bool:
-        """Whether it is larger than 0 by so many standard errors."""
-        return self.mean > 0 and self.mean > n_errors * self.error
 
 
 class Labels(NamedTuple):
@@ -90,8 +83,7 @@ def choose_head_decay(
     second = train_second(data, options, seed, device)
     if second is None or not options.weight_decay or _may_be_cut(second, options):
         return HeadDecay(1.0, second)
-    best = latest = HeadDecay(1.0, second)
-    gain = Gain(0.0, 0.0)
+    best, gain = HeadDecay(1.0, second), Gain(0.0, 0.0)
     rank = options.n_components if isinstance(options.n_components, int) else None
     labels, before = _score_held_out(second.judge(rank), seed)
     if labels.n_inputs < LEAST_INPUTS:
@@ -107,31 +99,10 @@ def choose_head_decay(
         found = data.group.from_first(find_gain(labels, before, after))
         if not found.mean > gain.mean:
             break
-        gain, latest = found, HeadDecay(factor, second)
-        if gain.exceeds(CLEAR):
-            best = latest
-    if best.factor == 1.0 and gain.exceeds(DOUBTFUL):
-        fast = options._replace(head_decay=latest.factor)
-        other = _gain_on_other_half(data, options, fast, seed, device)
-        both = (gain.mean + other.mean) / 2, np.hypot(gain.error, other.error) / 2
-        if Gain(*both).exceeds(CLEAR):
-            best = latest
+        gain = found
+        if gain.mean > CLEAR * gain.error:
+            best = HeadDecay(factor, second)
     return best
-
-
-def _gain_on_other_half(
-    data: TaskData, slow: ReLUOptions, fast: ReLUOptions, seed: int, device: str
-) -> Gain:
-    """What a faster decay gains where halves have changed places; NaN if unknown."""
-    rank = slow.n_components if isinstance(slow.n_components, int) else None
-    scores = []
-    for options in (slow, fast):
-        second = train_second(data, options, seed, device, on_other_half=True)
-        if second is None:
-            return Gain(np.nan, np.nan)
-        labels, found = _score_held_out(second.judge(rank), seed)
-        scores.append(found)
-    return data.group.from_first(find_gain(labels, *scores))
 
 
 def _may_be_cut(second: SecondNetwork, options: ReLUOptions) -> bool:

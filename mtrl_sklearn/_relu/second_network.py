@@ -61,11 +61,7 @@ class SecondNetwork(NamedTuple):
 
 
 def train_second(
-    data: TaskData,
-    options: ReLUOptions,
-    seed: int,
-    device: str,
-    on_other_half: bool = False,
+    data: TaskData, options: ReLUOptions, seed: int, device: str
 ) -> SecondNetwork | None:
     """Train a small network on half of the inputs, from draws of its own.
 
@@ -77,8 +73,6 @@ def train_second(
     seed : int
         Of the large network.
     device : str
-    on_other_half : bool, default=False
-        Whether it is trained on the half that it is judged on otherwise.
 
     Returns
     -------
@@ -91,7 +85,7 @@ def train_second(
     KeyboardInterrupt
         If the training was interrupted.
     """
-    half = set_aside(data, 0.5, seed, swaps=on_other_half)
+    half = set_aside(data, 0.5, seed)
     if not half.n_observed:
         return None
     decay = options.weight_decay * options.learning_rate

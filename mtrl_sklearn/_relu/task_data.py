@@ -194,11 +194,10 @@ def split_rows(
     return parts
 
 
-def set_aside(data: TaskData, share: float, seed: int, swaps: bool = False) -> TaskData:
+def set_aside(data: TaskData, share: float, seed: int) -> TaskData:
     """The same data with the rows of a share of the inputs held out, at least one.
 
     Rows of the same input stay together: in the long form there is one for each label.
-    With `swaps` these are trained on, and the others are held out.
     """
     rows = np.arange(data.shard.n_here) if data.rows is None else data.rows
     rows = rows[labels_per_row(data.signs[rows]) > 0]  # others have no influence
@@ -206,7 +205,7 @@ def set_aside(data: TaskData, share: float, seed: int, swaps: bool = False) -> T
     order = np.random.default_rng(seed).permutation(n_inputs)
     is_aside = np.zeros(n_inputs, dtype=bool)
     is_aside[order[: max(int(share * n_inputs), 1)]] = True
-    is_aside = is_aside[places] != swaps
+    is_aside = is_aside[places]
     return count_labels(
         data.X,
         data.signs,
