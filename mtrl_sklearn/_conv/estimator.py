@@ -142,7 +142,8 @@ class ConvMultiTaskClassifier(
     weight_decay : float or "auto", default="auto"
         For "gd" the penalty is ``weight_decay / (2 * n_tasks)`` times the squared norm
         of filters and trained heads, by default 1e-4. For "adam" it is a decoupled
-        decay of both per unit of learning rate, by default 1.
+        decay of both per unit of learning rate, by default 1: a step takes away the
+        share ``learning_rate * weight_decay``, which is at most 1.
 
     init_scale : float or "auto", default="auto"
         Standard deviation of responses to patches of unit norm at the start. "auto" is

@@ -481,8 +481,9 @@ class MultiTaskReLURepresentation(
         ValueError
             If no task has observed labels of both classes, labels cannot be read, X is
             not finite, rows are none of X, ``pos_label`` is no label of a task, weights
-            are negative or all 0, or the loss becomes infinite or NaN. An estimator
-            that was fitted before stays as it was.
+            are negative or all 0, ``learning_rate * weight_decay`` is more than 1, or
+            the loss becomes infinite or NaN. An estimator that was fitted before stays
+            as it was.
         KeyboardInterrupt
             If Ctrl-C comes while ``head_decay_`` is looked for, before there is a
             network. An estimator that was fitted before stays as it was.
@@ -491,8 +492,8 @@ class MultiTaskReLURepresentation(
         -----
         UserWarning
             If some tasks lack a class: they are named and have no influence. If dense
-            features that are not mostly 0 have very different scales: the wide ones
-            outweigh the others, see `StandardScaler`. If one of
+            features that are not mostly 0, or bits beside them, have very different
+            scales: the wide ones outweigh the others, see `StandardScaler`. If one of
             ``callbacks`` watches batches, of which "one_step" has none, or scores
             validation batches, of which there are none. If Ctrl-C interrupts training:
             the state so far is kept. Inside another call, as that of a search or a
