@@ -860,6 +860,7 @@ def test_filters_have_a_scale_and_a_sign(classifiers):
         for k, small in zip(display.order_, display.axes_):
             largest = np.abs(display.filters[k]).max()
             assert small.get_title() == f"±{largest:.2g}"
+        assert "above each: its largest weight" in display.ax_.get_xlabel()
         bars = [a for a in display.figure_.axes if a.get_ylabel().startswith("weight")]
         assert len(bars) == (name != "signal")
         for bar in bars:
