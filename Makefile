@@ -13,7 +13,7 @@ OF_VERSIONS := $(addprefix tests/,$(addsuffix .py,test_common test_requirements 
 	_relu/test_estimator_inputs _relu/test_rank_choice _arrays/test_conversion \
 	_arrays/test_threads _labels/test_encoding _files/test_arrays _training/test_net \
 	_training/test_adamw persistence/test_save_load persistence/test_onnx \
-	plotting/test_displays probing/test_new_tasks probing/test_linear_probe))
+	plotting/test_displays probing/test_table probing/test_linear_probe))
 
 .PHONY: help demo test test-oldest lint bench docs dist clean
 
