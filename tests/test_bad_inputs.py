@@ -117,7 +117,10 @@ BAD_X = {
         r"X\b.*(scalar array|not contain)|sequence or array-like|1 dimension",
     ),
     "four dimensions": (X[:, :, None, None, None], r"X\b.*(\(\d+, 5, 1, 1, 1\)|dim 5)"),
-    "no rows": (X[:0], r"X\b.*0 (sample|row)|minimum of 1|no (observed )?label|inconsist"),
+    "no rows": (
+        X[:0],
+        r"X\b.*0 (sample|row)|minimum of 1|no (observed )?label|inconsist",
+    ),
     "no columns": (X[:, :0], r"X\b.*0 feature"),
     "words": (np.full(X.shape, "a"), r"X: .*float: .*'a'.*OneHotEncoder.*Tfidf"),
     "documents": (
