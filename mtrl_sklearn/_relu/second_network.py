@@ -12,7 +12,7 @@ import numpy as np
 
 from mtrl_sklearn._labels.signs import labels_per_row
 from mtrl_sklearn._relu.network import ReLUNetwork
-from mtrl_sklearn._relu.options import ReLUOptions
+from mtrl_sklearn._relu.options import LARGEST_STEP, ReLUOptions
 from mtrl_sklearn._relu.solution import Trained, finish
 from mtrl_sklearn._relu.solvers import train_whole
 from mtrl_sklearn._relu.task_data import (
@@ -96,7 +96,10 @@ def train_second(
     half = set_aside(data, 0.5, seed)
     if not half.n_observed or not _may_tell(half, options, seed):
         return None
+    decay = options.weight_decay * options.learning_rate
     for pace in PACES:
+        if pace > 1 and pace**2 * decay > LARGEST_STEP:
+            continue
         small = options._replace(
             n_hidden=min(options.n_hidden, MOST_UNITS),
             max_epochs=max(1, round(SHARE_OF_EPOCHS * options.max_epochs)),
