@@ -1,8 +1,8 @@
 """What parts of the work would take alone: limits of the ratios that `speed.py` finds.
 
 Run as ``OMP_NUM_THREADS=1 python benchmarks/limits.py``. One thread, seconds of the
-processor; calls take turns, and a ratio is the median of those within a round. "Products"
-are the six of one step of "alternating".
+processor; calls take turns, and a ratio is the median of those within a round.
+"Products" are the six of one step of "alternating".
 """
 
 import argparse
