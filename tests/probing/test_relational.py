@@ -85,6 +85,17 @@ def test_rows_of_weight_0_are_absent(tool):
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("tool", [learn_settings, measure_probes])
+@pytest.mark.parametrize("rows", [ROWS, None])
+def test_missing_labels_of_the_long_forms_are_of_weight_0(tool, rows):
+    kept = np.arange(len(LABELS)) % 4 > 0
+    form = {"tasks": TASKS, "rows": rows}
+    inputs = X[ROWS] if rows is None else X
+    expected = tool(inputs, LABELS, sample_weight=kept.astype(int), **form)
+    found = tool(inputs, np.where(kept, LABELS, np.nan), **form)
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("tool", [measure_transfer, measure_probes])
 def test_copies_of_a_row_are_held_out_together(tool):
     counts = np.arange(N) % 3
