@@ -420,6 +420,8 @@ def find_groups(sources: SourceTasks, n_groups: int, seed: int) -> np.ndarray:
     # of two tasks at least on average, or none would be kept together
     n_clusters = max(n_groups, min(CLUSTERS_PER_GROUP * n_groups, n_outputs // 2))
     tree = linkage(squareform(distance, checks=False), "complete")
+    # what no agreement joins need not stay together, and would be one large group
+    n_clusters = max(n_clusters, n_outputs - int(np.sum(tree[:, 2] < 1)))
     clusters = cut_tree(tree, n_clusters)[:, 0]
     sizes = np.bincount(clusters)
     shuffled = np.random.default_rng(seed).permutation(len(sizes))

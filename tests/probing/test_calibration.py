@@ -456,6 +456,18 @@ def test_groups_of_tasks_that_form_a_chain_have_about_one_size():
     assert sizes.max() <= 2 * sizes.min()
 
 
+def test_groups_of_mostly_unrelated_tasks_have_one_size():
+    """Of 60 tasks two pairs share rows: the first and the last, and two between."""
+    y = np.tile([0, 1], 300)
+    rows, tasks = np.arange(600), np.repeat(np.arange(60), 10)
+    rows[-10:], rows[310:320] = np.arange(10), np.arange(300, 310)
+    sources = read_sources(np.arange(600.0)[:, None], y, tasks, rows=rows)
+    groups = find_groups(sources, 3, 0)
+    assert np.bincount(groups).tolist() == [20, 20, 20]
+    assert groups[0] == groups[59]
+    assert groups[30] == groups[31]
+
+
 def test_settings_that_do_about_equally_well_are_averaged():
     """The strength 1 is best, 5 is behind by .01, and others are far behind."""
     scores = np.full(4, 0.5)
