@@ -284,6 +284,8 @@ class MultiTaskReLURepresentation(
         is the last; a list where ``y`` had columns or ``tasks``.
     label_form_ : {"single", "wide", "long"}
         Form of ``y`` in fit.
+    sparse_output_ : bool
+        True where ``y`` was sparse in fit, so that `predict` returns a CSR array.
     n_positive_, n_negative_ : ndarray of shape (n_tasks,)
         Labels of each class in the rows of `fit`, or of all calls of `partial_fit`;
         with ``sample_weight`` the sums of their weights.
@@ -452,9 +454,10 @@ class MultiTaskReLURepresentation(
             stored is negative.
         tasks : array-like of shape (n_samples,), default=None
             The long form: ``y`` holds one label per row, and ``tasks`` the id of the
-            task it belongs to. The objective is that of the wide form, and where
-            nothing is drawn per row or batch ("one_step" of at most 50,000 rows, or one
-            batch with ``dropout=0``) the result is the same.
+            task it belongs to. Rows whose label is missing are left out, as with weight
+            0. The objective is that of the wide form, and where nothing is drawn per
+            row or batch ("one_step" of at most 50,000 rows, or one batch with
+            ``dropout=0``) the result is the same.
         rows : array-like of shape (n_labels,), default=None
             The relational form, with ``tasks``: the row of X that each label belongs
             to, from 0 on. X then has each input once, and ``y`` and ``tasks`` an entry
