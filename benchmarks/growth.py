@@ -1,8 +1,8 @@
 """How the time and memory of a fit grow with each of its sizes.
 
 Run as ``python benchmarks/growth.py``. Every size in turn takes five values over two
-decades while the others stay; each fit runs in a process of its own, takes two numbers
-of epochs, and the slope between them is the time of an epoch. Times are medians over
+decades while the others stay; each fit runs in a process of its own, takes 1 and 9
+epochs, and the slope between them is the time of an epoch. Times are medians over
 rounds, of the processor, on one thread. "Exponent" is the slope of log seconds over log
 size; "upper" is that of the upper decade. Memory is the peak of the process above what
 was resident once the data were at hand. Writes ``growth.json``, and with ``--picture
@@ -19,6 +19,7 @@ from _timing import Contender, fresh_process, take_turns
 
 BASE = Problem(4000, 64, 128, 32, 128)
 WIDE = Problem(4000, 64, 128, 1000, 128)
+EPOCHS = (1, 9)
 SIZES = {
     "rows": ("n_samples", BASE, (500, 50_000)),
     "features": ("n_features", BASE, (32, 3200)),
@@ -51,8 +52,9 @@ def measure(names, n_points, rounds):
     found = {}
     for name in names:
         sizes = np.geomspace(*SIZES[name][2], n_points).round().astype(int).tolist()
+        calls = [(n_epochs,) for n_epochs in EPOCHS]
         contenders = [
-            Contender(f"{size}", build_fit, {"name": name, "size": size}, [(1,), (3,)])
+            Contender(f"{size}", build_fit, {"name": name, "size": size}, calls)
             for size in sizes
         ]
         timings = take_turns(contenders, rounds)
@@ -65,7 +67,7 @@ def measure(names, n_points, rounds):
 
 def per_epoch(timing):
     short, long = (np.median(seconds) for seconds in timing.seconds)
-    return float(long - short) / 2
+    return float(long - short) / (EPOCHS[1] - EPOCHS[0])
 
 
 def describe(sizes, seconds, memory):

@@ -125,4 +125,14 @@ html_theme_options = {
     "back_to_top_button": False,
 }
 html_context = {"default_mode": "auto"}
-html_sidebars = {"index": [], "install": [], "choose": [], "papers": []}
+ALONE = (
+    "index",
+    "install",
+    "choose",
+    "papers",
+    "benchmarks",
+    "changelog",
+    "cite",
+    "release",
+)
+html_sidebars = {page: [] for page in ALONE}  # pages without others below them

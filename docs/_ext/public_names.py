@@ -41,8 +41,16 @@ def escape_shapes(app, what, name, obj, options, lines):
             lines[k] = FITTED_IN_SHAPE.sub(r"\\_", line)
 
 
+def leave_out_call(app, what, name, obj, options, signature, returns):
+    """Of a Protocol, which nobody calls, show no arguments."""
+    if what == "class" and getattr(obj, "_is_protocol", False):
+        return "", None
+    return None
+
+
 def setup(app):
-    """Register both, the latter after numpydoc."""
+    """Register all, the last after numpydoc."""
     app.connect("autodoc-skip-member", skip_member)
+    app.connect("autodoc-process-signature", leave_out_call)
     app.connect("autodoc-process-docstring", escape_shapes, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -197,8 +197,9 @@ class EvidenceDisplay:
         right.set_title(
             f"evidence for {self.label}: {self.evidence.sum():.2g}", size=10
         )
-        ax.figure.colorbar(shown, ax=ax, label="added to the score")
+        ax.figure.colorbar(shown, ax=ax, label="added to the score", shrink=0.8)
         for axes in self.axes_:
+            axes.spines[:].set_visible(True)
             axes.set_xticks([])
             axes.set_yticks([])
         return self

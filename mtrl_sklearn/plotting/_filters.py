@@ -244,7 +244,7 @@ class FilterDisplay:
         ax.set_xticks([])
         ax.set_yticks([])
         ax.spines[:].set_visible(False)
-        ax.set_xlabel(self._count())
+        ax.set_xlabel(f"{self._count()}\n± above each: its largest weight")
         width, height = (1 / (n + (n - 1) * GAP) for n in (n_columns, n_rows))
         step = 1 + GAP
         self.axes_ = np.array(

@@ -175,6 +175,8 @@ class LossCurveDisplay:
         )
         if losses.min() > 0 and losses.max() >= MANY_DECADES * losses.min():
             ax.set_yscale("log")
+        else:
+            ax.ticklabel_format(axis="y", useOffset=False)
         ax.set_xlabel(self.epoch_name)
         ax.set_ylabel("training loss")
         set_count_ticks(ax.xaxis, len(losses))

@@ -48,6 +48,9 @@ USUAL = {
     NO_LABELS: {"color": GREY, "linestyle": "--"},
 }
 
+# What pictures call the features of probe_new_tasks.
+NAMES = {"raw": "raw inputs", "random": "random features"}
+
 
 class TransferCurveDisplay:
     """Mean score of new tasks against the number of their labels.
@@ -224,6 +227,8 @@ class TransferCurveDisplay:
             mean = np.ma.masked_invalid(curves[NO_LABELS]).mean(axis=1, keepdims=True)
             curves[NO_LABELS] = mean.filled(np.nan)
         self.lines_ = draw_curves(ax, self.shots, curves, styles, quantiles=(0.1, 0.9))
+        for name, line in zip(self.scores, self.lines_):
+            line.set_label(NAMES.get(name, name))
         note = note_of_band(with_band, "tasks", "10 % to 90 %")
         ax.set_xlabel("labels of the new task" + note)
         ax.set_ylabel(f"{self.score_name}, mean over tasks")

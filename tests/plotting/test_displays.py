@@ -246,7 +246,7 @@ def test_transfer_names_stand_beside_the_ends():
     display = TransferCurveDisplay.from_table(make_table())
     ax = display.ax_
     assert ax.get_legend() is None
-    assert {text.get_text() for text in ax.texts} == {"representation", "raw"}
+    assert {text.get_text() for text in ax.texts} == {"representation", "raw inputs"}
     frame, boxes = ax.get_window_extent(), draw_texts(display.figure_)
     for text, line in zip(ax.texts, display.lines_):
         assert text.get_color() == line.get_color()
@@ -280,7 +280,8 @@ def test_transfer_in_small_panels_takes_a_legend():
         display = TransferCurveDisplay.from_table(make_table(), ax=ax)
         assert display.ax_ is ax
     legend = display.ax_.get_legend()
-    assert [text.get_text() for text in legend.get_texts()] == list(display.scores)
+    shown = [text.get_text() for text in legend.get_texts()]
+    assert shown == ["representation", "raw inputs"]
     assert not display.ax_.texts
     assert_readable(display)
 
@@ -860,6 +861,7 @@ def test_filters_have_a_scale_and_a_sign(classifiers):
         for k, small in zip(display.order_, display.axes_):
             largest = np.abs(display.filters[k]).max()
             assert small.get_title() == f"±{largest:.2g}"
+        assert "above each: its largest weight" in display.ax_.get_xlabel()
         bars = [a for a in display.figure_.axes if a.get_ylabel().startswith("weight")]
         assert len(bars) == (name != "signal")
         for bar in bars:
