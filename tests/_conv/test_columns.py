@@ -76,7 +76,9 @@ def test_patches_are_extracted_for_each_image_once(monkeypatch):
 
 def test_heads_of_columns_are_chosen_by_their_names():
     X, Y = columns_of_bars()
-    model = per_task(max_iter=1).fit(X, pd.DataFrame(Y, columns=["dent", "rust", "scratch"]))
+    model = per_task(max_iter=1).fit(
+        X, pd.DataFrame(Y, columns=["dent", "rust", "scratch"])
+    )
     with pytest.raises(ValueError, match=r"column whose head.*'dent', 'rust'"):
         model.evidence(X)
     rust = model.evidence(X, np.full(len(X), "rust")).sum(axis=(2, 3))[:, 0]
