@@ -13,7 +13,7 @@ OF_VERSIONS := $(addprefix tests/,$(addsuffix .py,test_common test_requirements 
 	_relu/test_estimator_inputs _relu/test_rank_choice _arrays/test_conversion \
 	_arrays/test_threads _labels/test_encoding _files/test_arrays _training/test_net \
 	_training/test_adamw persistence/test_save_load persistence/test_onnx \
-	plotting/test_displays probing/test_new_tasks probing/test_linear_probe))
+	plotting/test_displays probing/test_table probing/test_linear_probe))
 
 .PHONY: help demo test test-oldest lint bench docs dist clean
 
@@ -72,9 +72,11 @@ EXTRA := all
 
 # The constraint must be in force when torch comes in: without it pip takes the newest
 # release, with gigabytes of CUDA libraries, even where a CPU build of the pinned one is
-# at hand.
+# at hand. What is imported is compiled then, and kept for all processes of the tests: to
+# compile everything takes pip twice as long as to install it.
+unexport PYTHONDONTWRITEBYTECODE
 %/.installed: pyproject.toml
 	$(PYTHON) -m venv $*
-	$*/bin/python -m pip install -qq --disable-pip-version-check \
+	$*/bin/python -m pip install -qq --disable-pip-version-check --no-compile \
 		--constraint $(filter constraints%,$^) --editable ".[$(EXTRA)]"
 	@touch $@

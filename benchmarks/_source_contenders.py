@@ -91,7 +91,7 @@ def ours(data, seed):
         warnings.simplefilter("ignore")  # told to users: the table shows what it costs
         representation = MultiTaskReLURepresentation(random_state=seed)
         representation.fit(data.X, data.Y)
-    return representation.source_probabilities(data.X_test)[:, data.measured]
+    return representation.predict_proba(data.X_test)[:, data.measured]
 
 
 def ours_scaled(data, seed):

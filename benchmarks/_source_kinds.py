@@ -114,6 +114,10 @@ if "MTRL_DATA" in os.environ:
         "toxcast": (KINDS["toxcast"], False),
         "bioassays": (KINDS["bioassays"], False),
     }
+# Tasks of a kind that are measured; fewer where single models take long: a forest and
+# seven logistic regressions for each task of many rows or features.
+MANY = ("topics, counts", "topics, sparse", "fingerprints", "toxcast", "bioassays")
+N_TASKS = dict.fromkeys(MEASURED_KINDS, 30) | dict.fromkeys((*MANY, "yeast"), 10)
 QUICK_KINDS = ("digits", "wine", "subspace, few rows", "scales of e^2")
 
 

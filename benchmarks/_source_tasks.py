@@ -117,10 +117,13 @@ def print_gains(results):
 
 
 def report_sources(kinds, seeds, n_tasks, n_jobs):
-    """Print all rows as they come, then what ours is better by; return all scores."""
+    """Print all rows as they come, then what ours is better by; return all scores.
+
+    At most ``n_tasks[kind]`` tasks of a kind are measured.
+    """
     cells = [(kind, hidden) for kind in kinds for hidden in HIDDEN]
-    of_cell = CELL_SECONDS + TASK_SECONDS * n_tasks
-    seconds = len(cells) * len(seeds) * of_cell / n_jobs
+    of_cells = (CELL_SECONDS + TASK_SECONDS * n_tasks[kind] for kind, _ in cells)
+    seconds = len(seeds) * sum(of_cells) / n_jobs
     print(
         f"\nSource tasks on new rows: {len(cells)} tables, about {seconds / 60:.0f} "
         "minutes\nROC-AUC, average precision, log loss and Brier score ± spread over "
@@ -128,7 +131,10 @@ def report_sources(kinds, seeds, n_tasks, n_jobs):
         flush=True,
     )
     start, results = time.perf_counter(), {}
-    jobs = (delayed(compare_sources)(*cell, seeds, n_tasks) for cell in cells)
+    jobs = (
+        delayed(compare_sources)(kind, hidden, seeds, n_tasks[kind])
+        for kind, hidden in cells
+    )
     for cell, found in Parallel(n_jobs, return_as="generator_unordered")(jobs):
         results[cell] = found
         print_cell(*cell, found)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from _kinds import KINDS
 from _source_contenders import PlainNetwork
-from _source_kinds import MEASURED_KINDS, QUICK_KINDS
+from _source_kinds import MEASURED_KINDS, N_TASKS, QUICK_KINDS
 from _source_tasks import report_sources
 from joblib import Parallel, delayed
 from sklearn.linear_model import LogisticRegression
@@ -208,7 +208,9 @@ def main():
     )
     parser.add_argument("--jobs", type=int, default=2, help="processes of that table")
     parser.add_argument(
-        "--tasks", type=int, help="of a kind that are measured there, 30 by default"
+        "--tasks",
+        type=int,
+        help="of a kind that are measured there, 10 or 30 by default",
     )
     parser.add_argument(
         "--algorithm",
@@ -236,7 +238,7 @@ def main():
     results["sources"] = report_sources(
         kinds,
         range(arguments.seeds or 1),
-        arguments.tasks or (5 if arguments.quick else 30),
+        {k: arguments.tasks or (5 if arguments.quick else N_TASKS[k]) for k in kinds},
         arguments.jobs,
     )
     if arguments.only_sources:

@@ -274,6 +274,7 @@ def run_example(tmp_path, monkeypatch, capsys):
 # Ten seconds and more each on slow machines: `pytest -m slow` runs them
 SLOW = {
     "plot_03_accuracy_whatever_the_dimension",
+    "plot_05_shared_and_specific_features",
     "plot_06_missing_labels",
     "plot_07_search_with_routed_tasks",
     "plot_08_corrupted_images",

@@ -10,6 +10,7 @@ import warnings
 from typing import NamedTuple, TypeAlias, TypeGuard, overload
 
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
@@ -113,15 +114,31 @@ def multiply_transposed(left: Factor, right: Tensor) -> Tensor:
     """
     if isinstance(left, ShiftedRows):
         product = multiply_transposed(left.rows, right)
-        return product.sub_(torch.outer(left.offset, right.sum(0)))
+        return product.addr_(left.offset, right.sum(0), alpha=-1)
     if not is_sparse(left):
         return left.T @ right
-    columns, order = left.col_indices().sort(stable=True)
-    counts = torch.bincount(columns, minlength=left.shape[1])
+    rows, starts, values = _by_column(left)
+    return _sum_rows(right, rows, starts, values.to(right.dtype))
+
+
+def _by_column(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows of what a CSR tensor stores column by column, their starts, and values."""
+    crow, columns, values = (
+        matrix.crow_indices(),
+        matrix.col_indices(),
+        matrix.values(),
+    )
+    if matrix.is_cpu:  # counting takes an eighth of the time of a sort
+        parts = (part.numpy() for part in (values, columns, crow))
+        turned = csr_array(tuple(parts), shape=tuple(matrix.shape)).tocsc()
+        arrays = turned.indices, turned.indptr, turned.data
+        rows, starts, values = (torch.from_numpy(array) for array in arrays)
+        return rows, starts, values
+    columns, order = columns.sort(stable=True)
+    counts = torch.bincount(columns, minlength=matrix.shape[1])
     starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).to(columns.dtype)
-    rows = row_indices(left).to(columns.dtype).index_select(0, order)
-    values = left.values().index_select(0, order).to(right.dtype)
-    return _sum_rows(right, rows, starts, values)
+    rows = row_indices(matrix).to(columns.dtype).index_select(0, order)
+    return rows, starts, values.index_select(0, order)
 
 
 def add_transposed_(total: Tensor, left: Tensor, right: Tensor) -> None:

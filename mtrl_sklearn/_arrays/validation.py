@@ -120,8 +120,14 @@ def read_weights(sample_weight: Any, X: Any) -> np.ndarray:
     return weights / weights.max()
 
 
-def check_weights(sample_weight: Any, X: Any) -> np.ndarray:
+def check_weights(sample_weight: Any, X: Any, may_be_zero: bool = False) -> np.ndarray:
     """Weights of rows, or of what else there is one of for each, float64.
+
+    Parameters
+    ----------
+    sample_weight, X : array-like
+    may_be_zero : bool, default=False
+        Whether all of them may be 0.
 
     Raises
     ------
@@ -130,7 +136,11 @@ def check_weights(sample_weight: Any, X: Any) -> np.ndarray:
     """
     with naming_numbers(sample_weight, "sample_weight") as values:
         weights = _check_sample_weight(
-            values, X, dtype=np.float64, ensure_non_negative=True
+            values,
+            X,
+            dtype=np.float64,
+            ensure_non_negative=True,
+            allow_all_zero_weights=may_be_zero,
         )
     return weights
 

@@ -44,6 +44,7 @@ from mtrl_sklearn._group import current_group
 from mtrl_sklearn._labels.encoding import (
     find_codes,
 )
+from mtrl_sklearn._training.adamw import check_decay
 from mtrl_sklearn._training.checkpoint import Checkpoint
 from mtrl_sklearn._training.estimator import (
     TrainedEstimator,
@@ -141,7 +142,8 @@ class ConvMultiTaskClassifier(
     weight_decay : float or "auto", default="auto"
         For "gd" the penalty is ``weight_decay / (2 * n_tasks)`` times the squared norm
         of filters and trained heads, by default 1e-4. For "adam" it is a decoupled
-        decay of both per unit of learning rate, by default 1.
+        decay of both per unit of learning rate, by default 1: a step takes away the
+        share ``learning_rate * weight_decay``, which is at most 1.
 
     init_scale : float or "auto", default="auto"
         Standard deviation of responses to patches of unit norm at the start. "auto" is
@@ -663,7 +665,7 @@ class ConvMultiTaskClassifier(
         return [data.take(rows) for rows in parts]
 
     def _resolve_options(self, data, resume):
-        return resolve_options(
+        options = resolve_options(
             self.get_params(deep=False),
             self.power_,
             self.solver_,
@@ -672,6 +674,9 @@ class ConvMultiTaskClassifier(
             self._resolve_precision(data, resume),
             read_augment(self.augment, self.input_shape_, self.solver_),
         )
+        if options.solver == "adam":
+            check_decay(options.learning_rate, options.weight_decay)
+        return options
 
     def _resolve_precision(self, data, resume):
         """Dtypes to compute in; a fit that goes on keeps that of its weights."""

@@ -271,6 +271,32 @@ def _read_long(
     )
 
 
+def drop_missing(labels: Labels) -> tuple[Labels, np.ndarray | None]:
+    """Leave entries of the long form out that have no label; their tasks stay.
+
+    Parameters
+    ----------
+    labels : Labels
+        Of entries that each have a row of their own.
+
+    Returns
+    -------
+    labels : Labels
+    kept : ndarray of shape (n_observed,) or None
+        The entries that are left; None is all, which they are too if none has a label.
+    """
+    if labels.places is None or labels.has_rows:
+        return labels, None
+    kept, outputs = labels.places
+    if len(kept) in (0, labels.n_samples):
+        return labels, None
+    rows = np.arange(len(kept))
+    column = Column(np.asarray(labels.values), rows, labels.weights)
+    columns = Columns(lambda: _split_column(column, outputs, labels.n_outputs))
+    labels = labels._replace(n_samples=len(kept), columns=columns)
+    return labels._replace(places=(rows, outputs)), kept
+
+
 def check_label_per_row(n_labels: int, n_samples: int) -> None:
     """Refuse labels of the long form that are not one for each row of inputs."""
     if n_labels != n_samples:

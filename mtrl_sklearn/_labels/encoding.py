@@ -444,7 +444,7 @@ def read_class_labels(y: Any, name: str = "y") -> np.ndarray:
 
     Parameters
     ----------
-    y : array-like of shape (n_samples,)
+    y : array-like of shape (n_samples,) or (n_samples, 1)
     name : str, default="y"
         What errors call it.
 
@@ -453,6 +453,33 @@ def read_class_labels(y: Any, name: str = "y") -> np.ndarray:
     ValueError
         If labels are missing, infinite or of mixed type.
     """
+    array = _read_one_per_row(y, name)
+    labels = read_column(array, name).values
+    if len(labels) < len(array):
+        raise ValueError(
+            f"{name} contains NaN or None in {len(array) - len(labels)} of "
+            f"{len(array)} rows. Drop the rows without a label."
+        )
+    return labels
+
+
+def read_class_column(y: Any) -> Column:
+    """Labels of the only column of y, and their rows; others are missing.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples, 1)
+
+    Raises
+    ------
+    ValueError
+        If labels are infinite or of mixed type.
+    """
+    return read_column(_read_one_per_row(y, "y"), "y")
+
+
+def _read_one_per_row(y: Any, name: str) -> np.ndarray:
+    """Labels as given, of shape (n_samples,)."""
     if y is None:
         raise ValueError(
             "This estimator requires y to be passed, but the target y is None."
@@ -470,13 +497,7 @@ def read_class_labels(y: Any, name: str = "y") -> np.ndarray:
         raise ValueError(
             f"{name} should be a 1d array with one label for each row, got {got}."
         )
-    labels = read_column(array, name).values
-    if len(labels) < len(array):
-        raise ValueError(
-            f"{name} contains NaN or None in {len(array) - len(labels)} of "
-            f"{len(array)} rows. Drop the rows without a label."
-        )
-    return labels
+    return array
 
 
 def find_classes(labels: np.ndarray, name: str = "y") -> np.ndarray:

@@ -9,7 +9,12 @@ from sklearn.utils.validation import _num_samples
 
 from mtrl_sklearn._arrays.conversion import as_numpy, read_sparse
 from mtrl_sklearn._arrays.validation import check_weights
-from mtrl_sklearn._labels.columns import Labels, check_label_per_row, read_labels
+from mtrl_sklearn._labels.columns import (
+    Labels,
+    check_label_per_row,
+    drop_missing,
+    read_labels,
+)
 from mtrl_sklearn._warnings import warn_user
 
 # Weights whose mean is less are told: they may have been meant as shares.
@@ -38,14 +43,20 @@ class GivenLabels(NamedTuple):
         return GivenLabels(y, tasks, rows, weights)
 
 
-def read_given(given: GivenLabels, n_samples: int) -> tuple[Labels, np.ndarray | None]:
+def read_given(
+    given: GivenLabels, n_samples: int, may_be_none: bool = False
+) -> tuple[Labels, np.ndarray | None]:
     """Take labels apart, but for those of weight 0, which are left out.
+
+    So are, with their rows, entries of the long form whose label is missing.
 
     Parameters
     ----------
     given : GivenLabels
     n_samples : int
         Rows of the inputs.
+    may_be_none : bool, default=False
+        Whether all may be of weight 0.
 
     Returns
     -------
@@ -56,16 +67,20 @@ def read_given(given: GivenLabels, n_samples: int) -> tuple[Labels, np.ndarray |
     Raises
     ------
     ValueError
-        If labels, ids or rows cannot be read, weights are negative, not finite or all
-        0, or of no count's size, or lengths differ.
+        If labels, ids or rows cannot be read, weights are negative, not finite or of
+        no count's size, or all are 0 though they may not be, or lengths differ.
     """
     if given.sample_weight is None or given.y is None:
-        return read_labels(given.y, given.tasks, given.rows, None, n_samples), None
-    weights = check_weights(given.sample_weight, given.y)
+        return drop_missing(
+            read_labels(given.y, given.tasks, given.rows, None, n_samples)
+        )
+    weights = check_weights(given.sample_weight, given.y, may_be_none)
     check_counts(weights)
     if weights.all():
         of_labels = _unless_one(weights)
-        return read_labels(given.y, given.tasks, given.rows, of_labels, n_samples), None
+        return drop_missing(
+            read_labels(given.y, given.tasks, given.rows, of_labels, n_samples)
+        )
     for name, values in zip(given._fields[1:3], given[1:3]):
         if values is not None and _num_samples(values) != len(weights):
             raise ValueError(
@@ -80,9 +95,10 @@ def read_given(given: GivenLabels, n_samples: int) -> tuple[Labels, np.ndarray |
         )
     kept = np.flatnonzero(weights)
     y, tasks, rows, weights = given._replace(sample_weight=weights).take(kept)
-    if rows is None:
-        return read_labels(y, tasks, None, _unless_one(weights)), kept
-    return read_labels(y, tasks, rows, _unless_one(weights), n_samples), None
+    if rows is not None:
+        return read_labels(y, tasks, rows, _unless_one(weights), n_samples), None
+    labels, observed = drop_missing(read_labels(y, tasks, None, _unless_one(weights)))
+    return labels, kept if observed is None else kept[observed]
 
 
 def check_counts(weights: np.ndarray) -> None:
@@ -91,8 +107,10 @@ def check_counts(weights: np.ndarray) -> None:
     Raises
     ------
     ValueError
-        If the largest one is of another order of magnitude than any count.
+        If the largest one is of another order of magnitude than any count, but 0.
     """
+    if not weights.any():
+        return
     largest = float(weights.max())
     if not SMALLEST <= largest <= LARGEST:
         raise ValueError(

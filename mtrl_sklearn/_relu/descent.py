@@ -21,7 +21,7 @@ from mtrl_sklearn._relu.gradients import (
 from mtrl_sklearn._relu.heads import select_heads
 from mtrl_sklearn._relu.input_scale import relu_scale
 from mtrl_sklearn._relu.network import TwoLayerReLU, find_full_columns
-from mtrl_sklearn._relu.options import ReLUOptions
+from mtrl_sklearn._relu.options import LARGEST_STEP, ReLUOptions
 from mtrl_sklearn._relu.solution import Heads, Prepared, SolverNet, Trained
 from mtrl_sklearn._relu.task_data import TaskData
 from mtrl_sklearn._training.adamw import LazyAdamW
@@ -53,7 +53,8 @@ class MultiTaskNet(SolverNet):
     product_dtype : torch.dtype or None, default=None
         What matrix products are computed in, if not in the dtype of the parameters.
     head_decay : float, default=1.0
-        Decay of the heads, in multiples of `weight_decay`.
+        Decay of the heads, in multiples of `weight_decay`; less where a step would take
+        away more than half of them, unless that of `weight_decay` does.
     """
 
     def __init__(
@@ -104,11 +105,20 @@ class MultiTaskNet(SolverNet):
         self.optimizer_ = LazyAdamW(groups, lr=self.learning_rate)
         return self
 
+    def _bound_decay_of_heads(self) -> None:
+        """Set it for the learning rate at hand, which a scheduler may have changed."""
+        heads = self.optimizer_.param_groups[1]
+        decay = self.head_decay * self.weight_decay
+        if heads["lr"] * decay > LARGEST_STEP:
+            decay = max(LARGEST_STEP / heads["lr"], self.weight_decay)
+        heads["weight_decay"] = decay
+
     @torch.no_grad()
     def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
         """Update heads and representation on one batch, in the order of `algorithm`."""
         X, signs = batch
         module, dtype = self.module_, self.product_dtype or X.dtype
+        self._bound_decay_of_heads()
         layer = (module.hidden_weights, module.hidden_biases)
         heads = select_heads(
             module, self.optimizer_, signs, self.is_watched, self.group

@@ -53,6 +53,7 @@ from mtrl_sklearn._relu.task_data import (
     find_copies,
     split_rows,
 )
+from mtrl_sklearn._training.adamw import check_decay
 from mtrl_sklearn._training.checkpoint import Checkpoint
 from mtrl_sklearn._training.estimator import (
     TrainedEstimator,
@@ -133,8 +134,9 @@ class MultiTaskReLURepresentation(
         Step size of AdamW.
 
     weight_decay : float, default=1.0
-        Decoupled decay of W per unit of learning rate. A decays ``head_decay_`` times
-        as fast, biases do not decay.
+        Decoupled decay of W per unit of learning rate: a step takes away the share
+        ``learning_rate * weight_decay`` of it, which is at most 1. A decays
+        ``head_decay_`` times as fast, biases do not decay.
 
     dropout : float, default=0.5
         Probability with which a hidden unit is dropped for a row in training.
@@ -247,8 +249,11 @@ class MultiTaskReLURepresentation(
         source tasks on the other inputs: the best is taken if it gains more than 1.64
         standard errors, otherwise 1. It is 1 for "one_step", with ``early_stopping``,
         for less than 60 inputs, and where ``n_components="auto"`` finds an edge in the
-        first small network, which faster decay may hide. A fit that goes on from an
-        earlier one, as `partial_fit` does, has that of the earlier one. The best small
+        first small network, which faster decay may hide. It is 1 after a first
+        `partial_fit`, too: a batch says too little of what is to come. A fit that goes
+        on from an earlier one has that of the earlier one, and so has `partial_fit`
+        after `fit`, which is how a stream gets one that was chosen. A step takes away
+        at most half of the heads, whatever the learning rate has become. The best small
         network also tells ``head_scale_`` and ``probe_prior_``; if training ends before
         ``max_iter`` or goes beyond 200 epochs, one more is trained for these.
     head_scale_ : float
@@ -279,6 +284,8 @@ class MultiTaskReLURepresentation(
         is the last; a list where ``y`` had columns or ``tasks``.
     label_form_ : {"single", "wide", "long"}
         Form of ``y`` in fit.
+    sparse_output_ : bool
+        True where ``y`` was sparse in fit, so that `predict` returns a CSR array.
     n_positive_, n_negative_ : ndarray of shape (n_tasks,)
         Labels of each class in the rows of `fit`, or of all calls of `partial_fit`;
         with ``sample_weight`` the sums of their weights.
@@ -447,9 +454,10 @@ class MultiTaskReLURepresentation(
             stored is negative.
         tasks : array-like of shape (n_samples,), default=None
             The long form: ``y`` holds one label per row, and ``tasks`` the id of the
-            task it belongs to. The objective is that of the wide form, and where
-            nothing is drawn per row or batch ("one_step" of at most 50,000 rows, or one
-            batch with ``dropout=0``) the result is the same.
+            task it belongs to. Rows whose label is missing are left out, as with weight
+            0. The objective is that of the wide form, and where nothing is drawn per
+            row or batch ("one_step" of at most 50,000 rows, or one batch with
+            ``dropout=0``) the result is the same.
         rows : array-like of shape (n_labels,), default=None
             The relational form, with ``tasks``: the row of X that each label belongs
             to, from 0 on. X then has each input once, and ``y`` and ``tasks`` an entry
@@ -476,8 +484,9 @@ class MultiTaskReLURepresentation(
         ValueError
             If no task has observed labels of both classes, labels cannot be read, X is
             not finite, rows are none of X, ``pos_label`` is no label of a task, weights
-            are negative or all 0, or the loss becomes infinite or NaN. An estimator
-            that was fitted before stays as it was.
+            are negative or all 0, ``learning_rate * weight_decay`` is more than 1, or
+            the loss becomes infinite or NaN. An estimator that was fitted before stays
+            as it was.
         KeyboardInterrupt
             If Ctrl-C comes while ``head_decay_`` is looked for, before there is a
             network. An estimator that was fitted before stays as it was.
@@ -486,8 +495,8 @@ class MultiTaskReLURepresentation(
         -----
         UserWarning
             If some tasks lack a class: they are named and have no influence. If dense
-            features that are not mostly 0 have very different scales: the wide ones
-            outweigh the others, see `StandardScaler`. If one of
+            features that are not mostly 0, or bits beside them, have very different
+            scales: the wide ones outweigh the others, see `StandardScaler`. If one of
             ``callbacks`` watches batches, of which "one_step" has none, or scores
             validation batches, of which there are none. If Ctrl-C interrupts training:
             the state so far is kept. Inside another call, as that of a search or a
@@ -586,6 +595,8 @@ class MultiTaskReLURepresentation(
             data = count_labels(
                 X, signs, self.task_weight, earlier, group=group, inputs=inputs
             )
+            if not resume:
+                self.head_decay_ = 1.0
             once = Checkpoint(seed=self._draw_seed(resume, group), group=group)
             callbacks = self._own_callbacks()
             self._learn(data, resume, once, callbacks, ends_all=True, max_epochs=1)
@@ -767,6 +778,12 @@ class MultiTaskReLURepresentation(
         how = self.validation_fraction, checkpoint.seed, checkpoint.group
         return split_rows(X, signs, inputs, is_long, *how)
 
+    def _begin(self, group, goes_on, is_partial=False):
+        resume = super()._begin(group, goes_on, is_partial)
+        if SOLVERS[self.algorithm].is_descent:
+            check_decay(self.learning_rate, self.weight_decay)
+        return resume
+
     def _resolve_options(self, data, resume):
         options = resolve_options(
             self.get_params(deep=False),
@@ -774,8 +791,7 @@ class MultiTaskReLURepresentation(
             self._resolve_precision(data, resume),
             SOLVERS[self.algorithm].auto_epochs,
         )
-        # partial_fit alone chooses none, nor did earlier versions
-        return options._replace(head_decay=getattr(self, "head_decay_", 1.0))
+        return options._replace(head_decay=self.head_decay_)
 
     def _resolve_precision(self, data, resume):
         """Dtypes to compute in; a fit that goes on keeps that of its weights."""

@@ -82,6 +82,8 @@ def check_relu(fitted: dict[str, Any], has_pos_label: bool = False) -> None:
     check_prior("probe_prior_", arrays.pop("probe_prior_", None))
     decay = arrays.pop("head_decay_", 1.0)
     demand(type(decay) is float and 1 <= decay < np.inf, "head_decay_", decay)
+    is_sparse = arrays.pop("sparse_output_", True)
+    demand(is_sparse is True, "sparse_output_", is_sparse)
     scale = arrays.pop("head_scale_", 1.0)
     demand(type(scale) is float and 0 < scale < np.inf, "head_scale_", scale)
     demand(("head_scale_" in fitted) == ("head_shift_" in fitted), "head_scale_", scale)
@@ -100,6 +102,8 @@ def check_relu(fitted: dict[str, Any], has_pos_label: bool = False) -> None:
     demand_same("singular_values_", "length", most, sizes["values"])
     demand_most("components_", "rows", most, sizes["components"])
     _check_labels(rest["label_form_"], rest["classes_"], fitted, has_pos_label)
+    if "sparse_output_" in fitted:
+        demand(rest["label_form_"] == "wide", "label_form_", rest["label_form_"])
 
     state = rest["_state_"]
     scaling = {"input_mean": "float features", "input_scale": "scale"}

@@ -12,8 +12,9 @@ import numpy as np
 
 from mtrl_sklearn._labels.roc_auc import find_placements
 from mtrl_sklearn._relu.features import score_observed
-from mtrl_sklearn._relu.options import AUTO_EPOCHS, ReLUOptions
+from mtrl_sklearn._relu.options import AUTO_EPOCHS, LARGEST_STEP, ReLUOptions
 from mtrl_sklearn._relu.second_network import (
+    LEAST_INPUTS,
     PACES,
     Judge,
     SecondNetwork,
@@ -27,13 +28,9 @@ from mtrl_sklearn._relu.task_data import TaskData
 # What the decay of the first layer is multiplied by, one after another.
 FACTORS = (10.0, 30.0)
 
-# Share of the heads that a step may take away at most: they are to fade, not to swing.
-LARGEST_STEP = 0.5
-
 # Standard errors over inputs that a gain has to exceed, which one of 0 does with a
-# probability of 5 %; and inputs to judge on.
+# probability of 5 %.
 CLEAR = 1.64
-LEAST_INPUTS = 30
 
 # Tasks to judge by at most.
 MAX_TASKS = 512

@@ -17,15 +17,14 @@ from scipy.sparse import issparse
 
 from mtrl_sklearn._relu.features import LabelScores, score_observed
 from mtrl_sklearn._relu.network import ReLUNetwork
-from mtrl_sklearn._relu.second_network import Judge, thin_held_out
+from mtrl_sklearn._relu.second_network import LEAST_INPUTS, Judge, thin_held_out
 from mtrl_sklearn._relu.task_data import TaskData, draw_labelled_rows
 from mtrl_sklearn._training.losses import log_odds
 
 # Factors that heads may be multiplied by.
 SCALES = 2.0 ** (np.arange(-16, 9) / 4)
 
-# Inputs to judge on at least, and standard errors over them that a gain has to exceed.
-LEAST_INPUTS = 30
+# Standard errors over inputs that a gain has to exceed.
 CLEAR = 2.0
 
 # Entries and scores that are looked at together.

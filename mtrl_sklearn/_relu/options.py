@@ -15,6 +15,10 @@ LARGEST_AUTO_BATCH = 8192
 AUTO_UPDATES = 1000
 AUTO_EPOCHS = (10, 200)
 
+# Share of a weight that the decay of a step takes away at most, where its pace is not
+# the caller's choice: weights are to fade, not to swing.
+LARGEST_STEP = 0.5
+
 
 class ReLUOptions(NamedTuple):
     """Names and meaning as in the estimator, resolved."""

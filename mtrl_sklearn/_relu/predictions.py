@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array, vstack
 from scipy.special import log_expit, softmax
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import (
@@ -123,6 +124,9 @@ class TaskPredictionsMixin:
             warn_of_names(encoding, np.sum(counts, axis=0))
             warn_of_more_classes(encoding, self.pos_label)
         single = encoding.form == "single"
+        vars(self).pop("sparse_output_", None)
+        if labels.positive is not None:
+            self.sparse_output_ = True
         self.label_form_ = encoding.form
         self.output_names_ = encoding.outputs
         self.classes_ = encoding.classes[0] if single else list(encoding.classes)
@@ -269,10 +273,21 @@ class TaskPredictionsMixin:
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Shaped as ``y`` was in fit; a column per task id for the long form.
+            Shaped as ``y`` was in fit; a column per task id for the long form. A CSR
+            array where ``y`` was sparse.
         """
         check_is_fitted(self)
-        return self._task_scores(X, finish=self._label_encoding().decode)
+        decode = self._label_encoding().decode
+        if "sparse_output_" not in vars(self):
+            return self._task_scores(X, finish=decode)
+        parts = []
+
+        def keep_positive(scores):
+            parts.append(csr_array(decode(scores)))
+            return scores[:, :0]
+
+        self._task_scores(X, finish=keep_positive)
+        return vstack(parts, format="csr")
 
     def score(self, X, y, tasks=None, sample_weight=None, rows=None):
         """Mean ROC-AUC over source tasks, each on its observed labels.

@@ -115,7 +115,8 @@ def _labels_held_out(
     of_others = score_all(data.X[rows], network, leave_out)
     signs = data.signs[rows][:, chosen]
     places, tasks = signs.nonzero()
-    positive = np.asarray(signs[places, tasks]).ravel() > 0
+    # a CSR array gives no array for no places
+    positive = (signs.data if issparse(signs) else signs[places, tasks]) > 0
     s = (of_others[places, tasks] - shared.centre) / shared.scale
     parts = zip(*data.group.gather((s, positive, tasks)))
     s, positive, tasks = (np.concatenate(part) for part in parts)

@@ -19,7 +19,7 @@ from mtrl_sklearn._labels.encoding import LabelEncoding
 from mtrl_sklearn._labels.signs import Signs, unpack_signs
 from mtrl_sklearn._relu.fitted_form import check_relu
 from mtrl_sklearn._relu.onnx import embed_relu, write_relu
-from mtrl_sklearn._relu.options import resolve_epochs
+from mtrl_sklearn._relu.options import LARGEST_STEP, resolve_epochs
 from mtrl_sklearn._relu.solvers import SOLVERS
 from mtrl_sklearn._training.onnx_graph import Graph, NetworkValues
 from mtrl_sklearn._training.random_features import random_features
@@ -50,6 +50,7 @@ class ReLURepresentationMixin(SaveableMixin):
 
     n_hidden: int
     learning_rate: float
+    weight_decay: float
     output: str
     algorithm: str
     pos_label: Any
@@ -91,7 +92,7 @@ class ReLURepresentationMixin(SaveableMixin):
         known = {k: v for k, v in parameters.items() if k != "head_steps"}
         if "head_steps" in parameters:  # a file of before
             known.setdefault("pos_label", None)
-        return known, values
+        return known, {"head_decay_": 1.0} | values if values else values
 
     @property
     def epoch_name(self) -> str:
@@ -155,7 +156,10 @@ class ReLURepresentationMixin(SaveableMixin):
         auto_epochs = SOLVERS[self.algorithm].auto_epochs
         parameters = self.get_params(deep=False)
         _, max_epochs = resolve_epochs(parameters, n_rows, auto_epochs)
-        pace = min(max(HIGHEST_RATE / self.learning_rate, 1.0), PACE)
+        fastest = HIGHEST_RATE
+        if self.weight_decay:
+            fastest = min(fastest, LARGEST_STEP / self.weight_decay)
+        pace = min(max(fastest / self.learning_rate, 1.0), PACE)
         faster = clone(self).set_params(
             max_iter=math.ceil(max_epochs / max(pace, LEAST_LIGHTER)),
             learning_rate=pace * self.learning_rate,

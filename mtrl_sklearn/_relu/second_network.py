@@ -12,10 +12,15 @@ import numpy as np
 
 from mtrl_sklearn._labels.signs import labels_per_row
 from mtrl_sklearn._relu.network import ReLUNetwork
-from mtrl_sklearn._relu.options import ReLUOptions
+from mtrl_sklearn._relu.options import LARGEST_STEP, ReLUOptions
 from mtrl_sklearn._relu.solution import Trained, finish
 from mtrl_sklearn._relu.solvers import train_whole
-from mtrl_sklearn._relu.task_data import TaskData, find_inputs, set_aside
+from mtrl_sklearn._relu.task_data import (
+    TaskData,
+    count_all_signs,
+    find_inputs,
+    set_aside,
+)
 from mtrl_sklearn._training.job import FitJob
 
 # Its hidden units at most, and its share of the epochs.
@@ -25,6 +30,9 @@ SHARE_OF_EPOCHS = 0.5
 # Its batches are so many times, and its learning rate the square of it times, those of
 # the large network; less where that is too fast for the data.
 PACES = (2, 1)
+
+# Inputs to judge heads on at least.
+LEAST_INPUTS = 30
 
 # Labels that are judged on at most, unless they are of fewer inputs than these.
 MAX_LABELS = 100_000
@@ -77,8 +85,8 @@ def train_second(
     Returns
     -------
     SecondNetwork or None
-        None if no task has both classes in that half, or what is trained there does not
-        stay finite.
+        None if no task has both classes in that half, there is nothing that it could
+        tell, or what is trained there does not stay finite.
 
     Raises
     ------
@@ -86,9 +94,12 @@ def train_second(
         If the training was interrupted.
     """
     half = set_aside(data, 0.5, seed)
-    if not half.n_observed:
+    if not half.n_observed or not _may_tell(half, options, seed):
         return None
+    decay = options.weight_decay * options.learning_rate
     for pace in PACES:
+        if pace > 1 and pace**2 * decay > LARGEST_STEP:
+            continue
         small = options._replace(
             n_hidden=min(options.n_hidden, MOST_UNITS),
             max_epochs=max(1, round(SHARE_OF_EPOCHS * options.max_epochs)),
@@ -104,6 +115,20 @@ def train_second(
             continue
         return second
     return None
+
+
+def _may_tell(half: TaskData, options: ReLUOptions, seed: int) -> bool:
+    """Whether there is a prior, a strength or a decay of heads to be learned from it.
+
+    A prior takes two tasks, the others take inputs to judge heads on.
+    """
+    rows = np.asarray(half.held_out)
+    n_positive, n_negative = count_all_signs(half.signs[rows], half.group)
+    if np.count_nonzero((n_positive > 0) & (n_negative > 0)) > 1:
+        return True
+    if options.loss != "logistic" and not options.weight_decay:
+        return False
+    return find_inputs(half, rows, seed).n_rows >= LEAST_INPUTS
 
 
 def thin_held_out(data: TaskData, seed: int) -> tuple[np.ndarray, np.ndarray, int]:

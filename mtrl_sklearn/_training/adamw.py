@@ -42,6 +42,23 @@ _LAGS = np.arange(N_DRIFTING, 0, -1)
 POWERS = np.power.outer(_RATIOS, _LAGS)  # of a_s, and of a_s e_s, for s - t in _LAGS
 
 
+def check_decay(learning_rate: float, weight_decay: float) -> None:
+    """Refuse a decay that takes away more than all of a weight, and turns its sign.
+
+    Raises
+    ------
+    ValueError
+        If their product is more than 1.
+    """
+    share = learning_rate * weight_decay
+    if share > 1:
+        raise ValueError(
+            f"learning_rate={learning_rate:g} times weight_decay={weight_decay:g} is "
+            f"{share:.3g}: a step would take away more than all of a weight. Lower "
+            "learning_rate or weight_decay, to a product well below 1."
+        )
+
+
 class _Lag:
     """What rows of a parameter have missed since all were up to date, at step 0."""
 

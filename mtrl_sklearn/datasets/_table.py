@@ -6,11 +6,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mtrl_sklearn._labels.columns import Column, as_array, read_column
+from mtrl_sklearn._labels.columns import (
+    Column,
+    as_array,
+    is_missing,
+    read_column,
+)
 from mtrl_sklearn._optional import require
 
 # Rows of a Parquet file that are read at a time.
 BATCH_ROWS = 100_000
+
+# An array of strings has room for the longest at each place: longer ones are objects.
+MOST_CHARACTERS = 128
+
+# Types of polars whose values are strings.
+TEXT_TYPES = {"String", "Categorical", "Enum"}
 
 
 class TableLabels(NamedTuple):
@@ -45,7 +56,8 @@ def from_table(table: Any, *, input: str, task: str, label: str) -> TableLabels:
     TableLabels
         ``inputs`` of shape (n_samples,), distinct; ``y``, ``tasks`` and ``rows`` of
         shape (n_labels,). Rows of the table whose label is missing have no entry there,
-        but their inputs are among ``inputs``. Values have the dtype of their column.
+        but their inputs are among ``inputs``. Values have the dtype of their column;
+        strings are objects where one has more than 128 characters, as documents have.
 
     Raises
     ------
@@ -111,6 +123,22 @@ class _Codes:
 
     def add(self, column: np.ndarray) -> None:
         """Number the values of some rows; -1 stands for a missing one."""
+        if column.ndim != 1:
+            raise ValueError(
+                f"The {self.kind}s of {self.name!r} should be single values, got "
+                "several per row. Name a column of one, or convert them to strings."
+            )
+        texts = _read_texts(column)
+        if texts is None:
+            part = self._number_values(column)
+        else:
+            values, rows = texts
+            part = np.full(len(column), -1, dtype=np.int64)
+            part[rows] = [self.known.setdefault(v, len(self.known)) for v in values]
+            self.dtypes.append(np.dtype("U"))
+        self.parts.append(part)
+
+    def _number_values(self, column: np.ndarray) -> np.ndarray:
         values, rows, _ = self._observed(column)
         if len(values):
             self.dtypes.append(values.dtype)
@@ -123,15 +151,10 @@ class _Codes:
             numbers[k] = self.known.setdefault(listed[k], len(self.known))
         part = np.full(len(column), -1, dtype=np.int64)
         part[rows] = numbers[places]
-        self.parts.append(part)
+        return part
 
     def _observed(self, column: np.ndarray) -> Column:
         """Values that are not missing, of a proper dtype, and their rows."""
-        if column.ndim != 1:
-            raise ValueError(
-                f"The {self.kind}s of {self.name!r} should be single values, got "
-                "several per row. Name a column of one, or convert them to strings."
-            )
         if column.dtype.kind not in "Mm":
             return read_column(column, self.name, f"{self.kind}s")
         rows = np.flatnonzero(~np.isnat(column))
@@ -143,8 +166,26 @@ class _Codes:
 
     def values(self) -> np.ndarray:
         """The values in the order of their numbers, of the dtype of the column."""
-        dtype = np.result_type(*self.dtypes) if self.dtypes else np.float64
+        dtype = np.result_type(*self.dtypes) if self.dtypes else np.dtype(np.float64)
+        if dtype.kind == "U" and any(map(_needs_object, self.known)):
+            dtype = np.dtype(object)
         return np.array(list(self.known), dtype=dtype)
+
+
+def _read_texts(column: np.ndarray) -> tuple[list[str], np.ndarray] | None:
+    """Strings of a column of objects, and their rows; None if it holds others."""
+    if column.dtype.kind != "O":
+        return None
+    rows = np.flatnonzero([isinstance(value, str) for value in column])
+    n_missing = sum(not isinstance(v, str) and is_missing(v) for v in column)
+    if not len(rows) or len(rows) + n_missing < len(column):
+        return None
+    return column[rows].tolist(), rows
+
+
+def _needs_object(text: str) -> bool:
+    """Whether an array of strings would be far too wide for it, or cut its end."""
+    return len(text) > MOST_CHARACTERS or text.endswith("\0")
 
 
 def _read_columns(table: Any, names: list[str]) -> Iterator[list[np.ndarray]]:
@@ -164,8 +205,10 @@ def _read_columns(table: Any, names: list[str]) -> Iterator[list[np.ndarray]]:
 
 def _read_frame_column(column: Any) -> np.ndarray:
     """An array of a column of a frame; of dates with a time zone those in UTC."""
-    zone = getattr(getattr(column, "dtype", None), "tz", None)
-    if zone is None:
+    dtype = getattr(column, "dtype", None)
+    if str(dtype).partition("(")[0] in TEXT_TYPES:
+        return np.array(column.to_list(), dtype=object)
+    if getattr(dtype, "tz", None) is None:
         return as_array(column)
     return column.to_numpy(dtype=f"datetime64[{column.dtype.unit}]")
 

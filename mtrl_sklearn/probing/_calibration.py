@@ -20,12 +20,7 @@ from sklearn.utils._param_validation import (
 )
 from tqdm import tqdm
 
-from mtrl_sklearn._labels.signs import (
-    Signs,
-    count_signs,
-    sign_column,
-    sign_columns,
-)
+from mtrl_sklearn._labels.signs import Signs, count_signs, sign_column
 from mtrl_sklearn._training.prior import (
     MAX_LABELS,
     Effects,
@@ -37,7 +32,7 @@ from mtrl_sklearn.probing._blocks import compute_blocks, open_representation
 from mtrl_sklearn.probing._draws import (
     MIN_TEST_ROWS,
     Draw,
-    FixedSplit,
+    FreshSplit,
     draw_rows,
     read_shots,
 )
@@ -106,8 +101,9 @@ def calibrate(
     its epochs with five times the learning rate, which suggests the same settings. The
     tasks left out tell on the other rows what tasks have in common before they have
     labels, the prior (`ProbePrior`). Few-shot problems are drawn from them, with labels
-    of rows that were trained on and tests on those that were not; and the settings that
-    do well are averaged, for each number of labels, with weights
+    of rows that were trained on and tests on those that were not: those set aside, or
+    where a task has few of these, others that no other task has a label of. The
+    settings that do well are averaged, for each number of labels, with weights
 
     .. math:: p_s \propto \exp((\mathrm{AUC}_s - \max_u \mathrm{AUC}_u) / 0.01)
 
@@ -197,13 +193,13 @@ def calibrate(
     random_state = check_random_state(random_state)
     seed = int(random_state.randint(2**31 - 1))
     rng = np.random.default_rng(seed)
-    split = _split_rows(sources.signs, sources.inputs, rng)
-    _check_shots(sources.signs, shots, split, sampling)
-    left_out = read_groups(groups_of_tasks, n_groups, sources, seed)
-    trained = np.flatnonzero(~split.is_test)
+    is_test = _split_rows(sources.signs, sources.inputs, rng)
+    left_out = [*read_groups(groups_of_tasks, n_groups, sources, seed).values()]
+    splits = [_find_fresh(sources, outputs, is_test) for outputs in left_out]
+    _check_shots(sources, left_out, splits, shots, sampling)
     rounds = [
         _leave_out(
-            _fit_briefly(representation, sources, outputs, trained),
+            _fit_briefly(representation, sources, outputs, np.flatnonzero(~is_test)),
             rng.permutation(np.flatnonzero(outputs[sources.output_of_task])),
             sources,
             split,
@@ -212,8 +208,8 @@ def calibrate(
             rng=rng,
             n_jobs=n_jobs,
         )
-        for outputs in tqdm(
-            left_out.values(), desc="groups of tasks", disable=not verbose
+        for outputs, split in zip(
+            tqdm(left_out, desc="groups of tasks", disable=not verbose), splits
         )
     ]
     return replace(_conclude(rounds, shots), reached=_reach(rounds, (0, *shots)))
@@ -243,7 +239,7 @@ def _leave_out(
     fitted: Any,
     tasks: np.ndarray,
     sources: SourceTasks,
-    split: FixedSplit,
+    split: FreshSplit,
     *,
     draw: Callable[..., Draw],
     n_draws: int,
@@ -257,7 +253,7 @@ def _leave_out(
         mean = blocks.probabilities.mean(axis=1, dtype=np.float64)
         mean = mean if sources.places is None else mean[sources.places]
         standard = _standardise(mean[~split.is_test])
-        labels = _labels_left_out(mean, sources.signs, tasks, split, standard)
+        labels = _labels_left_out(mean, sources.signs, tasks, split.is_fresh, standard)
         prior = _learn_prior([labels], standard)
         if prior is not None:
             signal = (mean - prior.centre) / prior.scale
@@ -324,10 +320,14 @@ def _reach(rounds: list[_Round], shots: tuple[int, ...]) -> Reached:
 
 def _split_rows(
     signs: Signs, inputs: np.ndarray | None, rng: np.random.Generator
-) -> FixedSplit:
-    """Entries that nothing is trained on, so that many tasks show both classes there.
+) -> np.ndarray:
+    """Which entries nothing is trained on, so that many tasks show both classes there.
 
     All entries of an input are on one side: nothing is known of it but what it is.
+
+    Returns
+    -------
+    ndarray of shape (n_entries,), bool
     """
     n_entries = signs.shape[0]
     inputs = np.arange(n_entries) if inputs is None else inputs
@@ -345,7 +345,24 @@ def _split_rows(
         n_usable = int((n_usable == 2).sum())
         if n_usable > most:
             best, most = is_test, n_usable
-    return FixedSplit(best)
+    return best
+
+
+def _find_fresh(
+    sources: SourceTasks, outputs: np.ndarray, is_test: np.ndarray
+) -> FreshSplit:
+    """How labels of some outputs are split where a network was trained without these.
+
+    It has not seen the labels of inputs that are held out, nor, where most labels are
+    missing, of those that only tasks left out have labels of.
+    """
+    n_entries = len(is_test)
+    inputs = np.arange(n_entries) if sources.inputs is None else sources.inputs
+    others = sources.signs[:, ~outputs[sources.output_of_task]]
+    was_seen = np.zeros(int(inputs.max()) + 1, dtype=bool)
+    has_label = (others != 0).sum(axis=1) > 0
+    was_seen[inputs[has_label & ~is_test]] = True
+    return FreshSplit(is_test, ~was_seen[inputs], inputs)
 
 
 def _standardise(mean: np.ndarray) -> tuple[float, float]:
@@ -357,11 +374,11 @@ def _labels_left_out(
     mean: np.ndarray,
     signs: Signs,
     tasks: np.ndarray,
-    split: FixedSplit,
+    is_fresh: np.ndarray,
     standard: tuple[float, float],
 ) -> tuple[np.ndarray, ...]:
     """Standardised mean, sign and task of labels of rows that were not trained on."""
-    entries = np.flatnonzero(split.is_test)
+    entries = np.flatnonzero(is_fresh)
     shared = (mean[entries] - standard[0]) / (standard[1] or 1.0)
     of_test = coo_array(signs[entries][:, tasks])
     places, columns, found = of_test.row, of_test.col, of_test.data
@@ -381,13 +398,18 @@ def _learn_prior(
 
 
 def _check_shots(
-    signs: Signs, shots: tuple[int, ...], split: FixedSplit, sampling: str
+    sources: SourceTasks,
+    left_out: list[np.ndarray],
+    splits: list[FreshSplit],
+    shots: tuple[int, ...],
+    sampling: str,
 ) -> None:
     """Refuse numbers of labels that no task has, before anything is trained."""
     rng = np.random.default_rng(0)  # how many labels a split leaves is not random
     draws = (
-        draw_rows(of_task, shots, split, rng, sampling)
-        for of_task in sign_columns(signs)
+        draw_rows(sign_column(sources.signs, task), shots, split, rng, sampling)
+        for outputs, split in zip(left_out, splits)
+        for task in np.flatnonzero(outputs[sources.output_of_task]).tolist()
     )
     if not any(draw.few for draw in draws):
         raise ValueError(

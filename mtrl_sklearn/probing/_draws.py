@@ -70,6 +70,45 @@ class FixedSplit(NamedTuple):
         return rows[~test], rows[test]
 
 
+class FreshSplit(NamedTuple):
+    """Test rows of left-out tasks, among those that nothing was trained on.
+
+    These are the rows that were set aside. Where they show a class of a task too rarely
+    to test on, others without a label of the tasks that were trained on take their
+    place: the smallest share of both classes that has enough, drawn anew each time.
+    """
+
+    is_test: np.ndarray  # (n_samples,) bool, those set aside
+    is_fresh: np.ndarray  # (n_samples,) bool, all that nothing was trained on
+    inputs: np.ndarray  # (n_samples,), int; equal ones stay together
+
+    def __call__(
+        self, rows: np.ndarray, signs: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Share out ``rows``, of which ``signs`` are the labels."""
+        test = self.is_test[rows]
+        if _count_rarer(signs[test]) < MIN_TEST_ROWS < _count_rarer(signs):
+            drawn = self._draw(rows, signs, rng)
+            test = np.isin(self.inputs[rows], self.inputs[drawn])
+        return rows[~test], rows[test]
+
+    def _draw(
+        self, rows: np.ndarray, signs: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Rows of both classes; fewer where a class has not as many fresh ones."""
+        drawn = []
+        for sign in (-1, 1):
+            n_needed = -(-MIN_TEST_ROWS * np.sum(signs == sign) // _count_rarer(signs))
+            fresh = rows[self.is_fresh[rows] & (signs == sign)]
+            drawn.append(rng.permutation(fresh)[:n_needed])
+        return np.concatenate(drawn)
+
+
+def _count_rarer(signs: np.ndarray) -> int:
+    """Labels of the class that has fewer."""
+    return int(min(np.sum(signs < 0), np.sum(signs > 0)))
+
+
 def draw_rows(
     signs: np.ndarray,
     shots: tuple[int, ...],

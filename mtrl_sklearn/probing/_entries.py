@@ -12,6 +12,7 @@ from mtrl_sklearn._arrays.validation import check_weights, naming_numbers
 from mtrl_sklearn._labels.columns import (
     Labels,
     check_label_per_row,
+    drop_missing,
     read_labels,
     read_row_numbers,
 )
@@ -27,7 +28,10 @@ from mtrl_sklearn.probing._blocks import read_inputs
 
 
 class Entries(NamedTuple):
-    """Labels of rows, or those of the long form, each as often as it counts."""
+    """Labels of rows, or those of the long form, each as often as it counts.
+
+    Of the long form none is missing.
+    """
 
     X: Any  # inputs, of which rows can be taken
     y: Any  # (n_entries,) or (n_entries, n_outputs), in the caller's encoding
@@ -78,6 +82,10 @@ def read_entries(
     encoding = place(find_encoding(labels))
     warn_of_missing_codes(encoding)
     X, places = _read_places(X, y, tasks, rows)
+    labels, observed = drop_missing(labels)
+    if observed is not None:
+        given = given.take(observed)
+        repeated = observed if repeated is None else repeated[observed]
     if repeated is not None:
         places = repeated if places is None else places[repeated]
     return Entries(

@@ -12,7 +12,6 @@ from mtrl_sklearn._arrays.validation import check_weights, read_weights
 from mtrl_sklearn._labels.columns import (
     Labels,
     as_array,
-    read_column,
     read_labels,
     read_task_ids,
 )
@@ -21,6 +20,7 @@ from mtrl_sklearn._labels.encoding import (
     find_classes,
     find_codes,
     find_encoding,
+    read_class_column,
     read_class_labels,
     warn_of_missing_codes,
 )
@@ -128,10 +128,11 @@ def read_probe_labels(
         If labels cannot be read, classes do not follow from them, or lengths differ.
     """
     if given.sample_weight is not None and given.y is not None:
-        given = given._replace(sample_weight=_bound_weights(given))
+        weights = _bound_weights(given, may_be_zero=classes is not None)
+        given = given._replace(sample_weight=weights)
     if given.tasks is None and given.rows is None and not _is_wide(given.y):
         return _read_classes(n_samples, given, classes, class_weight)
-    labels, kept = read_given(given, n_samples)
+    labels, kept = read_given(given, n_samples, may_be_none=True)
     if labels.n_samples != (n_samples if kept is None else len(kept)):
         raise ValueError(
             "Found input variables with inconsistent numbers of samples: "
@@ -142,11 +143,11 @@ def read_probe_labels(
     return ProbeLabels(encoding, kept, None, signs, class_weight)
 
 
-def _bound_weights(given: GivenLabels) -> np.ndarray | None:
+def _bound_weights(given: GivenLabels, may_be_zero: bool) -> np.ndarray | None:
     """Weights of entries, with the same ratios, of which none is too large."""
     if not _num_samples(given.y):
         return None
-    weights = check_weights(given.sample_weight, given.y)
+    weights = check_weights(given.sample_weight, given.y, may_be_zero)
     largest = weights.max()
     return weights / largest * MOST_WEIGHT if largest > MOST_WEIGHT else weights
 
@@ -189,14 +190,19 @@ def _read_classes(
     n_samples: int, given: GivenLabels, classes: Any, class_weight: Any
 ) -> ProbeLabels:
     """Labels of one task."""
-    labels = read_class_labels(given.y)
-    check_consistent_length(np.empty(n_samples), labels)
-    weights, kept = np.ones(len(labels)), None
+    if is_column(given.y):
+        labels, kept, _ = read_class_column(given.y)
+    else:
+        labels = read_class_labels(given.y)
+        kept = np.arange(len(labels))
+    check_consistent_length(np.empty(n_samples), given.y)
+    weights = np.ones(n_samples)
     if given.sample_weight is not None:
         weights = given.sample_weight
         check_counts(weights)
-        kept = np.flatnonzero(weights)
-        labels, weights = labels[kept], weights[kept]
+    counts = weights[kept] > 0
+    labels, kept = labels[counts], kept[counts]
+    weights = weights[kept]
     known = _find_all_classes(labels, classes)
     codes = find_codes(labels, known)
     if (codes < 0).any():
@@ -208,7 +214,7 @@ def _read_classes(
     of_class = _weigh_classes(class_weight, known, codes, weights)
     return ProbeLabels(
         LabelEncoding("single", np.array(["0"]), [known]),
-        kept,
+        None if len(kept) == n_samples else kept,
         OfClasses(codes, weights, weights * of_class),
         None,
         class_weight,
@@ -216,15 +222,17 @@ def _read_classes(
 
 
 def _is_wide(y: Any) -> bool:
-    """Whether labels are those of several tasks; one complete column is one task."""
-    if y is None:
+    """Whether labels are those of several tasks, as those of a sparse matrix are."""
+    if y is None or is_column(y):
         return False
+    return bool(dense_remedy(y, "y")) or as_array(y).ndim == 2
+
+
+def is_column(y: Any) -> bool:
+    """Whether labels are a column, which scikit-learn takes for those of one task."""
     if dense_remedy(y, "y"):
-        return not hasattr(y, "columns") or len(y.columns) != 1
-    array = as_array(y)
-    if array.ndim != 2 or array.shape[1] != 1:
-        return array.ndim == 2
-    return len(read_column(array[:, 0], "y").values) < len(array)
+        return hasattr(y, "columns") and len(y.columns) == 1
+    return as_array(y).shape[1:] == (1,)
 
 
 def _find_wide(labels: Labels, classes: Any) -> LabelEncoding:
@@ -270,8 +278,8 @@ def _find_all_classes(labels: np.ndarray, classes: Any) -> np.ndarray:
     distinct = np.unique(labels)
     if not len(labels):
         raise ValueError(
-            "X has 0 rows and y no label, so that its classes are not known. Pass "
-            "all labels as classes=, such as classes=[0, 1]."
+            "y holds no label, so that its classes are not known. Pass all labels as "
+            "classes=, such as classes=[0, 1]."
         )
     return _infer_pair(distinct) if len(distinct) == 1 else find_classes(labels)
 

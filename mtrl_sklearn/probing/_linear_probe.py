@@ -9,10 +9,13 @@ import numpy as np
 from scipy.sparse import issparse
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.metrics import accuracy_score
 from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import (
     _num_samples,
+    check_consistent_length,
     check_is_fitted,
     validate_data,
 )
@@ -24,9 +27,10 @@ from mtrl_sklearn._arrays.threads import blas_threads, fork_safe
 from mtrl_sklearn._arrays.validation import (
     check_scored,
     naming_numbers,
+    read_weights,
     validate_rows,
 )
-from mtrl_sklearn._labels.encoding import LabelEncoding
+from mtrl_sklearn._labels.encoding import LabelEncoding, read_class_column
 from mtrl_sklearn._labels.given import GivenLabels
 from mtrl_sklearn._labels.roc_auc import mean_roc_auc, warn_if_undefined
 from mtrl_sklearn._training.estimator import last_good_state
@@ -34,6 +38,7 @@ from mtrl_sklearn._training.prior import ProbePrior, read_prior
 from mtrl_sklearn._training.representation import with_attributes
 from mtrl_sklearn._training.saving import saveable
 from mtrl_sklearn._version import DocumentationLinkMixin
+from mtrl_sklearn._warnings import warn_user
 from mtrl_sklearn.probing._blocks import (
     as_rows,
     compute_blocks,
@@ -48,7 +53,7 @@ from mtrl_sklearn.probing._blocks import (
     reads_single_rows,
     rows_differ,
 )
-from mtrl_sklearn.probing._few_labels import read_probe_labels, read_scored
+from mtrl_sklearn.probing._few_labels import is_column, read_probe_labels, read_scored
 from mtrl_sklearn.probing._fine_tune import fine_tune, open_first_layer
 from mtrl_sklearn.probing._map_logistic import (
     FewLabels,
@@ -337,10 +342,13 @@ class LinearProbe(
             Labels in any encoding. Of several columns each is a task of its own, where
             NaN, None and NA stand for "not observed"; one with k > 2 classes is k
             one-vs-rest tasks, and one without labels gets what the prior says. Those
-            that sparse labels do not store are negative.
+            that sparse labels do not store are negative. A single column is read as
+            one label for each row, with a warning, as scikit-learn does; rows where it
+            has none are left out.
         sample_weight : array-like of shape (n_samples,) or (n_labels,), default=None
             How often each entry of ``y`` counts: integer weights are the same as
-            repeated entries, and one of weight 0 is not there.
+            repeated entries, and one of weight 0 is not there. Of weights that are all
+            0 the probe is that of no labels, which needs ``classes``.
         classes : array-like of shape (n_classes,), default=None
             All labels, of every column. Without it they are those of ``y``; of a single
             one the other follows for 0 and 1, False and True, -1 and 1.
@@ -646,6 +654,8 @@ class LinearProbe(
     def score(self, X, y, sample_weight=None, tasks=None, rows=None):
         """Accuracy, or mean ROC-AUC over tasks where fit had several.
 
+        Rows where a single column of labels has none are left out.
+
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
@@ -673,7 +683,9 @@ class LinearProbe(
                     "tasks= and rows= are for a probe of several tasks, but this one "
                     "was fitted to one label for each row. Leave them out."
                 )
-            return super().score(X, y, sample_weight)
+            if not is_column(y):
+                return super().score(X, y, sample_weight)
+            return self._score_column(X, y, sample_weight)
         check_scored(X)
         form = "wide" if tasks is None else "long"
         encoding = LabelEncoding(form, self.output_names_, self.classes_)
@@ -684,6 +696,24 @@ class LinearProbe(
             of_label = np.repeat(np.arange(signs.shape[0]), np.diff(signs.indptr))
             scores = scores[of_label, signs.indices]
         return warn_if_undefined(mean_roc_auc(signs, scores))
+
+    def _score_column(self, X, y, sample_weight):
+        """Accuracy on the labels of a column, of which some may be missing."""
+        check_scored(X)
+        labels, rows, _ = read_class_column(y)
+        predicted = self.predict(X)
+        check_consistent_length(predicted, y)
+        weights = np.ones(len(predicted))
+        if sample_weight is not None:
+            weights = read_weights(sample_weight, y)
+        if not weights[rows].any():
+            warn_user(
+                "No row has a label with a weight, so that the score is NaN. Pass more "
+                "rows.",
+                UndefinedMetricWarning,
+            )
+            return float("nan")
+        return accuracy_score(labels, predicted[rows], sample_weight=weights[rows])
 
     def __sklearn_tags__(self):
         """Tags of scikit-learn: sparse inputs are welcome."""

@@ -73,9 +73,12 @@ def block_scales(
     row_weights : ndarray of shape (n_samples,), default=None
         How often each row counts.
     """
-    if "inputs" in blocks and np.isinf(block_scale(blocks["inputs"], row_weights)):
-        return dict.fromkeys(blocks, np.inf)
-    return {name: block_scale(block, row_weights) for name, block in blocks.items()}
+    scales: dict[str, float] = {}
+    for name in sorted(blocks, key="inputs".__ne__):  # inputs first
+        scales[name] = block_scale(blocks[name], row_weights)
+        if name == "inputs" and np.isinf(scales[name]):
+            return dict.fromkeys(blocks, np.inf)
+    return scales
 
 
 def scale_blocks(

@@ -1,9 +1,13 @@
 """Scorers of probes by the names that a table has for them."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
+import numpy as np
 from sklearn.metrics import check_scoring
+
+from mtrl_sklearn._labels.roc_auc import table_roc_auc
 
 Scorer = Callable[[Any, Any, Any], float]
 
@@ -42,7 +46,41 @@ def read_scorers(scoring: Any, probe: Any) -> dict[str, Scorer]:
                 f"scoring holds {one!r} under {name!r}, which is neither the name of a "
                 "scorer of scikit-learn nor a callable."
             )
-    return {name: check_scoring(probe, one) for name, one in pairs}
+    scorers = {name: check_scoring(probe, one) for name, one in pairs}
+    for name, one in pairs:
+        if isinstance(one, str) and one == "roc_auc":
+            scorers[name] = partial(score_roc_auc, scorers[name])
+    return scorers
+
+
+def score_roc_auc(scorer: Scorer, model: Any, X: Any, y: np.ndarray) -> float:
+    """What scikit-learn's "roc_auc" gives, up to rounding, in a tenth of the time.
+
+    Most of it checks labels and scores of a few hundred rows. What it might refuse, it
+    gets.
+
+    Parameters
+    ----------
+    scorer : callable
+        The one of scikit-learn.
+    model : fitted classifier
+        Of classes 0 and 1.
+    X : array-like of n_samples rows
+    y : ndarray of shape (n_samples,)
+        Labels 0 and 1.
+    """
+    if hasattr(model, "decision_function"):
+        scores = np.asarray(model.decision_function(X))
+    elif hasattr(model, "predict_proba"):
+        scores = np.asarray(model.predict_proba(X))
+        scores = scores[:, 1] if scores.ndim == 2 and scores.shape[1] == 2 else scores
+    else:
+        return scorer(model, X, y)
+    is_plain = scores.shape == y.shape and scores.dtype.kind == "f"
+    if not (is_plain and np.isfinite(scores).all() and 0 < y.sum() < len(y)):
+        return scorer(model, X, y)
+    signs = np.where(y > 0, np.int8(1), np.int8(-1))
+    return float(table_roc_auc(signs[:, None], scores[:, None])[0])
 
 
 def _name(scorer: Any) -> str:

@@ -17,7 +17,8 @@ from mtrl_sklearn.probing._products import Kernels, MovedBlock, multiply_rows
 from mtrl_sklearn.probing._settings import ProbeSettings
 
 WEIGHT_STEPS = 4  # weights are multiples of a quarter
-STRENGTHS = np.array([0.1, 0.4, 1.6, 6.4])
+# The largest is about that of logistic regression on fingerprints with C=1.
+STRENGTHS = np.array([0.2, 1.0, 5.0, 25.0])
 # Settings are averaged, with weights that fall by e for each such loss of ROC-AUC: the
 # best one on few noisy problems is a worse choice than the mean of the good ones.
 TEMPERATURE = 0.01

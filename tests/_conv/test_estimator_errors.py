@@ -63,7 +63,11 @@ def test_only_the_rows_that_overflow_are_wrong(data):
 
 
 @pytest.mark.parametrize(
-    "parameters", [{"solver": "adam", "learning_rate": 1e30}, {"init_scale": 1e200}]
+    "parameters",
+    [
+        {"solver": "adam", "learning_rate": 1e200, "weight_decay": 0.0},
+        {"init_scale": 1e200},
+    ],
 )
 def test_a_loss_that_diverges_is_an_error_and_keeps_the_last_fit(data, parameters):
     model = make(solver=parameters.get("solver", "gd")).fit(*data)
@@ -177,6 +181,7 @@ IMAGES_BAD = np.random.default_rng(0).random((6, 3, 8, 6))
         ({"input_shape": (144,)}, IMAGES_BAD, r"\(144,\).*shape \(3, 8, 6\)"),
         ({"input_shape": (2.5, 6)}, X_BAD, r"one to three positive ints"),
         ({"device": "abacus"}, X_BAD, r"device='abacus' cannot be used here"),
+        ({"solver": "adam", "weight_decay": 1e4}, X_BAD, "weight_decay=10000 is .*Low"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused_with_their_numbers(

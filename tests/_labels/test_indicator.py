@@ -9,7 +9,9 @@ from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, KFold
 
-from mtrl_sklearn import MultiTaskReLURepresentation
+from mtrl_sklearn import MultiTaskReLURepresentation, load, save
+from mtrl_sklearn._arrays import rows as _rows
+from mtrl_sklearn._files.arrays import Refusal
 from mtrl_sklearn._labels.indicator import Indicator, stack_indicators
 from mtrl_sklearn._labels.roc_auc import indicator_roc_auc, mean_roc_auc
 from mtrl_sklearn._labels.signs import (
@@ -19,6 +21,7 @@ from mtrl_sklearn._labels.signs import (
     sign_columns,
     sign_rows,
 )
+from mtrl_sklearn._relu.fitted_form import check_relu
 from mtrl_sklearn.metrics import multitask_accuracy_score, multitask_roc_auc_score
 from mtrl_sklearn.model_selection import cross_val_predict
 from mtrl_sklearn.probing import (
@@ -83,10 +86,38 @@ def test_any_form_is_the_array_of_labels(form):
     dense, found = relu().fit(X, Y), relu().fit(X, given)
     for name in FITTED:
         np.testing.assert_array_equal(getattr(found, name), getattr(dense, name))
-    np.testing.assert_array_equal(found.predict(X), dense.predict(X))
+    predicted = found.predict(X)
+    assert isinstance(predicted, sparse.csr_array)
+    np.testing.assert_array_equal(predicted.toarray(), dense.predict(X))
+    assert multitask_accuracy_score(given, predicted) == pytest.approx(
+        multitask_accuracy_score(Y, dense.predict(X))
+    )
     np.testing.assert_array_equal(found.n_positive_, Y.sum(axis=0))
     assert found.score(X, given) == pytest.approx(dense.score(X, Y), rel=1e-12)
     assert found.label_form_ == "wide"
+
+
+@pytest.mark.parametrize("pos_label", [None, 0])
+def test_predicted_labels_are_sparse_where_labels_were(
+    monkeypatch, tmp_path, pos_label
+):
+    """Of few rows at a time, also from a file, and until the next fit."""
+    given = sparse.csr_array(Y.astype(bool))
+    parameters = {"algorithm": "one_step", "pos_label": pos_label}
+    expected = relu(**parameters).fit(X, Y).predict(X)
+    assert 0 < expected.mean() < 1
+    save(relu(**parameters).fit(X, given, sample_weight=np.ones(120)), tmp_path / "m")
+    found = load(tmp_path / "m")
+    monkeypatch.setattr(_rows, "LARGE_BLOCK_ENTRIES", 70)
+    monkeypatch.setattr(_rows, "BLOCK_ENTRIES", 50)
+    predicted = found.predict(X)
+    np.testing.assert_array_equal(predicted.toarray(), expected)
+    assert predicted.dtype == bool
+    assert found.predict(X[:0]).shape == (0, 7)
+    edited = vars(found) | {"sparse_output_": 1}
+    with pytest.raises(Refusal, match="sparse_output_"):
+        check_relu({k: v for k, v in edited.items() if k[-1] == "_"})
+    assert found.fit(X, Y).predict(X).tolist() == expected.tolist()
 
 
 SOLVERS = {

@@ -327,6 +327,7 @@ def test_predict_proba_needs_the_logistic_loss():
         ({"algorithm": "two_step"}, "algorithm"),
         ({"loss": "squared"}, "loss"),
         ({"learning_rate": 0.0}, "learning_rate"),
+        ({"weight_decay": 1500.0}, "weight_decay=1500 is 1.5: .* Lower"),
         ({"dropout": 1.0}, "dropout"),
         ({"max_iter": 0}, "max_iter"),
         ({"device": "abacus"}, "device='abacus' cannot be used here"),

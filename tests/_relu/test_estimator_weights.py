@@ -225,6 +225,26 @@ def test_an_entry_of_weight_0_is_not_there_at_all():
 
 
 @quick
+@pytest.mark.filterwarnings("ignore:1 of 7 tasks show labels of at most 1 class")
+def test_missing_labels_of_the_long_form_are_of_weight_0():
+    """All but the id of their task, of which there may be no other label."""
+    X, Y = subspace_rows()
+    rows, tasks = np.nonzero(np.random.default_rng(0).random((len(X), 6)) < 0.3)
+    kept = np.arange(len(rows)) % 3 > 0
+    y, missing = Y[rows, tasks], np.where(kept, Y[rows, tasks], np.nan)
+    one = make(early_stopping=True).fit(X[rows], y, tasks, sample_weight=kept)
+    other = make(early_stopping=True).fit(X[rows], missing, tasks)
+    for name in FITTED_ARRAYS:
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    new = np.where(kept, tasks, 6)
+    other.fit(X[rows], missing, new)
+    assert other.task_names_.tolist() == [*range(7)]
+    np.testing.assert_allclose(other.hidden_weights_, one.hidden_weights_, rtol=1e-9)
+    nothing = np.full(5, np.nan)
+    assert other.partial_fit(X[:5], nothing, np.arange(5)).n_tasks_ == 7
+
+
+@quick
 @pytest.mark.filterwarnings("ignore:.*tasks show labels of at most 1 class")
 @pytest.mark.parametrize("density", [0.0, 1.0])
 def test_weights_of_few_labels_of_many_tasks(monkeypatch, density):

@@ -3,11 +3,13 @@
 import joblib
 import numpy as np
 import pytest
+import torch
 from scipy.sparse import csr_array
 from skorch.callbacks import Callback
 
 from mtrl_sklearn import MultiTaskReLURepresentation, load, save
 from mtrl_sklearn._files.arrays import Refusal
+from mtrl_sklearn._group import BatchPart
 from mtrl_sklearn._labels.roc_auc import find_placements, pair_roc_auc
 from mtrl_sklearn._relu import estimator as _estimator
 from mtrl_sklearn._relu import head_decay as _head_decay
@@ -17,6 +19,7 @@ from mtrl_sklearn._relu.head_decay import Gain, Labels, find_gain
 from mtrl_sklearn._relu.solvers import SOLVERS
 from mtrl_sklearn._relu.task_data import count_labels
 from mtrl_sklearn._training.job import FitJob
+from mtrl_sklearn._training.net import Batch
 from mtrl_sklearn.datasets import make_subspace_tasks
 from tests.relu_cases import rare_bits
 
@@ -79,6 +82,56 @@ def test_only_the_heads_decay_faster(noisy):
         "task_coef": 10.0,
         "task_intercept": 0.0,
     }
+
+
+@pytest.mark.parametrize(
+    ("weight_decay", "rate", "expected"),
+    [
+        (1.0, 0.001, 30.0),
+        (1.0, 0.01, 30.0),
+        (1.0, 0.1, 5.0),  # 30 would turn the sign of heads in each step
+        (2.0, 0.1, 5.0),
+        (8.0, 0.1, 8.0),  # heads decay like the first layer at least
+        (1.0, 0.0, 30.0),
+    ],
+)
+def test_a_step_takes_away_half_of_the_heads_at_most(
+    noisy, weight_decay, rate, expected
+):
+    """For a learning rate that a scheduler sets, too."""
+    X, Y = noisy
+    data = count_labels(X, np.where(Y > 0, 1, -1).astype(np.int8), "observed")
+    model = make(weight_decay=weight_decay)
+    model.head_decay_ = 30.0
+    options = model._resolve_options(data, False)
+    net = SOLVERS["alternating"].prepare(FitJob(data, None, 0, "cpu", []), options).net
+    heads = next(
+        group
+        for group in net.optimizer_.param_groups
+        if any(p is net.module_.task_coef for p in group["params"])
+    )
+    heads["lr"] = rate
+    module = net.module_
+    coef = module.task_coef.detach().fill_(1.0)
+    rows = torch.as_tensor(X[:4], dtype=coef.dtype)
+    signs = torch.zeros(4, Y.shape[1], dtype=torch.int8)  # without a gradient
+    net.notify("on_train_begin", X=None, y=None)
+    net.train_step(Batch((rows, signs), BatchPart(4)))
+    assert heads["weight_decay"] == pytest.approx(expected)
+    left = 1 - rate * expected
+    np.testing.assert_allclose(coef, left, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_higher_rate_later_on_does_not_make_the_heads_explode(noisy, method):
+    X, Y = noisy
+    model = make(max_iter=2, warm_start=True).partial_fit(X[:300], Y[:300])
+    model.head_decay_ = 30.0
+    model.set_params(learning_rate=0.1)  # a decay of 3 in a step
+    for _ in range(5):
+        getattr(model, method)(X[300:], Y[300:])
+    assert np.abs(model._state_["task_coef"]).max() < 1
+    assert model.loss_curve_[-1] < 10 * np.log(2)
 
 
 def draw_labels(n_inputs=60, n_tasks=5):
@@ -230,7 +283,7 @@ def test_fits_that_go_on_keep_it(noisy, fitted, monkeypatch):
     fresh = make().partial_fit(X, Y)
     assert used == [fitted.head_decay_] * 2 + [1.0]
     assert again.head_decay_ == fitted.head_decay_
-    assert not hasattr(fresh, "head_decay_")
+    assert fresh.head_decay_ == 1.0  # a first batch chooses none
 
 
 def test_a_fit_that_was_killed_goes_on_with_its_decay(noisy, tmp_path, monkeypatch):

@@ -187,7 +187,13 @@ def test_rows_held_out_need_no_second_network(noisy, monkeypatch):
         make().fit(*noisy)
 
 
-def test_a_second_training_that_fails_leaves_heads_alone(noisy, monkeypatch):
+@pytest.mark.parametrize(
+    ("weight_decay", "tried"),
+    [(1.0, [0.04, 0.01]), (20.0, [0.01])],  # not one whose steps take away .8
+)
+def test_a_second_training_that_fails_leaves_heads_alone(
+    noisy, weight_decay, tried, monkeypatch
+):
     rates = []
 
     def fail(job, options):
@@ -195,11 +201,11 @@ def test_a_second_training_that_fails_leaves_heads_alone(noisy, monkeypatch):
         raise ValueError("The loss is infinite")
 
     monkeypatch.setattr(_second_network, "train_whole", fail)
-    model = make(max_iter=2, learning_rate=0.01).fit(*noisy)
+    model = make(max_iter=2, learning_rate=0.01, weight_decay=weight_decay).fit(*noisy)
     assert not hasattr(model, "head_scale_")
     assert not hasattr(model, "probe_prior_")
     assert model.head_decay_ == 1.0
-    assert rates == [0.04, 0.01] * 2  # before training, and once more after it
+    assert rates == tried * 2  # before training, and once more after it
 
 
 def test_the_hinge_loss_has_no_odds(noisy):

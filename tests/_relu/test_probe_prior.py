@@ -6,6 +6,7 @@ import pytest
 
 from mtrl_sklearn import MultiTaskReLURepresentation, load, save
 from mtrl_sklearn._relu import estimator as _estimator
+from mtrl_sklearn._relu import probe_prior as _probe_prior
 from mtrl_sklearn._relu import second_network as _second_network
 from mtrl_sklearn.datasets import make_subspace_tasks
 from tests.relu_cases import ALGORITHMS, train_no_small_networks
@@ -98,6 +99,17 @@ def test_equal_rows_have_none():
     assert not hasattr(model, "probe_prior_")
 
 
+def test_rows_without_labels_of_the_tasks_looked_at_tell_none(monkeypatch):
+    """Of many tasks few rows are looked at, and of these few tasks."""
+    monkeypatch.setattr(_probe_prior, "MAX_PROBABILITIES", 1000)  # five rows
+    monkeypatch.setattr(_probe_prior, "MAX_TASKS", 2)
+    tasks = np.arange(800) % 200
+    X, y = np.random.default_rng(0).standard_normal((800, 3)), np.arange(800) // 200 % 2
+    model = make(max_iter=1).fit(X, y, tasks=tasks)
+    assert not hasattr(model, "probe_prior_")
+    assert model.n_tasks_ == 200
+
+
 def test_ctrl_c_leaves_the_network_whole(toxic, monkeypatch):
     X, Y = toxic
 
@@ -119,6 +131,34 @@ def test_rows_held_out_need_no_second_network(toxic, monkeypatch):
     assert make(early_stopping=True, max_iter=2).fit(X, Y).probe_prior_
     with pytest.raises(TypeError):
         make(max_iter=2).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_tasks", "parameters", "is_trained"),
+    [
+        (58, 1, {}, False),  # 29 to judge heads on
+        (60, 1, {}, True),
+        (58, 2, {}, True),  # for the prior
+        (80, 1, {"loss": "hinge"}, True),  # for the decay of heads
+        (80, 1, {"loss": "hinge", "weight_decay": 0.0}, False),
+        (80, 2, {"loss": "hinge", "weight_decay": 0.0}, True),
+    ],
+)
+def test_a_small_network_is_trained_where_it_may_tell_something(
+    toxic, n_rows, n_tasks, parameters, is_trained, monkeypatch
+):
+    X, Y = toxic[0][:n_rows], (toxic[0] > 0)[:n_rows, :n_tasks].astype(float)
+    expected = make(max_iter=2, **parameters).fit(X, Y)
+    calls, train = [], _second_network.train_whole
+    monkeypatch.setattr(
+        _second_network, "train_whole", lambda *job: calls.append(1) or train(*job)
+    )
+    found = make(max_iter=2, **parameters).fit(X, Y)
+    assert bool(calls) == is_trained
+    monkeypatch.setattr(_second_network, "_may_tell", lambda *arguments: True)
+    always = make(max_iter=2, **parameters).fit(X, Y)
+    for model in (found, always):
+        assert joblib.hash(vars(model)) == joblib.hash(vars(expected))
 
 
 def test_many_tasks_of_one_subspace_disagree():

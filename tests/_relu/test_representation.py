@@ -44,6 +44,14 @@ def test_a_lighter_network_does_not_learn_too_fast(rate, faster, epochs):
     assert lighter.max_iter == epochs
 
 
+@pytest.mark.parametrize(
+    ("decay", "faster"), [(100.0, 0.005), (200.0, 0.0025), (600.0, 0.001)]
+)
+def test_its_decay_takes_away_half_of_a_weight_in_a_step_at_most(decay, faster):
+    lighter = MultiTaskReLURepresentation(40, weight_decay=decay).lighter(1280)
+    assert lighter.learning_rate == pytest.approx(faster)
+
+
 def test_a_lighter_network_learns_nothing_from_rows_held_out():
     X, Y, *_ = make_subspace_tasks(300, 10, n_tasks=6, random_state=0)
     estimator = MultiTaskReLURepresentation(8, random_state=0)

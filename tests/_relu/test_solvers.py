@@ -280,8 +280,8 @@ def press_ctrl_c_in(monkeypatch, owner, name, at):
 
 
 def test_ctrl_c_keeps_the_state_so_far(toy, monkeypatch):
-    model = toy(batch_size=100)  # three batches, after two of a small network
-    press_ctrl_c_in(monkeypatch, ToyNet, "train_step", at=2 + 8)
+    model = toy(batch_size=100)  # three batches, after four of a small network
+    press_ctrl_c_in(monkeypatch, ToyNet, "train_step", at=4 + 8)
     with pytest.warns(UserWarning, match="interrupted in epoch 3 of 4"):
         model.fit(X, Y)
     assert model.n_iter_ == 2

@@ -590,11 +590,11 @@ def run_and_kill(seconds, *arguments, **parameters):
 
 start = time.monotonic()
 run_and_kill(100, "once")
-seconds = (time.monotonic() - start) / 20
+seconds = (time.monotonic() - start) / 10
 n_killed = 0
 while run_and_kill(seconds, "again", checkpoint=folder / "fit"):
     n_killed += 1
-    seconds *= 1.3
+    seconds *= 1.5
 print(n_killed)
 """
 

@@ -123,6 +123,18 @@ def test_strings_of_several_lengths_are_of_one_dtype(monkeypatch, tmp_path):
     assert labels.y.dtype == "<U3"
 
 
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame, pa.table])
+def test_documents_take_the_room_of_their_own_length(frame):
+    """An array of strings would have that of the longest for each, and cuts NUL."""
+    texts = ["x" * 10**7, *(f"text {k}" for k in range(2000)), "text 7\0", "text 7"]
+    table = {"i": texts, "t": ["a"] * len(texts), "y": [0] * len(texts)}
+    found = from_table(frame(table), input="i", task="t", label="y")
+    assert found.inputs.dtype == object
+    assert found.inputs.tolist() == texts[:-1]
+    assert found.rows.tolist() == [*range(2002), 8]
+    assert found.tasks.dtype == "<U1"
+
+
 DAYS = [datetime.datetime(2020, 1, day) for day in (1, 2, 1)]
 
 

@@ -453,7 +453,8 @@ def test_nothing_can_be_added_to_a_file(path, saved, name):
 @pytest.mark.parametrize("name", ["relu", "conv", "probe"])
 def test_nothing_can_be_left_out_of_a_fitted_estimator(path, saved, name):
     table, about, body = take_apart(saved[name])
-    # older files have what a probe was fitted on as a parameter alone, and no decay
+    # older files have what a probe was fitted on as a parameter alone, and no decay of
+    # heads, which then is 1
     optional = {"n_features_in_", "representation_", "probe_prior_", "head_decay_"}
     for part in ("parameters", "fitted"):
         for key in about["content"][part].keys() - optional:

@@ -13,9 +13,9 @@ from sklearn.preprocessing import StandardScaler
 
 from mtrl_sklearn import ConvMultiTaskClassifier, MultiTaskReLURepresentation
 from mtrl_sklearn.datasets import make_patch_tasks, make_subspace_tasks
-from mtrl_sklearn.probing import LinearProbe, ProbeSettings, calibrate
+from mtrl_sklearn.probing import LinearProbe, ProbeSettings, _calibration, calibrate
 from mtrl_sklearn.probing._blocks import Blocks
-from mtrl_sklearn.probing._draws import Draw
+from mtrl_sklearn.probing._draws import Draw, FreshSplit, draw_rows
 from mtrl_sklearn.probing._products import move_blocks
 from mtrl_sklearn.probing._settings_search import (
     average_settings,
@@ -147,8 +147,8 @@ def test_source_tasks_get_weight_where_they_help(sources):
     for hidden, scores, inputs in settings.weights:
         assert hidden + scores + inputs == pytest.approx(1)
         assert inputs < 0.15
-    assert min(settings.C) >= 0.1
-    assert max(settings.C) <= 8
+    assert min(settings.C) > 0.2  # the least and the largest that are tried
+    assert max(settings.C) < 25
     probe = LinearProbe(estimator.fit(sources.X, sources.Y), settings=settings)
     X, Y = sources.problem.new_tasks(1, random_state=1).sample(300, random_state=2)
     probe.fit(X[:64], Y[:64, 0])
@@ -233,6 +233,76 @@ def test_groups_are_found_where_no_row_has_labels_of_two_tasks(n_tasks):
         quick(), X, X[:, 0] > 0, tasks=tasks, shots=(8,), n_groups=3
     )
     assert settings.n_labels == (8,)
+
+
+SIGNS = np.repeat([1, -1, 0], [8, 12, 4])
+
+
+def test_enough_rows_held_out_are_what_is_tested():
+    is_test = np.arange(24) % 3 > 0
+    split = FreshSplit(is_test, np.ones(24, dtype=bool), np.arange(24))
+    rows = np.flatnonzero(SIGNS)
+    train, test = split(rows, SIGNS[rows], np.random.default_rng(0))
+    np.testing.assert_array_equal(test, rows[is_test[rows]])
+    np.testing.assert_array_equal(train, rows[~is_test[rows]])
+
+
+@pytest.mark.parametrize("n_fresh", [24, 22])
+def test_fresh_rows_are_tested_where_few_are_held_out(n_fresh):
+    """Five eighths of either class, the smallest share with five of the rarer one."""
+    is_fresh = np.arange(24) >= 24 - n_fresh
+    split = FreshSplit(np.arange(24) % 4 == 0, is_fresh, np.arange(24))
+    rows = np.flatnonzero(SIGNS)
+    tested = set()
+    for seed in range(3):
+        train, test = split(rows, SIGNS[rows], np.random.default_rng(seed))
+        assert sorted([*train, *test]) == rows.tolist()
+        assert np.bincount(SIGNS[test] + 1).tolist() == [8, 0, 5]
+        assert is_fresh[test].all()
+        tested.add(tuple(test))
+    assert len(tested) == 3
+
+
+def test_copies_of_a_fresh_row_are_tested_together():
+    inputs = np.arange(24) // 2
+    split = FreshSplit(np.zeros(24, dtype=bool), np.ones(24, dtype=bool), inputs)
+    rows = np.flatnonzero(SIGNS)
+    train, test = split(rows, SIGNS[rows], np.random.default_rng(0))
+    assert not set(inputs[train]) & set(inputs[test])
+    assert sorted([*train, *test]) == rows.tolist()
+
+
+def test_too_few_fresh_rows_are_no_problem():
+    split = FreshSplit(np.zeros(24, dtype=bool), np.arange(24) >= 4, np.arange(24))
+    draw = draw_rows(SIGNS, (4,), split, np.random.default_rng(0), "random")
+    assert draw.missing == {4: "a class has 4 test rows, 5 are needed"}
+
+
+def test_fresh_rows_have_no_label_that_was_trained_on():
+    """The last task is left out: of its inputs 2 is trained on, and 3 is held out."""
+    y, tasks = np.tile([0, 1], 5), np.repeat([0, 1, 2], [2, 4, 4])
+    rows = np.array([0, 1, 0, 1, 2, 3, 2, 3, 4, 5])
+    sources = read_sources(np.arange(6.0)[:, None], y, tasks, rows=rows)
+    is_test = np.isin(sources.inputs, [3])
+    fresh = _calibration._find_fresh(sources, np.array([False, False, True]), is_test)
+    np.testing.assert_array_equal(fresh.is_fresh, rows >= 3)
+
+
+def test_tasks_that_share_no_rows_are_all_tested(monkeypatch):
+    """Of 30 rows a quarter, which is held out, shows hardly any class five times."""
+    n_labels = []
+
+    def count_labels(shared, positive, tasks):
+        n_labels.append(len(tasks))
+        return find_effects(shared, positive, tasks)
+
+    find_effects = _calibration.find_effects
+    monkeypatch.setattr(_calibration, "find_effects", count_labels)
+    X = np.random.default_rng(0).standard_normal((180, 4))
+    tasks = np.repeat(np.arange(6), 30)
+    settings = calibrate_quickly(quick(), X, X[:, 0] > 0, tasks=tasks, shots=(8,))
+    assert len(settings.reached.roc_auc[1]) == 6
+    assert n_labels[0] + n_labels[1] == n_labels[2] == 180  # of each group, and of both
 
 
 def test_groups_are_found_among_equal_tasks(small):
@@ -387,12 +457,12 @@ def test_groups_of_tasks_that_form_a_chain_have_about_one_size():
 
 
 def test_settings_that_do_about_equally_well_are_averaged():
-    """The strength .4 is best, 1.6 is behind by .01, and others are far behind."""
+    """The strength 1 is best, 5 is behind by .01, and others are far behind."""
     scores = np.full(4, 0.5)
     scores[[1, 2]] = 0.7, 0.69
     settings = average_settings({16: [scores]}, ["hidden"])
     share = 1 / (1 + np.e)
-    expected = 0.4 ** (1 - share) * 1.6**share
+    expected = 5**share
     np.testing.assert_allclose(settings.C, expected, rtol=1e-6)
     np.testing.assert_allclose(settings.weights, [[1, 0, 0]])
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.sparse import csr_array
-from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.exceptions import DataConversionWarning, UndefinedMetricWarning
 
 from mtrl_sklearn import load, save
 from mtrl_sklearn.probing import LinearProbe, ProbePrior
@@ -96,12 +96,35 @@ def test_what_has_weight_0_is_absent(relu, few, kind):
 
 
 @pytest.mark.parametrize("form", [np.asarray, pd.DataFrame])
-def test_a_column_with_missing_labels_is_one_of_several(relu, few, form):
+@pytest.mark.filterwarnings("ignore:A column-vector")
+def test_a_column_is_one_label_for_each_row_that_has_one(relu, few, form):
     X, Y, *_ = few
+    seen, weights = ~np.isnan(Y[:, 0]), np.arange(60) % 4
+    y, column = Y[seen, 0], form(Y[:, :1])
+    assert 0 < seen.sum() < 60
+    probe = LinearProbe(relu).fit(X[seen], y, weights[seen])
+    expected = probe.predict_proba(X), probe.predict(X)
+    scores = probe.score(X[seen], y), probe.score(X[seen], y, weights[seen])
+    with pytest.warns(DataConversionWarning, match="column-vector y"):
+        probe.fit(X, column, weights)
+    found = probe.score(X, column), probe.score(X, column, weights)
+    assert found == pytest.approx(scores)
+    np.testing.assert_array_equal(probe.predict_proba(X), expected[0])
+    np.testing.assert_array_equal(probe.predict(X), expected[1])
+    with pytest.warns(UndefinedMetricWarning, match="No row has a label"):
+        assert np.isnan(probe.score(X, column * np.nan))
+
+
+@pytest.mark.parametrize("kind", ["two", "three", "column", "wide"])
+@pytest.mark.filterwarnings("ignore:A column-vector")
+def test_weights_of_0_are_no_labels(relu, few, kind):
+    X, Y, *_ = few
+    classes = [0, 1, 2] if kind == "three" else [0, 1]
+    y = Y if kind == "wide" else Y[:, :1] if kind == "column" else np.arange(60) % 2
     probe = LinearProbe(relu)
-    expected = probe.fit(X, Y[:, :2]).predict_proba(X)[:, :1]
-    found = probe.fit(X, form(Y[:, :1])).predict_proba(X)
-    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    expected = probe.fit(X[:0], y[:0], classes=classes).predict_proba(X)
+    found = probe.fit(X, y, np.zeros(60), classes).predict_proba(X)
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("kind", ["two", "three", "many"])

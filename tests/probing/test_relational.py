@@ -21,7 +21,6 @@ from mtrl_sklearn.probing import (
     probe_new_tasks,
     source_task_transfer,
 )
-from mtrl_sklearn.probing._draws import FixedSplit
 from mtrl_sklearn.probing._sources import read_sources
 
 N = 200
@@ -83,6 +82,17 @@ def test_rows_of_weight_0_are_absent(tool):
     expected = tool(X[kept], Y[kept])
     wrong = np.where(kept[:, None], Y, 7.0)  # a class that nothing else has
     found = tool(X, wrong, sample_weight=kept.astype(int))
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("tool", [learn_settings, measure_probes])
+@pytest.mark.parametrize("rows", [ROWS, None])
+def test_missing_labels_of_the_long_forms_are_of_weight_0(tool, rows):
+    kept = np.arange(len(LABELS)) % 4 > 0
+    form = {"tasks": TASKS, "rows": rows}
+    inputs = X[ROWS] if rows is None else X
+    expected = tool(inputs, LABELS, sample_weight=kept.astype(int), **form)
+    found = tool(inputs, np.where(kept, LABELS, np.nan), **form)
     np.testing.assert_array_equal(found, expected)
 
 
@@ -241,11 +251,11 @@ def test_tasks_of_many_labels_have_them_at_their_rows(n_labels, monkeypatch):
 
 def test_groups_without_labels_on_test_rows_say_nothing_of_the_prior():
     signs = csc_array(np.array([[1, 0], [-1, 0], [0, 1], [0, -1]], dtype=np.int8))
-    split = FixedSplit(np.array([False, False, True, True]))
+    is_fresh = np.array([False, False, True, True])
     mean = np.arange(4.0)
     for tasks, n_found in (([0], 0), ([1], 2)):
         found = _calibration._labels_left_out(
-            mean, signs, np.array(tasks), split, (0.5, 2.0)
+            mean, signs, np.array(tasks), is_fresh, (0.5, 2.0)
         )
         assert [len(part) for part in found] == [n_found] * 3
     shared, positive, task = found
