@@ -20,7 +20,11 @@ from sklearn.metrics._scorer import _Scorer
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from mtrl_sklearn._arrays.validation import naming_numbers
+from mtrl_sklearn._arrays.validation import (
+    check_weights,
+    naming_numbers,
+    read_weights,
+)
 from mtrl_sklearn._labels.encoding import learn_encoding
 from mtrl_sklearn._labels.indicator import Indicator
 from mtrl_sklearn._labels.roc_auc import indicator_roc_auc, table_roc_auc
@@ -28,6 +32,7 @@ from mtrl_sklearn._labels.scored import (
     binary_signs,
     check_aligned,
     count_right,
+    count_rows,
     label_table,
     nothing_observed,
     sparse_labels,
@@ -371,6 +376,7 @@ def _macro(per_task: np.ndarray, needs: str) -> float:
     {
         "average": [StrOptions({"macro"}), None],
         "pos_label": [Real, str, "boolean", dict, None],
+        "sample_weight": ["array-like", None],
     },
     prefer_skip_nested_validation=True,
 )
@@ -380,6 +386,7 @@ def multitask_roc_auc_score(
     *,
     average: Average = "macro",
     pos_label: Any = None,
+    sample_weight: ArrayLike | None = None,
 ) -> float | np.ndarray:
     """Area under the ROC curve of binary tasks with missing labels.
 
@@ -403,6 +410,8 @@ def multitask_roc_auc_score(
         of ``y_true``, as in `MultiTaskReLURepresentation`; None is the last one in
         sorted order. ``multitask_roc_auc_scorer`` takes it from the ``classes_`` of
         the estimator.
+    sample_weight : array-like of shape (n_samples,), default=None
+        How often each row counts.
 
     Returns
     -------
@@ -413,8 +422,8 @@ def multitask_roc_auc_score(
     Raises
     ------
     ValueError
-        If shapes differ, scores are not finite, a task has more than two classes, or
-        ``pos_label`` is no label of it.
+        If shapes differ, scores are not finite, a task has more than two classes,
+        ``pos_label`` is no label of it, or weights are negative, not finite or all 0.
 
     Examples
     --------
@@ -437,21 +446,27 @@ def multitask_roc_auc_score(
             input_name="y_score",
         )
     scores = scores[:, None] if scores.ndim == 1 else scores
+    weights = None if sample_weight is None else read_weights(sample_weight, scores)
     stored = sparse_labels(y_true, "y_true") if pos_label is None else None
     if stored is not None:
         signs = Indicator(stored.positive)
         check_aligned(y_true, signs, y_score, scores)
-        per_task = indicator_roc_auc(signs, lambda part: scores[:, part])
+        per_task = indicator_roc_auc(signs, lambda part: scores[:, part], weights)
         return per_task if average is None else _macro(per_task, "both classes")
     labels = label_table(y_true, "y_true")
     check_aligned(y_true, labels, y_score, scores)
-    per_task = masked_roc_auc(binary_signs(y_true, labels, pos_label), scores)
+    of_tasks = binary_signs(y_true, labels, pos_label)
+    per_task = table_roc_auc(of_tasks, scores, weights)
     return per_task if average is None else _macro(per_task, "both classes")
 
 
 @_check_average
 def multitask_accuracy_score(
-    y_true: ArrayLike, y_pred: ArrayLike, *, average: Average = "macro"
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    average: Average = "macro",
+    sample_weight: ArrayLike | None = None,
 ) -> float | np.ndarray:
     """Share of observed labels that were predicted, for tasks with missing labels.
 
@@ -465,6 +480,8 @@ def multitask_accuracy_score(
         Predicted labels, which may be sparse. A missing prediction counts as wrong.
     average : {"macro"} or None, default="macro"
         Mean over the tasks with an observed label, or the score of each task.
+    sample_weight : array-like of shape (n_samples,), default=None
+        How often each row counts.
 
     Returns
     -------
@@ -475,8 +492,8 @@ def multitask_accuracy_score(
     Raises
     ------
     ValueError
-        If shapes differ, labels are strings in one array and numbers in the other, or
-        predictions are continuous.
+        If shapes differ, labels are strings in one array and numbers in the other,
+        predictions are continuous, or weights are negative, not finite or all 0.
 
     Examples
     --------
@@ -486,18 +503,24 @@ def multitask_accuracy_score(
     >>> multitask_accuracy_score(y_true, y_pred, average=None).round(3)
     array([0.667, 0.5  ])
     """
+    weights = None
+    if sample_weight is not None:
+        weights = check_weights(sample_weight, y_true)
     if (stored := sparse_labels(y_true, "y_true")) is not None:
         table = sparse_labels(y_pred, "y_pred") or label_table(y_pred, "y_pred")
         check_aligned(y_true, stored, y_pred, table)
-        per_task = count_right(stored, table) / max(stored.shape[0], 1)
+        n_rows = max(stored.shape[0], 1) if weights is None else weights.sum()
+        per_task = count_right(stored, table, weights) / n_rows
         return per_task if average is None else _macro(per_task, "any class")
     true, pred = label_table(y_true, "y_true"), label_table(y_pred, "y_pred")
     check_aligned(y_true, true, y_pred, pred)
-    per_task = _accuracy(true, pred)
+    per_task = _accuracy(true, pred, weights)
     return per_task if average is None else _macro(per_task, "any class")
 
 
-def _accuracy(true: np.ndarray, pred: np.ndarray) -> np.ndarray:
+def _accuracy(
+    true: np.ndarray, pred: np.ndarray, weights: np.ndarray | None
+) -> np.ndarray:
     """Accuracy of each task over its observed labels, of shape (n_tasks,)."""
     if nothing_observed(true):
         return np.full(true.shape[1], np.nan)
@@ -509,7 +532,9 @@ def _accuracy(true: np.ndarray, pred: np.ndarray) -> np.ndarray:
     starts = np.cumsum(encoding.tasks_per_output) - encoding.tasks_per_output
     right = np.logical_and.reduceat(signs == predicted, starts, axis=1)
     observed = signs[:, starts] != 0
-    n_observed, n_right = observed.sum(axis=0), (right & observed).sum(axis=0)
+    n_observed, n_right = (
+        count_rows(of_rows, weights) for of_rows in (observed, right & observed)
+    )
     out = np.full(len(starts), np.nan)
     return np.divide(n_right, n_observed, out=out, where=n_observed > 0)
 

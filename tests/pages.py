@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+WRITTEN = [path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts]
+PAGES = [ROOT / "README.md", *sorted(WRITTEN)]  # what is built holds them again
 BLOCK = re.compile(
     r"^```python\n(?P<code>.*?)^```$(?P<shown>\s*?^```text\n(?P<output>.*?)^```$)?",
     re.MULTILINE | re.DOTALL,

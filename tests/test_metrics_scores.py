@@ -301,6 +301,48 @@ def test_masked_roc_auc_is_fast():
     assert time.perf_counter() - start < 3  # takes about 0.2 s
 
 
+@pytest.mark.parametrize("form", [np.asarray, csr_array])
+def test_weights_are_repeated_rows(data, form):
+    _, Y, scores = data
+    Y = Y if form is np.asarray else np.nan_to_num(Y).astype(int)
+    weights = np.arange(len(Y)) % 3
+    again = np.repeat(np.arange(len(Y)), weights)
+    for score, found in (
+        (multitask_roc_auc_score, scores),
+        (multitask_accuracy_score, (scores > 0.5) * 1),
+    ):
+        expected = score(form(Y[again]), found[again], average=None)
+        for counts in (weights, (weights / 4).tolist()):
+            weighted = score(form(Y), found, average=None, sample_weight=counts)
+            assert_allclose(weighted, expected, rtol=1e-12)
+        for wrong, words in ((-weights, "Negative"), (weights[1:], r"\(119,\)")):
+            with pytest.raises(ValueError, match=words):
+                score(form(Y), found, sample_weight=wrong)
+
+
+@pytest.mark.parametrize(
+    "scorer", [multitask_roc_auc_scorer, multitask_accuracy_scorer]
+)
+def test_weights_reach_scorers(data, scorer):
+    X, Y, _ = data
+    weights = np.arange(len(Y)) % 3
+    with sklearn.config_context(enable_metadata_routing=True):
+        found = cross_val_score(
+            MeanDifference(),
+            X,
+            Y,
+            cv=KFold(3),
+            scoring=scorer.set_score_request(sample_weight=True),
+            params={"sample_weight": weights},
+        )
+    expected = []
+    for train, test in KFold(3).split(X):
+        again = np.repeat(test, weights[test])
+        fitted = MeanDifference().fit(X[train], Y[train])
+        expected.append(scorer(fitted, X[again], Y[again]))
+    assert_allclose(found, expected, rtol=1e-12)
+
+
 @pytest.mark.parametrize("routing", [False, True])
 def test_scorers_in_model_selection(data, routing):
     X, Y, _ = data

@@ -135,6 +135,12 @@ class ClassPredictionsMixin:
         if ids is None:
             if len(self.tasks_) == 1:
                 return 0
+            if hasattr(self, "columns_"):
+                raise ValueError(
+                    "Each column of y has a head of its own. Pass tasks=, the column "
+                    "whose head is to score each row (task= of a display): one of "
+                    f"{known}."
+                )
             raise ValueError(
                 "head='per_task' needs tasks, the source of each row, to choose heads. "
                 f"Pass tasks=; fitted on {known}. In cross-validation, tasks reach "

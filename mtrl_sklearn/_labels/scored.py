@@ -57,7 +57,11 @@ def sparse_labels(y: Any, name: str) -> SparseLabels | None:
     return SparseLabels(labels.positive, labels.classes)
 
 
-def count_right(labels: SparseLabels, pred: np.ndarray | SparseLabels) -> np.ndarray:
+def count_right(
+    labels: SparseLabels,
+    pred: np.ndarray | SparseLabels,
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
     """Number of predicted labels that are right, of shape (n_tasks,).
 
     Parameters
@@ -65,6 +69,8 @@ def count_right(labels: SparseLabels, pred: np.ndarray | SparseLabels) -> np.nda
     labels : SparseLabels
     pred : ndarray of shape (n_samples, n_tasks) or SparseLabels
         Predicted labels, which need not be among the true ones.
+    weights : ndarray of shape (n_samples,), default=None
+        How often each row counts.
 
     Raises
     ------
@@ -76,7 +82,7 @@ def count_right(labels: SparseLabels, pred: np.ndarray | SparseLabels) -> np.nda
             f"y_true holds numbers and y_pred {pred.dtype}. Pass labels of one type."
         )
     n_samples, n_tasks = labels.shape
-    right = np.zeros(n_tasks, dtype=np.int64)
+    right = np.zeros(n_tasks)
     n_rows = max(1, BLOCK_BYTES // n_tasks)
     for start in range(0, n_samples, n_rows):
         rows = slice(start, start + n_rows)
@@ -86,8 +92,20 @@ def count_right(labels: SparseLabels, pred: np.ndarray | SparseLabels) -> np.nda
                 "Unknown label type: continuous. y_pred holds "
                 f"{block[block % 1 > 0][0]}; pass labels, as predict gives them."
             )
-        right += (labels.take(rows) == block).sum(axis=0)
+        is_right = labels.take(rows) == block
+        right += count_rows(is_right, None if weights is None else weights[rows])
     return right
+
+
+def count_rows(of_rows: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Number of rows that are true, of each column, each as often as it counts.
+
+    Parameters
+    ----------
+    of_rows : ndarray of shape (n_samples, n_tasks), bool
+    weights : ndarray of shape (n_samples,) or None
+    """
+    return of_rows.sum(axis=0) if weights is None else weights @ of_rows
 
 
 def check_aligned(y_true: Any, true: Any, other: Any, table: Any) -> None:

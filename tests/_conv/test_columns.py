@@ -74,6 +74,18 @@ def test_patches_are_extracted_for_each_image_once(monkeypatch):
     assert max(seen) <= len(X)  # predictions are for all images
 
 
+def test_heads_of_columns_are_chosen_by_their_names():
+    X, Y = columns_of_bars()
+    model = per_task(max_iter=1).fit(
+        X, pd.DataFrame(Y, columns=["dent", "rust", "scratch"])
+    )
+    with pytest.raises(ValueError, match=r"column whose head.*'dent', 'rust'"):
+        model.evidence(X)
+    rust = model.evidence(X, np.full(len(X), "rust")).sum(axis=(2, 3))[:, 0]
+    shift = model.decision_function(X)[:, 1] - rust
+    np.testing.assert_allclose(shift, shift[0], atol=1e-5)
+
+
 def test_probabilities_of_columns():
     X, Y = columns_of_bars()
     model = per_task().fit(X, Y)
