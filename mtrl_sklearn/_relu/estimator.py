@@ -248,8 +248,9 @@ class MultiTaskReLURepresentation(
         10 and, if that is better, one with 30, and judges them by the mean ROC-AUC of
         source tasks on the other inputs: the best is taken if it gains more than 1.64
         standard errors, otherwise 1. It is 1 for "one_step", with ``early_stopping``,
-        for less than 60 inputs, and where ``n_components="auto"`` finds an edge in the
-        first small network, which faster decay may hide. It is 1 after a first
+        for less than 60 inputs, and where ``n_components="auto"`` finds an edge, which
+        faster decay may hide, in the first small network or in another one that is
+        trained on all inputs before more than 1 is taken. It is 1 after a first
         `partial_fit`, too: a batch says too little of what is to come. A fit that goes
         on from an earlier one has that of the earlier one, and so has `partial_fit`
         after `fit`, which is how a stream gets one that was chosen. A step takes away

@@ -4,6 +4,10 @@ Heads of few labels learn these by heart, and rank new rows worse for it, where 
 many lose by any decay. Which it is, small networks tell that are trained on half of the
 inputs, with one decay after another as long as the ROC-AUC on the other half grows. The
 best one whose gain is clear is taken; without any, heads decay as the first layer does.
+
+Where the first layer is to be cut, heads decay as it does, too: faster decay hides the
+edge that says where, and a cut gains more. Half of the inputs may not show that edge, so
+that another small network looks for it on all of them.
 """
 
 from typing import NamedTuple
@@ -20,6 +24,7 @@ from mtrl_sklearn._relu.second_network import (
     SecondNetwork,
     thin_held_out,
     train_second,
+    train_small,
 )
 from mtrl_sklearn._relu.solution import finish
 from mtrl_sklearn._relu.spectral import candidate_ranks
@@ -83,7 +88,8 @@ def choose_head_decay(
     second = train_second(data, options, seed, device)
     if second is None or not options.weight_decay or _may_be_cut(second, options):
         return HeadDecay(1.0, second)
-    best, gain = HeadDecay(1.0, second), Gain(0.0, 0.0)
+    best = first = HeadDecay(1.0, second)
+    gain = Gain(0.0, 0.0)
     rank = options.n_components if isinstance(options.n_components, int) else None
     labels, before = _score_held_out(second.judge(rank), seed)
     if labels.n_inputs < LEAST_INPUTS:
@@ -102,6 +108,10 @@ def choose_head_decay(
         gain = found
         if gain.mean > CLEAR * gain.error:
             best = HeadDecay(factor, second)
+    if best.factor > 1 and options.n_components == "auto":
+        whole = train_small(data, options, seed, device)
+        if whole is not None and _may_be_cut(whole, options):
+            return first
     return best
 
 

@@ -47,7 +47,7 @@ class Judge(NamedTuple):
 
 
 class SecondNetwork(NamedTuple):
-    """A small network, trained on data of which half of the inputs are held out."""
+    """A small network, trained on the training rows of its data."""
 
     trained: Trained
     data: TaskData
@@ -96,6 +96,33 @@ def train_second(
     half = set_aside(data, 0.5, seed)
     if not half.n_observed or not _may_tell(half, options, seed):
         return None
+    return train_small(half, options, seed, device)
+
+
+def train_small(
+    data: TaskData, options: ReLUOptions, seed: int, device: str
+) -> SecondNetwork | None:
+    """Train a small network on the training rows of some data.
+
+    Parameters
+    ----------
+    data : TaskData
+    options : ReLUOptions
+        Of the large network.
+    seed : int
+        Of the large network.
+    device : str
+
+    Returns
+    -------
+    SecondNetwork or None
+        None if what is trained does not stay finite.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If the training was interrupted.
+    """
     decay = options.weight_decay * options.learning_rate
     for pace in PACES:
         if pace > 1 and pace**2 * decay > LARGEST_STEP:
@@ -103,13 +130,13 @@ def train_second(
         small = options._replace(
             n_hidden=min(options.n_hidden, MOST_UNITS),
             max_epochs=max(1, round(SHARE_OF_EPOCHS * options.max_epochs)),
-            batch_size=min(pace * options.batch_size, half.n_inputs),
+            batch_size=min(pace * options.batch_size, data.n_inputs),
             learning_rate=pace**2 * options.learning_rate,
         )
-        job = FitJob(half, None, (seed + 1) % 2**31, device, [])
+        job = FitJob(data, None, (seed + 1) % 2**31, device, [])
         try:
             trained = train_whole(job, small)
-            second = SecondNetwork(trained, half, options.max_epochs)
+            second = SecondNetwork(trained, data, options.max_epochs)
             second.judge()
         except ValueError:  # something was not finite
             continue

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.sparse import csr_array
+from sklearn.base import clone
 from skorch.callbacks import Callback
 
 from mtrl_sklearn import MultiTaskReLURepresentation, load, save
@@ -258,6 +259,20 @@ def test_where_an_edge_may_be_cut_heads_do_not_decay_faster(
     monkeypatch.setattr(_head_decay, "find_gain", lambda *scores: next(gains))
     model = make(max_iter=2).set_params(n_components=n_components).fit(*noisy)
     assert model.head_decay_ == expected
+
+
+def test_an_edge_that_only_all_inputs_show_is_not_hidden(monkeypatch):
+    """On half of them faster decay gains, and so it would of the whole network uncut."""
+    X, Y, _, problem = make_subspace_tasks(
+        600, 50, n_components=3, missing_fraction=0.8, random_state=0
+    )
+    model = MultiTaskReLURepresentation(64, random_state=0).fit(X, Y)
+    assert (model.head_decay_, model.n_components_) == (1.0, 3)
+    monkeypatch.setattr(_head_decay, "train_small", lambda *arguments: None)
+    hidden = clone(model).fit(X, Y)
+    assert hidden.head_decay_ > 1
+    new = problem.sample(1000, random_state=1)
+    assert model.score(*new) > hidden.score(*new) + 0.02
 
 
 def test_few_inputs_tell_nothing(monkeypatch):
