@@ -6,8 +6,8 @@ inputs, with one decay after another as long as the ROC-AUC on the other half gr
 best one whose gain is clear is taken; without any, heads decay as the first layer does.
 
 Where the first layer is to be cut, heads decay as it does, too: faster decay hides the
-edge that says where, and a cut gains more. Half of the inputs may not show that edge, so
-that another small network looks for it on all of them.
+edge that says where, and a cut gains more. Half of the inputs may not show that edge,
+so that another small network looks for it on all of them.
 """
 
 from typing import NamedTuple

@@ -262,7 +262,7 @@ def test_where_an_edge_may_be_cut_heads_do_not_decay_faster(
 
 
 def test_an_edge_that_only_all_inputs_show_is_not_hidden(monkeypatch):
-    """On half of them faster decay gains, and so it would of the whole network uncut."""
+    """On half of them faster decay gains, which hides the edge in the whole network."""
     X, Y, _, problem = make_subspace_tasks(
         600, 50, n_components=3, missing_fraction=0.8, random_state=0
     )
