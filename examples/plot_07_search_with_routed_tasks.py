@@ -105,8 +105,8 @@ print(f"ROC-AUC of new tasks, raw inputs: {raw_score:.3f}")
 # -------------------
 # The pipeline that was found is the representation of a `LinearProbe`, which is
 # searched on the labels of one new task as any classifier is. Folds do not fit the
-# representation again. It takes some hundred labels to tell nine candidates apart: of 64,
-# chance decides, and settings of the source tasks (`calibrate`) serve better.
+# representation again. It takes some hundred labels to tell nine candidates apart: with
+# 64 of them chance decides, and settings of source tasks (`calibrate`) serve better.
 
 y_few = Y_new[:N_LABELS, 0]
 probe_search = GridSearchCV(
