@@ -58,12 +58,12 @@ def list_training(problem, calls):
     variants = [("", algorithm, {}) for algorithm in ("joint", "alternating")]
     if problem.ones:
         variants.append((", CSR", "joint", {"as_csr": True}))
-    for variant, algorithm, settings in variants:
-        for precision in training.PRECISIONS:
-            suffix = "" if precision == "float32" else f", {precision}"
-            contenders.append(
-                ours(variant + suffix, algorithm, precision=precision, **settings)
-            )
+    contenders += [ours(variant, kind, **more) for variant, kind, more in variants]
+    contenders += [
+        ours(f", {precision}", "joint", precision=precision)
+        for precision in training.PRECISIONS
+        if precision != "float32"
+    ]
     if problem.missing:
         return contenders
     dropout = {"base": LOOP_DROPOUT, "dropout": 0.5}
