@@ -456,8 +456,9 @@ class MultiTaskReLURepresentation(
         tasks : array-like of shape (n_samples,), default=None
             The long form: ``y`` holds one label per row, and ``tasks`` the id of the
             task it belongs to. Rows whose label is missing are left out, as with weight
-            0. The objective is that of the wide form, and where nothing is drawn per
-            row or batch ("one_step" of at most 50,000 rows, or one batch with
+            0, and the others copied: a memory map wants labels for all, or ``rows``.
+            The objective is that of the wide form, and where nothing is drawn per row
+            or batch ("one_step" of at most 50,000 rows, or one batch with
             ``dropout=0``) the result is the same.
         rows : array-like of shape (n_labels,), default=None
             The relational form, with ``tasks``: the row of X that each label belongs

@@ -126,6 +126,15 @@ def set_count_ticks(axis: "Axis", n: int) -> None:
     axis.set_ticks([1, *ticks[(ticks > 1) & (ticks <= n)]])
 
 
+def leave_out_offset(axis: "Axis") -> None:
+    """Write out tick labels of a linear axis; those of any other stay as they are."""
+    from matplotlib.ticker import ScalarFormatter
+
+    labels = axis.get_major_formatter()
+    if isinstance(labels, ScalarFormatter):
+        labels.set_useOffset(False)
+
+
 def set_count_scale(ax: "Axes", counts: np.ndarray) -> None:
     """Let an axis double from step to step; 0 has a place left of the first step.
 

@@ -15,6 +15,7 @@ from mtrl_sklearn.plotting._common import (
     VERMILLION,
     check_estimator,
     get_axes,
+    leave_out_offset,
     require_matplotlib,
     set_count_ticks,
     tidy,
@@ -175,8 +176,7 @@ class LossCurveDisplay:
         )
         if losses.min() > 0 and losses.max() >= MANY_DECADES * losses.min():
             ax.set_yscale("log")
-        else:
-            ax.ticklabel_format(axis="y", useOffset=False)
+        leave_out_offset(ax.yaxis)
         ax.set_xlabel(self.epoch_name)
         ax.set_ylabel("training loss")
         set_count_ticks(ax.xaxis, len(losses))

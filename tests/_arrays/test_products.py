@@ -7,6 +7,8 @@ from scipy import sparse
 
 from mtrl_sklearn._arrays.products import (
     ShiftedRows,
+    _count_columns,
+    _sort_columns,
     add_transposed_,
     cast,
     column_sums,
@@ -57,6 +59,24 @@ def test_products_are_those_of_the_dense_matrix(pair):
         torch.testing.assert_close(total, normal(30, 5) + dense.T @ below)
     squares = with_values(csr, entries(csr).square())
     torch.testing.assert_close(multiply(squares, right), dense.square() @ right)
+
+
+@pytest.mark.parametrize("turn", [_count_columns, _sort_columns])
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+def test_what_is_stored_comes_column_by_column(turn, dtype):
+    """On the CPU and elsewhere; an entry that is stored twice, too."""
+    starts, columns = (
+        torch.tensor(n, dtype=dtype) for n in ([0, 3, 3, 5], [2, 0, 2, 0, 3])
+    )
+    values = torch.tensor([1, 2, 3, 4, 5], dtype=torch.int8)
+    rows, starts, values = turn(csr_tensor(starts, columns, values, (3, 5)))
+    assert rows.tolist() == [0, 2, 0, 0, 2]
+    assert starts.tolist() == [0, 2, 2, 4, 5, 5]
+    assert values.tolist() == [2, 4, 1, 3, 5]
+    assert rows.dtype == starts.dtype  # which sums of rows ask for
+    empty = torch.zeros(4, dtype=dtype)
+    rows, starts, _ = turn(csr_tensor(empty, empty[:0], values[:0], (3, 2)))
+    assert (rows.tolist(), starts.tolist()) == ([], [0, 0, 0])
 
 
 def test_shifted_rows_stand_for_a_matrix_that_is_not_sparse(pair):

@@ -463,6 +463,22 @@ def test_loss_over_decades_is_logarithmic():
     assert LossCurveDisplay([1, 0.5, -0.3]).plot().ax_.get_yscale() == "linear"
 
 
+def test_losses_that_hardly_fall_are_written_out():
+    display = LossCurveDisplay([0.693002, 0.693001]).plot()
+    display.figure_.draw_without_rendering()
+    labels = [label.get_text() for label in display.ax_.get_yticklabels()]
+    assert "0.693001" in [label[:8] for label in labels]
+
+
+def test_a_second_loss_may_be_drawn_where_the_axis_is_no_plain_one():
+    ax = LossCurveDisplay([1, 0.1, 0.01]).plot().ax_
+    assert LossCurveDisplay([1, 0.5, 0.3]).plot(ax).ax_.get_yscale() == "log"
+    ax = LossCurveDisplay([1, 0.5]).plot().ax_
+    ax.yaxis.set_major_formatter("{x:.1f} nats")
+    LossCurveDisplay([0.7, 0.5]).plot(ax)
+    assert ax.yaxis.get_major_formatter()(0.5) == "0.5 nats"
+
+
 def test_loss_of_many_epochs_is_readable():
     losses = np.geomspace(1, 0.2, 12345)
     display = LossCurveDisplay(losses, validation_scores=-losses).plot()
