@@ -449,10 +449,10 @@ class MultiTaskReLURepresentation(
             ``precision``. Frames of sparse columns and sparse tensors are read as CSR.
         y : array-like or sparse matrix of shape (n_samples,) or (n_samples, n_outputs)
             Labels in any encoding (bool, int, float, string); NaN, None and NA stand
-            for "not observed". A column with two values is one task, a column with k >
-            2 values is k one-vs-rest tasks. A DataFrame names its tasks. Sparse labels
-            are a multilabel indicator: 1, stored once, is positive, and what is not
-            stored is negative.
+            for "not observed"; rows without any label are left out. A column with two
+            values is one task, a column with k > 2 values is k one-vs-rest tasks. A
+            DataFrame names its tasks. Sparse labels are a multilabel indicator: 1,
+            stored once, is positive, and what is not stored is negative.
         tasks : array-like of shape (n_samples,), default=None
             The long form: ``y`` holds one label per row, and ``tasks`` the id of the
             task it belongs to. Rows whose label is missing are left out, as with weight

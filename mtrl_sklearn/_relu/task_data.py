@@ -81,7 +81,10 @@ def count_labels(
     group: Group = ALONE,
     inputs: np.ndarray | None = None,
 ) -> TaskData:
-    """Count labels, on top of those of earlier batches, and weigh tasks."""
+    """Count labels, on top of those of earlier batches, and weigh tasks.
+
+    Rows without a label of a usable task are not trained on, as if they were absent.
+    """
     counts = count_all_signs(signs if rows is None else signs[rows], group)
     n_positive, n_negative = n_here = counts
     if earlier is not None:
@@ -91,12 +94,15 @@ def count_labels(
     # they sum to 1 over all labels so far: make it the labels of these rows
     weights = task_weights(n_positive, n_negative, task_weight)
     weights = weights * (n_positive + n_negative)[usable].sum() / (n_observed or 1)
+    signs = keep_tasks(signs, usable)
+    if n_observed:
+        rows = _find_labelled(signs, rows)
     copies = None
     if inputs is not None:
         copies = number_copies(inputs if rows is None else inputs[rows], group)
     return TaskData(
         X,
-        keep_tasks(signs, usable),
+        signs,
         rows,
         n_positive,
         n_negative,
@@ -109,6 +115,14 @@ def count_labels(
         inputs,
         copies,
     )
+
+
+def _find_labelled(signs: Signs, rows: np.ndarray | None) -> np.ndarray | None:
+    """Positions of those of the rows that have a label; None is all."""
+    is_labelled = labels_per_row(signs) > 0
+    if rows is not None:
+        return rows[is_labelled[rows]]
+    return None if is_labelled.all() else np.flatnonzero(is_labelled)
 
 
 def find_copies(
@@ -171,17 +185,18 @@ def split_rows(
     ValueError
         If all rows are the same, or no task has both classes on one of the sides.
     """
-    part = group.locate_rows(signs.shape[0]).part
+    labelled = np.flatnonzero(labels_per_row(signs))
+    part = group.locate_rows(len(labelled)).part
     if inputs is not None:
-        part = number_copies(inputs, group)
+        part = number_copies(inputs[labelled], group)
     elif is_long:
-        part = number_copies(project_rows(X, 0, group), group)
+        part = number_copies(project_rows(X, 0, group)[labelled], group)
     if part.n_rows < 2:
         raise ValueError(
             "early_stopping=True holds out inputs, but all rows of X are the same. "
             "Set early_stopping=False, or pass other rows."
         )
-    parts = hold_out(part, validation_fraction, seed)
+    parts = [labelled[places] for places in hold_out(part, validation_fraction, seed)]
     for rows, what in zip(parts, ("training", "held-out")):
         n_positive, n_negative = count_all_signs(signs[rows], group)
         if not ((n_positive > 0) & (n_negative > 0)).any():
@@ -200,7 +215,6 @@ def set_aside(data: TaskData, share: float, seed: int) -> TaskData:
     Rows of the same input stay together: in the long form there is one for each label.
     """
     rows = np.arange(data.shard.n_here) if data.rows is None else data.rows
-    rows = rows[labels_per_row(data.signs[rows]) > 0]  # others have no influence
     n_inputs, places = find_inputs(data, rows, seed)
     order = np.random.default_rng(seed).permutation(n_inputs)
     is_aside = np.zeros(n_inputs, dtype=bool)

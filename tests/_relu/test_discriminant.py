@@ -181,7 +181,7 @@ def test_of_many_rows_some_tell_the_scatter_within_classes(monkeypatch):
     monkeypatch.setattr(_solution, "ROWS_PER_UNIT", 10)
     monkeypatch.setattr(_solution, "LEAST_ROWS", 30)
     hidden, data, moments = make_moments(200)
-    drawn = draw_labelled_rows(data, 30)
+    drawn = data.rows[draw_labelled_rows(data, 30)]
     within, n_drawn, between = 0.0, 0, 0.0
     for task, signs in enumerate(data.signs.T):
         for sign, total in ((1, moments.positive), (-1, moments.negative)):
@@ -205,6 +205,7 @@ def test_rows_are_drawn_of_those_with_labels_however_they_are_spread():
             return self.shard
 
     _, data, _ = make_moments(200)
+    data = data._replace(rows=None, shard=Shard(0, 200, 200))
     drawn = draw_labelled_rows(data, 40)
     assert len(set(drawn)) == 40
     assert (np.diff(drawn) > 0).all()

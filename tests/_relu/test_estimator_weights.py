@@ -342,3 +342,45 @@ def test_weights_that_are_shares_are_told():
 def test_rows_that_are_all_the_same_leave_none_to_hold_out():
     with pytest.raises(ValueError, match=r"early_stopping=True.*all rows of X are the"):
         make(early_stopping=True).fit(np.ones((60, 3)), np.arange(60) % 2)
+
+
+@quick
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_rows_without_a_label_are_as_good_as_absent(method, algorithm, early_stopping):
+    X, Y = subspace_rows()
+    kept = np.arange(300) % 3 == 0
+    X[~kept] *= 5
+    missing = np.where(kept[:, None], Y, np.nan)
+    given = {"algorithm": algorithm, "early_stopping": early_stopping}
+    absent, wide = (make(**given) for _ in range(2))
+    for _ in range(2):
+        getattr(absent, method)(X[kept], Y[kept])
+        getattr(wide, method)(X, missing)
+    assert_same(wide, absent)
+
+
+@quick
+def test_inputs_without_a_label_in_the_relational_form_are_as_good_as_absent():
+    X, Y = subspace_rows()
+    rows, tasks = np.nonzero(~np.isnan(Y[:100]))
+    labels = {"y": Y[rows, tasks], "tasks": tasks, "rows": rows}
+    assert_same(make().fit(X, **labels), make().fit(X[:100], **labels))
+
+
+@quick
+def test_rows_with_labels_of_one_class_tasks_alone_are_as_good_as_absent():
+    X, Y = subspace_rows()
+    kept = np.arange(300) % 3 == 0
+    Y = np.column_stack([np.where(kept[:, None], Y, np.nan), np.ones(300)])
+    networks = [make(), make()]
+    with pytest.warns(UserWarning, match="at most 1 class"):
+        networks[0].fit(X, Y)
+    with pytest.warns(UserWarning, match="at most 1 class"):
+        networks[1].fit(X[kept], Y[kept])
+    for name in ("hidden_weights_", "hidden_biases_", "task_coef_", "loss_curve_"):
+        one, other = (getattr(network, name) for network in networks)
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-8, err_msg=name)
+    one, other = (network.task_intercept_[:-1] for network in networks)
+    np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-8)
