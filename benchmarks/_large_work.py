@@ -26,7 +26,7 @@ from _timing import (
 
 def work_sparse_text(options):
     options = few_rounds(options)
-    sizes = options.choose((5000, 100_000), (500, 10_000))
+    sizes = options.choose((2000, 100_000), (500, 10_000))
     problem, per_row = Problem(*sizes, 64, 20, 128), 100
     contenders = [
         Contender(
