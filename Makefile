@@ -11,9 +11,10 @@ OF_VERSIONS := $(addprefix tests/,$(addsuffix .py,test_common test_requirements 
 	test_integration test_metrics_scores test_dask test_private_api \
 	_conv/test_integration _conv/test_estimator_training _relu/test_estimator_training \
 	_relu/test_estimator_inputs _relu/test_rank_choice _arrays/test_conversion \
-	_arrays/test_products _arrays/test_threads _labels/test_encoding _files/test_arrays _training/test_net \
-	_training/test_adamw persistence/test_save_load persistence/test_onnx \
-	plotting/test_displays probing/test_table probing/test_linear_probe))
+	_arrays/test_products _arrays/test_threads _labels/test_encoding \
+	_files/test_arrays _training/test_net _training/test_adamw \
+	persistence/test_save_load persistence/test_onnx plotting/test_displays \
+	probing/test_table probing/test_linear_probe))
 
 .PHONY: help demo test test-oldest lint bench docs dist clean
 
