@@ -19,13 +19,8 @@ from sklearn.utils.validation import _num_samples
 from mtrl_sklearn._arrays.copies import number_inputs, number_values
 from mtrl_sklearn._arrays.validation import naming_numbers
 from mtrl_sklearn._group import alone
-from mtrl_sklearn._labels.columns import read_row_numbers
-from mtrl_sklearn._labels.encoding import (
-    LabelEncoding,
-    brief,
-    find_encoding,
-    read_task_ids,
-)
+from mtrl_sklearn._labels.columns import read_row_numbers, read_task_ids
+from mtrl_sklearn._labels.encoding import LabelEncoding, brief, find_encoding
 from mtrl_sklearn._labels.given import GivenLabels, read_given
 from mtrl_sklearn._warnings import warn_user
 from mtrl_sklearn.probing._sources import name_fit_params, takes_in_fit

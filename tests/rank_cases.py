@@ -167,7 +167,7 @@ FITS = {
         many_tasks,
     ),
     "heads that decay faster": (
-        relu(n_hidden=32, n_components=None, dropout=0, max_iter=5, weight_decay=1.0),
+        relu(n_hidden=32, dropout=0, max_iter=5, weight_decay=1.0),
         rare_bits,
     ),
     "gd": (conv(solver="gd", max_iter=8), shuffled_patches),

@@ -41,9 +41,7 @@ from mtrl_sklearn._conv.pooling import pool_rows
 from mtrl_sklearn._conv.predictions import ClassPredictionsMixin, class_scores
 from mtrl_sklearn._conv.representation import ConvRepresentationMixin
 from mtrl_sklearn._group import current_group
-from mtrl_sklearn._labels.encoding import (
-    find_codes,
-)
+from mtrl_sklearn._labels.classes import find_codes
 from mtrl_sklearn._training.adamw import check_decay
 from mtrl_sklearn._training.checkpoint import Checkpoint
 from mtrl_sklearn._training.estimator import (

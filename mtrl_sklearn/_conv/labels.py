@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils.validation import check_consistent_length
 
-from mtrl_sklearn._labels.columns import Labels, as_array, read_labels
-from mtrl_sklearn._labels.encoding import brief, read_class_labels, read_task_ids
+from mtrl_sklearn._labels.classes import read_class_labels
+from mtrl_sklearn._labels.columns import Labels, as_array, read_labels, read_task_ids
+from mtrl_sklearn._labels.encoding import brief
 from mtrl_sklearn._labels.values import concatenate_values
 
 PER_TASK = "per_task"  # the kind of head of which each task has its own

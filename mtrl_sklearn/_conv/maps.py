@@ -12,7 +12,7 @@ from mtrl_sklearn._conv.labels import PER_TASK
 from mtrl_sklearn._conv.network import ConvNetwork
 from mtrl_sklearn._conv.patches import PatchGrid
 from mtrl_sklearn._conv.pooling import map_positions
-from mtrl_sklearn._labels.encoding import read_task_ids
+from mtrl_sklearn._labels.columns import read_task_ids
 
 
 class FeatureMapsMixin:

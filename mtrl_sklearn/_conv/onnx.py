@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from mtrl_sklearn._labels.encoding import LabelEncoding, find_codes
+from mtrl_sklearn._labels.classes import find_codes
+from mtrl_sklearn._labels.encoding import LabelEncoding
 from mtrl_sklearn._training.onnx_graph import (
     AXIS,
     KEPT,

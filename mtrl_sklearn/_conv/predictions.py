@@ -16,14 +16,9 @@ from mtrl_sklearn._conv.labels import (
     read_row_labels,
 )
 from mtrl_sklearn._group import Group
-from mtrl_sklearn._labels.encoding import (
-    brief,
-    check_same_classes,
-    find_classes,
-    find_codes,
-    read_class_labels,
-    read_task_ids,
-)
+from mtrl_sklearn._labels.classes import find_classes, find_codes, read_class_labels
+from mtrl_sklearn._labels.columns import read_task_ids
+from mtrl_sklearn._labels.encoding import brief, check_same_classes
 from mtrl_sklearn._labels.shared import join_values
 from mtrl_sklearn._labels.values import concatenate_values
 from mtrl_sklearn._warnings import warn_user

@@ -1,7 +1,7 @@
 """Labels of many tasks: from the caller's encoding to signs, and back.
 
-Every check of labels lives here. The rest of the package sees ``signs`` only, of shape
-(n_samples, n_tasks): +1, -1, or 0 where nothing was observed. See `_labels.signs`.
+The rest of the package sees ``signs`` only, of shape (n_samples, n_tasks): +1, -1, or 0
+where nothing was observed. See `_labels.signs`.
 
 Two words are kept apart. An *output* is what the caller sees: a column of a wide
 ``y``, or a task id of the long form. A *task* is one binary problem. An output with
@@ -13,20 +13,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.sparse import issparse
-from sklearn.exceptions import DataConversionWarning
 
+from mtrl_sklearn._labels.classes import (
+    find_classes,
+    find_distinct,
+    read_class_labels,
+)
 from mtrl_sklearn._labels.columns import (
     Column,
     Form,
     Labels,
-    as_array,
     number_names,
-    read_column,
     read_labels,
 )
-from mtrl_sklearn._labels.columns import is_missing as is_missing
-from mtrl_sklearn._labels.columns import read_task_ids as read_task_ids
 from mtrl_sklearn._labels.indicator import Indicator
 from mtrl_sklearn._labels.signs import (
     Signs,
@@ -37,7 +36,6 @@ from mtrl_sklearn._labels.signs import (
 )
 from mtrl_sklearn._labels.values import (
     choose_classes,
-    comparable,
     compare_values,
     find_members,
     find_two_values,
@@ -339,7 +337,8 @@ def find_encoding(labels: Labels, classes: Any = None) -> LabelEncoding:
             pass
         shared = find_classes(read_class_labels(classes, "classes"), "classes")
         return LabelEncoding(form, names, [shared] * n_outputs)
-    found = [_unique(c.values, name) for c, name in zip(labels.columns, names.tolist())]
+    columns = zip(labels.columns, names.tolist())
+    found = [find_distinct(column.values, name) for column, name in columns]
     if not any(map(len, found)):
         raise ValueError(
             "y holds no observed label: every entry is missing (NaN, None or NA). "
@@ -422,103 +421,6 @@ def warn_of_names(encoding: LabelEncoding, n_labels: np.ndarray) -> None:
             "threshold numbers.",
             UserWarning,
         )
-
-
-def _unique(values: np.ndarray, name: Any) -> np.ndarray:
-    """Sorted distinct labels of one output; continuous values are refused."""
-    if (two := find_two_values(values)) is not None:
-        return two
-    distinct = np.unique(values)
-    if distinct.dtype.kind == "f" and (distinct != np.round(distinct)).any():
-        raise ValueError(
-            f"Unknown label type: continuous. The labels of {name!r} take "
-            f"{len(distinct)} values such as {distinct[0].item()} and "
-            f"{distinct[1].item()}; a task needs classes. Threshold continuous "
-            "outcomes first."
-        )
-    return distinct
-
-
-def read_class_labels(y: Any, name: str = "y") -> np.ndarray:
-    """One class label per row, of shape (n_samples,) and a proper dtype; none missing.
-
-    Parameters
-    ----------
-    y : array-like of shape (n_samples,) or (n_samples, 1)
-    name : str, default="y"
-        What errors call it.
-
-    Raises
-    ------
-    ValueError
-        If labels are missing, infinite or of mixed type.
-    """
-    array = _read_one_per_row(y, name)
-    labels = read_column(array, name).values
-    if len(labels) < len(array):
-        raise ValueError(
-            f"{name} contains NaN or None in {len(array) - len(labels)} of "
-            f"{len(array)} rows. Drop the rows without a label."
-        )
-    return labels
-
-
-def read_class_column(y: Any) -> Column:
-    """Labels of the only column of y, and their rows; others are missing.
-
-    Parameters
-    ----------
-    y : array-like of shape (n_samples, 1)
-
-    Raises
-    ------
-    ValueError
-        If labels are infinite or of mixed type.
-    """
-    return read_column(_read_one_per_row(y, "y"), "y")
-
-
-def _read_one_per_row(y: Any, name: str) -> np.ndarray:
-    """Labels as given, of shape (n_samples,)."""
-    if y is None:
-        raise ValueError(
-            "This estimator requires y to be passed, but the target y is None."
-        )
-    array = as_array(y)
-    if array.ndim == 2 and array.shape[1] == 1:
-        warn_user(
-            f"A column-vector {name} was passed when a 1d array was expected. Pass "
-            f"{name}.ravel().",
-            DataConversionWarning,
-        )
-        array = array[:, 0]
-    if array.ndim != 1:
-        got = "a sparse matrix" if issparse(y) else f"an array of shape {array.shape}"
-        raise ValueError(
-            f"{name} should be a 1d array with one label for each row, got {got}."
-        )
-    return array
-
-
-def find_classes(labels: np.ndarray, name: str = "y") -> np.ndarray:
-    """Sorted distinct labels; a single one, or continuous values, are refused."""
-    classes = _unique(labels, name)
-    if len(classes) < 2:
-        remedy = "Add rows of another class" if name == "y" else "Name all of them"
-        raise ValueError(
-            f"{name} shows {len(classes)} class ({classes.tolist()}), but at least 2 "
-            f"are needed. {remedy}."
-        )
-    return classes
-
-
-def find_codes(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Position of each value in sorted known ones, -1 where it is not among them."""
-    if is_text(values) != is_text(known):
-        return np.full(len(values), -1)
-    values, known = comparable(values, known)
-    places = np.searchsorted(known, values).clip(max=len(known) - 1)
-    return np.where(known[places] == values, places, -1)
 
 
 def check_usable_tasks(

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.sparse import csr_array, issparse
 
 from mtrl_sklearn._arrays.conversion import as_numpy, dense_remedy
-from mtrl_sklearn._labels.columns import read_indicator
-from mtrl_sklearn._labels.encoding import as_array, is_missing, learn_encoding
+from mtrl_sklearn._labels.columns import as_array, is_missing, read_indicator
+from mtrl_sklearn._labels.encoding import learn_encoding
 from mtrl_sklearn._labels.positive import put_positive_last
 from mtrl_sklearn._labels.signs import BLOCK_BYTES
 

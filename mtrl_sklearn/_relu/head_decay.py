@@ -85,15 +85,18 @@ def choose_head_decay(
     """
     n_epochs = min(options.max_epochs, AUTO_EPOCHS[1])
     options = options._replace(max_epochs=n_epochs, head_decay=1.0)
+    may_be_cut = options.n_components == "auto"
     second = train_second(data, options, seed, device)
-    if second is None or not options.weight_decay or _may_be_cut(second, options):
-        return HeadDecay(1.0, second)
     best = first = HeadDecay(1.0, second)
     gain = Gain(0.0, 0.0)
+    if second is None or not options.weight_decay:
+        return first
+    if may_be_cut and _shows_edge(second):
+        return first
     rank = options.n_components if isinstance(options.n_components, int) else None
     labels, before = _score_held_out(second.judge(rank), seed)
     if labels.n_inputs < LEAST_INPUTS:
-        return best
+        return first
     for factor in FACTORS:
         step = factor * options.weight_decay * options.learning_rate
         if max(PACES) ** 2 * step > LARGEST_STEP:
@@ -108,19 +111,18 @@ def choose_head_decay(
         gain = found
         if gain.mean > CLEAR * gain.error:
             best = HeadDecay(factor, second)
-    if best.factor > 1 and options.n_components == "auto":
-        whole = train_small(data, options, seed, device)
-        if whole is not None and _may_be_cut(whole, options):
+    if may_be_cut and best.factor > 1:
+        small = train_small(data, options, seed, device)
+        if small is not None and _shows_edge(small):
             return first
     return best
 
 
-def _may_be_cut(second: SecondNetwork, options: ReLUOptions) -> bool:
+def _shows_edge(small: SecondNetwork) -> bool:
     """Whether an edge says where to cut, which faster decay of heads may hide."""
-    if options.n_components != "auto":
-        return False
-    layer = finish(second.trained, second.data, None).first_layer
-    return bool(list(candidate_ranks(layer.singular_values)))
+    layer = finish(small.trained, small.data, None).first_layer
+    ranks = list(candidate_ranks(layer.singular_values))
+    return bool(small.data.group.from_first(ranks))
 
 
 def find_gain(labels: Labels, before: np.ndarray, after: np.ndarray) -> Gain:

@@ -16,14 +16,18 @@ from sklearn.utils.validation import (
 from mtrl_sklearn._arrays.sigmoid import sigmoid
 from mtrl_sklearn._arrays.validation import check_scored, read_weights
 from mtrl_sklearn._group import Group
-from mtrl_sklearn._labels.columns import Labels, check_label_per_row, read_labels
+from mtrl_sklearn._labels.classes import find_codes
+from mtrl_sklearn._labels.columns import (
+    Labels,
+    as_array,
+    check_label_per_row,
+    read_labels,
+    read_task_ids,
+)
 from mtrl_sklearn._labels.encoding import (
     LabelEncoding,
-    as_array,
     check_same_classes,
-    find_codes,
     find_encoding,
-    read_task_ids,
     warn_of_missing_codes,
     warn_of_names,
 )

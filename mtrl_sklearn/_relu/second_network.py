@@ -102,26 +102,12 @@ def train_second(
 def train_small(
     data: TaskData, options: ReLUOptions, seed: int, device: str
 ) -> SecondNetwork | None:
-    """Train a small network on the training rows of some data.
-
-    Parameters
-    ----------
-    data : TaskData
-    options : ReLUOptions
-        Of the large network.
-    seed : int
-        Of the large network.
-    device : str
+    """Train a small network on the training rows of some data, as `train_second` does.
 
     Returns
     -------
     SecondNetwork or None
         None if what is trained does not stay finite.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        If the training was interrupted.
     """
     decay = options.weight_decay * options.learning_rate
     for pace in PACES:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
-from mtrl_sklearn._labels.encoding import as_array, is_missing
+from mtrl_sklearn._labels.columns import as_array, is_missing
 
 # A score on fewer test rows of a class would say next to nothing.
 MIN_TEST_ROWS = 5

@@ -15,11 +15,11 @@ from mtrl_sklearn._labels.columns import (
     drop_missing,
     read_labels,
     read_row_numbers,
+    read_task_ids,
 )
 from mtrl_sklearn._labels.encoding import (
     LabelEncoding,
     find_encoding,
-    read_task_ids,
     warn_of_missing_codes,
 )
 from mtrl_sklearn._labels.given import GivenLabels

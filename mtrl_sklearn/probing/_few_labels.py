@@ -9,6 +9,12 @@ from sklearn.utils.validation import _num_samples, check_consistent_length
 
 from mtrl_sklearn._arrays.conversion import dense_remedy
 from mtrl_sklearn._arrays.validation import check_weights, read_weights
+from mtrl_sklearn._labels.classes import (
+    find_classes,
+    find_codes,
+    read_class_column,
+    read_class_labels,
+)
 from mtrl_sklearn._labels.columns import (
     Labels,
     as_array,
@@ -17,11 +23,7 @@ from mtrl_sklearn._labels.columns import (
 )
 from mtrl_sklearn._labels.encoding import (
     LabelEncoding,
-    find_classes,
-    find_codes,
     find_encoding,
-    read_class_column,
-    read_class_labels,
     warn_of_missing_codes,
 )
 from mtrl_sklearn._labels.given import GivenLabels, check_counts, read_given

@@ -30,7 +30,8 @@ from mtrl_sklearn._arrays.validation import (
     read_weights,
     validate_rows,
 )
-from mtrl_sklearn._labels.encoding import LabelEncoding, read_class_column
+from mtrl_sklearn._labels.classes import read_class_column
+from mtrl_sklearn._labels.encoding import LabelEncoding
 from mtrl_sklearn._labels.given import GivenLabels
 from mtrl_sklearn._labels.roc_auc import mean_roc_auc, warn_if_undefined
 from mtrl_sklearn._training.estimator import last_good_state

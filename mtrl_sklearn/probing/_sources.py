@@ -17,12 +17,8 @@ from mtrl_sklearn._arrays.conversion import dense_remedy
 from mtrl_sklearn._arrays.copies import number_values
 from mtrl_sklearn._arrays.validation import naming_numbers
 from mtrl_sklearn._group import alone
-from mtrl_sklearn._labels.encoding import (
-    LabelEncoding,
-    as_array,
-    brief,
-    read_task_ids,
-)
+from mtrl_sklearn._labels.columns import as_array, read_task_ids
+from mtrl_sklearn._labels.encoding import LabelEncoding, brief
 from mtrl_sklearn._labels.indicator import is_indicator
 from mtrl_sklearn._labels.positive import put_positive_last
 from mtrl_sklearn._labels.signs import Signs, count_signs

@@ -10,15 +10,12 @@ import pytest
 from scipy.sparse import csr_array
 
 from mtrl_sklearn._labels import signs as _signs
-from mtrl_sklearn._labels.columns import read_labels
+from mtrl_sklearn._labels.classes import find_classes, find_codes, read_class_labels
+from mtrl_sklearn._labels.columns import read_labels, read_task_ids
 from mtrl_sklearn._labels.encoding import (
     check_usable_tasks,
-    find_classes,
-    find_codes,
     find_encoding,
     learn_encoding,
-    read_class_labels,
-    read_task_ids,
     warn_of_names,
 )
 from mtrl_sklearn._labels.signs import count_signs
