@@ -6,6 +6,7 @@ argument and what came, and leave all fitted estimators as they were.
 
 import functools
 import re
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -98,6 +99,9 @@ def with_entry(value, dtype=float):
     return changed
 
 
+with warnings.catch_warnings(action="ignore"):  # numpy warns of matrices
+    MATRIX = np.matrix(X)
+
 BAD_X = {
     "NaN": (with_entry(NAN), r"X contains NaN"),
     "infinity": (with_entry(-INF), r"X contains infinity"),
@@ -138,7 +142,7 @@ BAD_X = {
     "complex": (X + 1j, "Complex data not supported"),
     "dates": ((100 * X).astype("M8[s]"), r"X holds times \(datetime64\[s\]\)"),
     "durations": (pd.DataFrame((9 * X).astype("m8[s]")), r"X holds times.*timedelta64"),
-    "a matrix": (np.matrix(X), r"np.matrix is not supported"),
+    "a matrix": (MATRIX, r"np.matrix is not supported"),
     "masked entries": (
         np.ma.masked_array(X, X > 1),
         rf"X is a masked array with {(X > 1).sum()} masked.*X\.filled",
